@@ -1,0 +1,249 @@
+"""What pki.toml may say: one frozen class a table, in resolved form.
+
+`decode` builds these from TOML, `jsonschema` and the reference pages are made from them: the metadata of a field holds
+its sentence for people (`doc`) and, where the TOML form differs from the Python one, its `form`
+(duration, fraction, secret, ...).  Durations are seconds.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from pkicode.model.names import Subject
+
+
+def says(doc: str, *, form: str = "", default: Any = attrs.NOTHING, factory: Any = None, **more: Any) -> Any:
+    """A field with its sentence; `form` names the TOML form that decode.py knows."""
+    metadata = {"doc": doc, "form": form, **more}
+    if factory is not None:
+        return attrs.field(factory=factory, metadata=metadata)
+    return attrs.field(default=default, metadata=metadata)
+
+
+class OnRemove(StrEnum):
+    ORPHAN = "orphan"
+    REVOKE = "revoke"
+    FORBID = "forbid"
+
+
+class Rekey(StrEnum):
+    YES = "true"
+    NO = "false"
+    REQUIRE = "require"
+
+
+@frozen
+class Secret:
+    """Where a secret is read from when it is needed; exactly one is set.  Holds no secret itself."""
+
+    env: str | None = says("environment variable", default=None)
+    file: str | None = says("file; its first line is the secret", default=None)
+    command: tuple[str, ...] | None = says("command whose first output line is the secret; never run by plan", default=None)
+    create: bool = says("with `file`: make a random one if the file is not there, and warn", default=False)
+
+
+@frozen
+class ProjectSpec:
+    name: str = says("the project's name; part of every renewal's jitter, so it cannot change")
+    requires: str | None = says("versions of pkicode that may read this, e.g. >=0.1,<2", default=None)
+
+
+@frozen
+class StateSpec:
+    url: str = says("sqlite:///PATH, relative to the root", default="sqlite:///.pkicode/state.db")
+    lock_timeout: int = says("how long apply waits for another apply", form="duration", default=30)
+    plan_ttl: int = says("how long a saved plan may be applied", form="duration", default=86400)
+
+
+@frozen
+class KeystoreSpec:
+    name: str
+    type: str = says("file", choices=("file",))
+    path: str = says("one sealed file, 0600", default=".pkicode/keys.db", form="path")
+    passphrase: Secret | None = says("env, file or command; never a literal", default=None)
+
+
+@frozen
+class PublishSpec:
+    name: str
+    url: str = says("any fsspec URL; file:// and relative paths are local folders inside the root unless absolute")
+    base_url: str = says("the http URL under which `url` is served; goes into CDP and AIA")
+    content: tuple[str, ...] = says("what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "bundle"))
+
+
+@frozen
+class KeySpec:
+    alg: str = says("ec-p256 ec-p384 ec-p521 rsa-2048 rsa-3072 rsa-4096 ed25519 ed448", default="ec-p256",
+                    choices=("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"))
+    store: str | None = says("the [keystore.X] that holds it; the only one declared if absent", default=None)
+
+
+@frozen
+class NameConstraints:
+    permit_dns: tuple[str, ...] = says("`corp.example` is itself and everything below", default=())
+    exclude_dns: tuple[str, ...] = says("see permit_dns", default=())
+    permit_ip: tuple[str, ...] = says("networks", default=())
+    exclude_ip: tuple[str, ...] = says("networks", default=())
+    permit_email: tuple[str, ...] = says("a mailbox, a host, or .domain", default=())
+    exclude_email: tuple[str, ...] = says("see permit_email", default=())
+    permit_uri: tuple[str, ...] = says("a host, or .domain", default=())
+    exclude_uri: tuple[str, ...] = says("see permit_uri", default=())
+
+
+@frozen
+class CrlSpec:
+    validity: int = says("next_update - this_update", form="duration", default=7 * 86400)
+    refresh: int = says("signed again after this long even when nothing changed", form="duration", default=86400)
+
+
+@frozen
+class CaSpec:
+    """[ca.X], resolved."""
+
+    issuer: str | None = says("the [ca.Y] that signs it; absent = self-signed root", default=None)
+    subject: Subject = says("distinguished name, e.g. { cn = \"Root\", o = \"Corp\" }", form="subject", default=())
+    key: KeySpec = says("algorithm and keystore", factory=KeySpec)
+    validity: int = says("not_after - not_before + 1 s", form="duration", default=10 * 365 * 86400)
+    backdate: int = says("how far not_before lies before issuance", form="duration", default=300)
+    path_len: int | None = says("how many CAs may follow below", default=None)
+    name_constraints: NameConstraints | None = says("RFC 5280 section 4.2.1.10; critical", default=None)
+    policies: tuple[str, ...] = says("certificate policy OIDs", default=())
+    crl: CrlSpec = says("how its CRL is refreshed", factory=CrlSpec)
+    publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())
+    protect: bool = says("refuse to plan its removal", default=False)
+    note: str = says("for people", default="")
+    base_urls: tuple[str, ...] = says("derived: base URLs of the *issuer's* publish targets (CDP, AIA)", default=(), derived=True)
+    own_base_urls: tuple[str, ...] = says("derived: base URLs of its own publish targets", default=(), derived=True)
+
+
+@frozen
+class Allow:
+    """Which names a profile lets through; a type that is not given allows none of that type."""
+
+    dns: tuple[str, ...] = says("`host.example` exactly, `.example` everything below it", default=())
+    ip: tuple[str, ...] = says("networks", default=())
+    email: tuple[str, ...] = says("a mailbox, `@host`, or `.domain`", default=())
+    uri: tuple[str, ...] = says("prefixes, ending in / unless the whole URI is meant", default=())
+    wildcard: bool = says("whether `*.` names are allowed", default=False)
+
+
+@frozen
+class Renew:
+    at: str = says("a fraction of the validity (2/3), or a duration before the end (30d)", form="fraction-or-duration", default="2/3")
+    jitter: str = says("how much of the remaining time may be pulled earlier, in percent", form="percent", default="10%")
+    rekey: Rekey = says("true: a new key each time; false: the same; \"require\": wait for a new CSR", default=Rekey.YES)
+
+
+@frozen
+class Output:
+    chain: str | None = says("PEM, leaf first, no root", default=None, form="path")
+    key: str | None = says("PKCS#8 PEM, 0600 unless mode says otherwise", default=None, form="path")
+    p12: str | None = says("PKCS#12", default=None, form="path")
+    p12_password: Secret | None = says("password of the PKCS#12 file", default=None)
+    combined: str | None = says("key, then chain, in one PEM", default=None, form="path")
+    mode: str = says("octal, of every file that holds a key", default="0600")
+    owner: str | None = says("user, for root", default=None)
+    group: str | None = says("group", default=None)
+
+
+@frozen
+class CsrSpec:
+    dir: str = says("folder of the CSRs, inside the root", form="path")
+    file: str = says("file name, PEM or DER")
+
+
+@frozen
+class ForEach:
+    """Exactly one source."""
+
+    values: tuple[str, ...] | None = says("${each.value}, its own key", default=None)
+    matrix: dict[str, tuple[str, ...]] | None = says("every combination", default=None)
+    csv: str | None = says("CSV file with a header line", default=None, form="path")
+    jsonl: str | None = says("one JSON object a line", default=None, form="path")
+    key: str | None = says("a column, or for a matrix a template such as ${each.app}.${each.region}", default=None)
+    where: dict[str, tuple[str, ...]] = says("column = value or list of values", factory=dict)
+
+
+@frozen
+class CertSpec:
+    """[cert.X] with its profile merged in; strings may still hold ${each.x}."""
+
+    profile: str = says("the [profile.X] it follows")
+    issuer: str = says("the [ca.X] that signs it (from the profile)")
+    cn: str | None = says("common name; must be among the SANs when it looks like a host", default=None)
+    subject: Subject = says("further attributes of the distinguished name", form="subject", default=())
+    dns: tuple[str, ...] = says("dNSName SANs", default=())
+    ip: tuple[str, ...] = says("iPAddress SANs", default=())
+    email: tuple[str, ...] = says("rfc822Name SANs", default=())
+    uri: tuple[str, ...] = says("uniformResourceIdentifier SANs", default=())
+    rid: tuple[str, ...] = says("registeredID SANs", default=())
+    upn: tuple[str, ...] = says("otherName user principal names", default=())
+    dirname: tuple[str, ...] = says("directoryName SANs, RFC 4514", default=())
+    csr: CsrSpec | None = says("the key stays on the host, which hands in this request", default=None)
+    key: KeySpec = says("algorithm and keystore", factory=KeySpec)
+    validity: int = says("not_after - not_before + 1 s", form="duration", default=90 * 86400)
+    backdate: int = says("how far not_before lies before issuance", form="duration", default=300)
+    usage: tuple[str, ...] = says("keyUsage bits", default=("digitalSignature",))
+    eku: tuple[str, ...] = says("extended key usages, names or OIDs", default=())
+    policies: tuple[str, ...] = says("certificate policy OIDs", default=())
+    allow: Allow | None = says("which names are let through (profile only)", default=None)
+    must_staple: bool = says("RFC 7633 TLS feature", default=False)
+    ocsp_nocheck: bool = says("RFC 6960 section 4.2.2.2.1", default=False)
+    revocation: str = says("crl, or none (RFC 9608: noRevAvail and no CDP)", default="crl", choices=("crl", "none"))
+    renew: Renew = says("when and how it is replaced", factory=Renew)
+    on_remove: OnRemove = says("what deleting the block means; remembered in state", default=OnRemove.ORPHAN)
+    lint: tuple[str, ...] = says("rule sets", default=("rfc5280",))
+    copy: tuple[str, ...] = says("SAN types taken over from a CSR", default=())
+    output: Output | None = says("files to write", default=None)
+    after: tuple[str, ...] = says("deploy hook: a command, run after its outputs changed", default=())
+    endpoints: tuple[str, ...] = says("host:port where it is served", default=())
+    protect: bool = says("refuse to plan its removal", default=False)
+    note: str = says("for people", default="")
+    for_each: ForEach | None = says("one certificate a row", default=None)
+    base_urls: tuple[str, ...] = says("derived: base URLs of the issuer's publish targets (CDP, AIA)", default=(), derived=True)
+
+
+@frozen
+class Deny:
+    rsa_bits_below: int | None = says("smallest RSA key let through", default=None)
+    hashes: tuple[str, ...] = says("signature hashes refused", default=())
+    key_algs: tuple[str, ...] = says("key algorithms refused", default=())
+    validity_above: int | None = says("longest leaf validity let through", form="duration", default=None)
+    wildcard: bool = says("refuse wildcard names", default=False)
+
+
+@frozen
+class PolicySpec:
+    max_actions: dict[str, int] = says("blast-radius brake per action: { issue = 5000, revoke = 50 }", factory=dict)
+    deny: Deny = says("what no certificate may have", factory=Deny)
+    hooks: tuple[tuple[str, ...], ...] = says("commands that included files may name in `after`", default=())
+
+
+@frozen
+class Moved:
+    """[[moved]]"""
+
+    from_: str = says("old address", form="address")
+    to: str = says("new address", form="address")
+
+
+@frozen
+class Forget:
+    """[[forget]]"""
+
+    address: str = says("stop managing it and leave the certificate alone", form="address")
+
+
+@frozen
+class Settings:
+    """Everything in pki.toml that is not a block."""
+
+    project: ProjectSpec
+    state: StateSpec
+    keystores: tuple[KeystoreSpec, ...]
+    publish: tuple[PublishSpec, ...]
+    policy: PolicySpec
+    moved: tuple[Moved, ...] = ()
+    forget: tuple[Forget, ...] = ()

@@ -1,0 +1,1 @@
+"""The words everybody speaks: frozen values with no behaviour beyond their own meaning."""

@@ -1,0 +1,130 @@
+"""Changes and plans: what would be done at one instant, and why."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from pkicode.model.address import Address
+from pkicode.model.problem import Problem
+
+if TYPE_CHECKING:
+    from pkicode.model.row import Block, Held, Row
+
+
+class Action(StrEnum):
+    """The closed set of decisions a plan can hold."""
+
+    ISSUE = "issue"
+    RENEW = "renew"
+    REVOKE = "revoke"
+    FORGET = "forget"
+    SIGN = "sign"
+    PUBLISH = "publish"
+    UPDATE = "update"
+    IMPORT = "import"
+    MOVE = "move"
+    RETIRE = "retire"
+    DISTRUST = "distrust"
+
+
+class ReasonCode(StrEnum):
+    """Why; a closed set (docs/reference/reasons.md)."""
+
+    NEW = "new"
+    DUE = "due"
+    SPEC_CHANGED = "spec-changed"
+    KEY_CHANGED = "key-changed"
+    REVOKED = "revoked"
+    KEY_BLOCKED = "key-blocked"
+    ISSUER_RETIRED = "issuer-retired"
+    ISSUER_REVOKED = "issuer-revoked"
+    CA_ROTATE = "ca-rotate"
+    CRL_DUE = "crl-due"
+    CRL_CONTENT = "crl-content"
+    OCSP_DUE = "ocsp-due"
+    OCSP_MISSING = "ocsp-missing"
+    PUBLISH_MISSING = "publish-missing"
+    DRIFT_SERVED = "drift-served"
+    DRIFT_PUBLISHED = "drift-published"
+    REMOVED = "removed"
+    IMPORTED = "imported"
+
+
+class Readiness(StrEnum):
+    READY = "ready"
+    WAITING = "waiting"
+    DENIED = "denied"
+
+
+@frozen
+class Reason:
+    code: ReasonCode
+    detail: str = ""
+    """A sentence's end for people: "due 2027-01-11T09:00:00Z", "`dns` changed"."""
+
+
+@frozen
+class Change:
+    """One action on one address.
+
+    `before` and `after` hold JSON values; a value known in `after` is the value in the record that apply leaves.
+    `waits` says what a WAITING or DENIED change is held back by.
+    """
+
+    address: Address
+    action: Action
+    generation: int
+    reasons: tuple[Reason, ...]
+    block: "Block | None" = field(default=None, repr=False)
+    row: "Row | None" = field(default=None, repr=False)
+    held: "Held | None" = field(default=None, repr=False)
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+    irreversible: bool = False
+    readiness: Readiness = Readiness.READY
+    waits: str = ""
+    depends_on: tuple[str, ...] = ()
+
+
+@frozen
+class Verdict:
+    """What a policy rule said of the whole plan."""
+
+    rule: str
+    passed: bool
+    message: str
+    help: str = ""
+
+
+@frozen
+class Plan:
+    """What apply would do at `at`.  Pure data; rendering is in views, saving in plan/planfile.py."""
+
+    project: str
+    at: int
+    expires_at: int
+    env: str
+    lineage: str
+    sequence: int
+    inputs: tuple[tuple[str, str], ...]
+    """(path relative to the root, `sha256:` digest), sorted."""
+    scope: tuple[tuple[str, ...], tuple[str, ...]]
+    """The --only and --except globs."""
+    changes: tuple[Change, ...]
+    """In the order they are applied."""
+    problems: tuple[Problem, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    allow: tuple[tuple[str, str], ...] = ()
+    """What --allow lifted, recorded in the plan."""
+    next_due: int | None = None
+    """The first instant after `at` at which a plan would not be empty."""
+    declared: int = 0
+    """Leaf certificates declared in pki.toml."""
+    complete: bool = True
+    """False where --only or --except left something out."""
+
+    @property
+    def has_changes(self) -> bool:
+        return bool(self.changes)

@@ -1,0 +1,44 @@
+"""Named fault points: the instants between two durable effects at which a crash must lose and double nothing.
+
+Code calls `reach(FaultPoint.X)`; in production that does nothing, in tests it stops the process there
+(docs/explanation/issuance-cycle.md says which invariant each one guards).
+"""
+
+from collections.abc import Callable
+from enum import StrEnum
+
+
+class FaultPoint(StrEnum):
+    KEYS_MADE = "keys-made"
+    """Keys are durable in the keystore; no intent names them yet."""
+    INTENTS_STORED = "intents-stored"
+    """Intents are durable; nothing is signed."""
+    SIGNED = "signed"
+    """Signatures exist in memory only."""
+    JOURNALLED = "journalled"
+    """Certificates are fsynced in the journal; the store still says intent."""
+    ISSUED = "issued"
+    """Certificates and resource rows are committed."""
+    REVOKED = "revoked"
+    """Revocations are committed; no CRL says so yet."""
+    CRL_SIGNED = "crl-signed"
+    """The CRL exists in memory only."""
+    CRL_STORED = "crl-stored"
+    """The CRL is committed; the published one is still the old."""
+    PUBLISH_STAGED = "publish-staged"
+    """The temporary file is written and fsynced, not yet renamed."""
+    PUBLISHED = "published"
+    """Files are in place; the store does not know yet."""
+    OUTPUT_STAGED = "output-staged"
+    """`.gen/N` is complete; the link still points at the old pair."""
+    OUTPUT_SWITCHED = "output-switched"
+    """The link points at the new pair; the hook has not run."""
+    HOOK_RUN = "hook-run"
+    """The deploy hook succeeded; the store does not know yet."""
+
+
+Reach = Callable[[FaultPoint], None]
+
+
+def nothing(point: FaultPoint) -> None:
+    """The production `Reach`."""

@@ -1,0 +1,76 @@
+"""Instants and durations: whole seconds, UTC.
+
+An instant is an `int` of seconds since 1970-01-01T00:00:00Z and not a datetime: it is what the stores hold, 100,000 of
+them are compared in a plan, and RFC 5280's "no expiry" (9999-12-31T23:59:59Z) fits, which nanoseconds do not.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+NO_EXPIRY = 253402300799
+"""RFC 5280 section 4.1.2.5: 99991231235959Z."""
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+YEAR = 365 * DAY
+"""`1y` in pki.toml: 365 days, whatever the calendar says."""
+
+_UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": YEAR}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdwy])\Z")
+
+
+def rfc3339(instant: int) -> str:
+    """`2026-11-23T09:00:00Z`."""
+    return as_datetime(instant).strftime("%Y-%m-%dT%H:%M:%SZ") if instant >= 0 else "never"
+
+
+def as_datetime(instant: int) -> datetime:
+    """The aware datetime (UTC) of an instant."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=instant)
+
+
+def from_datetime(moment: datetime) -> int:
+    """Whole seconds of an aware datetime.
+
+    Raises:
+        ValueError: the datetime has no offset: a local time means another instant on every host.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a local time means another instant on every host; write an offset or Z")
+    return int((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+
+
+def parse_instant(text: str, *, now: int) -> int:
+    """Read `2027-01-11`, an RFC 3339 time with an offset, or `+60d` (from `now`).
+
+    Raises:
+        ValueError: none of these.
+    """
+    if text.startswith("+"):
+        return now + parse_duration(text[1:])
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"`{text}` is not a time; write 2027-01-11, 2027-01-11T09:00:00Z or +60d") from error
+    if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+        moment = moment.replace(tzinfo=UTC)
+    return from_datetime(moment)
+
+
+def parse_duration(text: str) -> int:
+    """Seconds of `5m`, `1h`, `90d`, `2w`, `2y`.
+
+    Raises:
+        ValueError: not one number and one unit.
+    """
+    match = _DURATION.match(text)
+    if not match:
+        raise ValueError(f"`{text}` is not a duration; write a number and one of s m h d w y, as in 90d")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def duration(seconds: int) -> str:
+    """The shortest exact text: 7776000 -> `90d`, 730 days -> `2y`."""
+    for unit in ("y", "d", "h", "m"):
+        if seconds and seconds % _UNITS[unit] == 0:
+            return f"{seconds // _UNITS[unit]}{unit}"
+    return f"{seconds}s"

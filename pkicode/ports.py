@@ -1,0 +1,427 @@
+"""Ports: the only Protocols.  Each says what is durable when, what may run at once, and which errors are raised.
+
+Nothing in here does anything; adapters/ implements, everything else depends on these shapes.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from pkicode.model.event import Event
+from pkicode.model.faults import Reach
+from pkicode.model.row import Held
+
+
+@frozen
+class About:
+    """What the store says of itself."""
+
+    project: str
+    lineage: str
+    """Random, drawn when the state was created; two states of one name are told apart by it."""
+    env: str
+    schema: int
+    sequence: int
+    """Rises by one with each commit."""
+    head: str
+    """Hash of the newest audit event, hex."""
+    newest: int
+    """The instant of the newest event, 0 when there is none: a clock behind it is refused."""
+
+
+@frozen
+class Lease:
+    """Leave to write.  `epoch` is the fencing token every commit carries."""
+
+    name: str
+    holder: str
+    host: str
+    pid: int
+    epoch: int
+    heartbeat: int
+    expires: int
+
+
+class CertificateStatus:
+    """The life of a row of the inventory: intent -> issued | aborted | unknown; issued, unknown -> revoked."""
+
+    INTENT = "intent"
+    ISSUED = "issued"
+    ABORTED = "aborted"
+    UNKNOWN = "unknown"
+    REVOKED = "revoked"
+
+
+@frozen
+class Certificate:
+    """One row of the inventory: everything ever signed, and every intent to.
+
+    Times are epoch seconds; `serial` is lower-case hex without leading zeros; `issuer_key`, `spki` and `sha256` are
+    lower-case hex SHA-256 digests (of the issuer's SPKI, the subject's SPKI, the certificate).
+    `der` is the TBS while the status is intent, the certificate afterwards.
+    """
+
+    issuer_key: str
+    serial: str
+    issuer_dn: bytes
+    status: str
+    address: str
+    generation: int
+    ca: str
+    """Name of the issuing [ca.X], "" for a foreign issuer."""
+    ca_generation: int
+    profile: str
+    subject: str
+    """RFC 4514 text."""
+    sans: str
+    """JSON list of `type:value`."""
+    not_before: int
+    not_after: int
+    key_alg: str
+    key_label: str
+    """Label in the keystore, "" when the key is not ours (CSR mode)."""
+    spki: str
+    sha256: str
+    """"" while the status is intent."""
+    der: bytes
+    plan_id: str
+    reason: str
+    """The reason code this was issued for."""
+    session: str
+    created: int
+    duty: str
+    """JSON list of the CRL URLs named in the certificate: publication duty until not_after."""
+    revoked_at: int | None = None
+    revocation_reason: str | None = None
+
+
+@frozen
+class Settlement:
+    """How an intent ended."""
+
+    issuer_key: str
+    serial: str
+    status: str
+    sha256: str = ""
+    der: bytes | None = None
+    """None keeps the stored TBS (aborted, unknown)."""
+
+
+@frozen
+class Revocation:
+    """One serial revoked; the first date is kept for ever, whatever is committed later."""
+
+    issuer_key: str
+    serial: str
+    revoked_at: int
+    reason: str
+    """RFC 5280 reason name in camelCase: unspecified, keyCompromise, ..."""
+    not_after: int
+    entry: str
+    """What asked for it: "removed", "unknown-intent", or the id of a [[revoke]] entry."""
+    invalidity: int | None = None
+
+
+@frozen
+class Artefact:
+    """The newest signed list of one issuer key and scope: a CRL (or an OCSP pack, later).
+
+    `number` is the cRLNumber as lower-case hex (up to 20 octets).
+    """
+
+    kind: str
+    name: str
+    """`issuing-g1`"""
+    scope: str
+    """"" for the full list."""
+    number: str
+    this_update: int
+    next_update: int
+    sha256: str
+    der: bytes | None
+    """None where only the facts were asked for."""
+
+
+@frozen
+class Published:
+    """One file last put on one target, verified by reading it back."""
+
+    target: str
+    path: str
+    sha256: str
+    at: int
+
+
+@frozen
+class Write:
+    """Everything one commit changes, in one transaction with its audit event.
+
+    Held rows are upserts: `version` is the version they replace (0 = must be absent); the store stores version + 1.
+    """
+
+    at: int
+    actor: str
+    action: str
+    """The audit word: issue.intent, issue.issued, revoke, crl, publish, output, forget, move, ..."""
+    subject: str
+    """What it was about: an address or `cert.fleet x500`."""
+    detail: str = "{}"
+    """Canonical JSON for the audit; never a secret."""
+    held: Sequence[tuple[Held, str]] = ()
+    """(row, record): record is JSON text, what the kind remembers."""
+    forgotten: Sequence[Held] = ()
+    intents: Sequence[Certificate] = ()
+    adopted: Sequence[Certificate] = ()
+    """Rows that enter with their final status (imports, recovered from the journal)."""
+    settled: Sequence[Settlement] = ()
+    revocations: Sequence[Revocation] = ()
+    artefacts: Sequence[Artefact] = ()
+    published: Sequence[Published] = ()
+    meta: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Audited:
+    """One event of the hash chain: hash = sha256(prev || canonical JSON of the rest)."""
+
+    sequence: int
+    at: int
+    actor: str
+    action: str
+    subject: str
+    detail: str
+    prev: str
+    hash: str
+
+
+@frozen
+class Want:
+    """Which certificates are asked for; every given condition must hold."""
+
+    ca: str | None = None
+    ca_generation: int | None = None
+    statuses: Sequence[str] = ()
+    address: str | None = None
+    """An exact address text."""
+    block: str | None = None
+    """An address text without key: all rows of a fan-out."""
+    serial: str | None = None
+    spki: str | None = None
+    expiring_before: int | None = None
+    valid_at: int | None = None
+    with_der: bool = True
+    """False leaves `der` empty: frames of 100,000 need no bytes."""
+
+
+class Store(Protocol):
+    """The state store.  One writer at a time per lease; any number of readers.
+
+    Every method may raise StateError (damage, full disk, gone); after an error of `commit` the caller does not know
+    whether it happened, and must read before it tries again.
+    """
+
+    async def about(self) -> About: ...
+
+    async def held(self) -> Sequence[Held]:
+        """Every resource row, in no order.  One query."""
+
+    async def templates(self) -> Mapping[int, str]:
+        """Number -> template text of every template a row refers to.  One query."""
+
+    async def template(self, text: str, *, lease: Lease) -> int:
+        """The number of a template, stored if new.  Durable before it returns; not an audit event."""
+
+    async def records(self, kind: str, name: str, keys: Sequence[str] | None = None) -> Mapping[tuple[str, int], str]:
+        """(key, generation) -> record of the rows of a block; None asks for all of them."""
+
+    async def artefacts(self) -> Sequence[Artefact]:
+        """The newest of each (kind, name, scope), without bytes."""
+
+    async def artefact(self, kind: str, name: str, scope: str = "") -> Artefact | None:
+        """One, with bytes."""
+
+    async def published(self) -> Sequence[Published]: ...
+
+    async def certificates(self, want: Want) -> Sequence[Certificate]:
+        """In the order they were created."""
+
+    async def intents(self) -> Sequence[Certificate]:
+        """Every row whose status is still intent."""
+
+    async def revocations(self, issuer_key: str) -> Sequence[Revocation]:
+        """Every revocation of an issuer key, sorted by serial as a number."""
+
+    async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
+        """Take the lease, with a higher epoch than anybody before.
+
+        Raises:
+            LeaseHeld: somebody holds it and has not expired; says who, where and until when.
+        """
+
+    async def renew(self, lease: Lease, *, now: int, ttl: int) -> Lease:
+        """Heartbeat.
+
+        Raises:
+            LeaseLost: the epoch is no longer ours.
+        """
+
+    async def release(self, lease: Lease) -> None: ...
+
+    async def leases(self) -> Sequence[Lease]: ...
+
+    async def commit(self, write: Write, lease: Lease) -> int:
+        """Do all of `write` or nothing, durably, with one audit event; returns the new sequence.
+
+        Raises:
+            LeaseLost: the lease's epoch is not the newest: nothing was written.
+            StateError: a row version differs, a serial is taken (nothing was written), or the store failed.
+        """
+
+    async def audit(self, *, after: int = 0, limit: int = 1000) -> Sequence[Audited]: ...
+
+    async def close(self) -> None: ...
+
+
+@frozen
+class NewKey:
+    """A key to make: `label` is `ADDRESS@generation`, `alg` one of x509/keys.py's names (ec-p256, rsa-3072, ed25519...)."""
+
+    label: str
+    alg: str
+
+
+@frozen
+class KeyFacts:
+    """The public side of a held key."""
+
+    label: str
+    alg: str
+    spki: bytes
+    """DER SubjectPublicKeyInfo."""
+
+
+@frozen
+class MintedKey:
+    """A new key, sealed: safe to pass between processes, useless without the keystore's passphrase."""
+
+    facts: KeyFacts
+    sealed: bytes = field(repr=False)
+
+
+class Signer(Protocol):
+    """One private key, for signing only."""
+
+    @property
+    def facts(self) -> KeyFacts: ...
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether signing the same bytes again gives the same signature (resume finishes instead of burning)."""
+
+    def sign(self, tbs: bytes) -> bytes:
+        """The signature value for the algorithm x509/keys.py assigns to this key.  The caller verifies it."""
+
+    def portable(self) -> bytes | None:
+        """PKCS#8 DER for a worker process of ours, None for keys that never leave their token."""
+
+
+Mint = Callable[[Sequence[NewKey]], Sequence[MintedKey]]
+
+
+class KeyStore(Protocol):
+    """Where private keys live.  Creating is idempotent by label; nothing is ever destroyed by these methods."""
+
+    async def create(self, keys: Sequence[NewKey]) -> Sequence[KeyFacts]:
+        """Make those that are not there yet, all durable before this returns; facts in the order asked.
+
+        Raises:
+            KeyStoreError: a label exists with another algorithm, or the keystore cannot be opened.
+        """
+
+    def mint(self) -> Mint | None:
+        """A picklable function that makes sealed keys in another process, None where keys are made on a token."""
+
+    async def keep(self, minted: Sequence[MintedKey]) -> Sequence[KeyFacts]:
+        """Store minted keys durably; a label that is already there keeps its old key, whose facts are returned."""
+
+    async def find(self, labels: Sequence[str]) -> Mapping[str, KeyFacts]:
+        """The facts of those that are there; needs no passphrase."""
+
+    async def labels(self) -> Sequence[str]: ...
+
+    async def signer(self, label: str) -> Signer:
+        """Raises KeyStoreError: not there, wrong passphrase, altered row."""
+
+    async def export(self, labels: Sequence[str]) -> Sequence[bytes]:
+        """PKCS#8 DER of each, for declared outputs only."""
+
+    async def close(self) -> None: ...
+
+
+class Publisher(Protocol):
+    """One publish target.  A reader never sees half a file; put returns after every file was read back and compared.
+
+    Raises PkicodeError naming the target when it cannot be reached; nothing of the last good data is removed.
+    """
+
+    async def put(self, files: Sequence[tuple[str, bytes, str]]) -> None:
+        """(path below the target, bytes, content type), each replaced atomically, in order."""
+
+    async def read(self, path: str, *, limit: int) -> bytes | None:
+        """The published bytes, None when absent; more than `limit` is an error."""
+
+
+@frozen
+class OutputFile:
+    """One declared path and what it must hold."""
+
+    path: str
+    """Relative to the root or absolute as declared; may not leave the root through a link."""
+    data: bytes = field(repr=False)
+    secret: bool
+    """Holds a key: gets `mode`, 0600 from creation."""
+
+
+@frozen
+class OutputSet:
+    """The files of one certificate, which switch together (decisions.md 28)."""
+
+    address: str
+    generation: int
+    files: tuple[OutputFile, ...]
+    mode: int = 0o600
+    owner: str | None = None
+    group: str | None = None
+
+
+@frozen
+class World:
+    """Everything an apply may touch.  Made by project.py, passed down, never global."""
+
+    store: Store
+    lease: Lease
+    keystores: Mapping[str, KeyStore]
+    publishers: Mapping[str, Publisher]
+    journal: Callable[[Sequence[bytes]], Awaitable[None]]
+    """Append certificates (DER) to the issuance journal; fsynced before it returns."""
+    journalled: Callable[[], Awaitable[Mapping[str, bytes]]]
+    """sha256 of the TBS (hex) -> certificate, of everything in the journal; read only to resume."""
+    work: Callable[..., Awaitable[Any]]
+    """work(function, *args): run a pure, picklable function in a worker (a process pool, or one thread)."""
+    write_outputs: Callable[[Sequence[OutputSet]], Awaitable[Sequence[str]]]
+    """Stage and switch each set; an empty text for success, else what went wrong, per set."""
+    run_hook: Callable[[Sequence[str], Mapping[str, str]], Awaitable[str]]
+    """Run a deploy hook (no shell, time limit); an empty text for success, else what went wrong."""
+    secret: Callable[[Any], Awaitable[bytes]]
+    """Read a config.language.Secret."""
+    now: int
+    """The instant of this apply; one value for all of it."""
+    serial: Callable[[], int]
+    """159 random bits with the top one set, so that every serial is 20 octets and positive (RFC 5280 4.1.2.2)."""
+    reach: Reach
+    emit: Callable[[Event], None]
+    project: str
+    plan_id: str
+    session: str
+    actor: str
