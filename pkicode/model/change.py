@@ -99,6 +99,15 @@ class Verdict:
 
 
 @frozen
+class Pending:
+    """Rows of a block whose changed fields wait for their next renewal."""
+
+    block: str
+    count: int
+    fields: tuple[str, ...]
+
+
+@frozen
 class Plan:
     """What apply would do at `at`.  Pure data; rendering is in views, saving in plan/planfile.py."""
 
@@ -124,6 +133,7 @@ class Plan:
     """Leaf certificates declared in pki.toml."""
     complete: bool = True
     """False where --only or --except left something out."""
+    pending: tuple[Pending, ...] = ()
 
     @property
     def has_changes(self) -> bool:

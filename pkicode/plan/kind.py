@@ -1,0 +1,128 @@
+"""What a resource kind is to the planner and the applier: a frozen table of functions.
+
+The kinds themselves stand in kinds/, one file each; nothing in this room knows any of them.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from attrs import field, frozen
+
+from pkicode.config.reader import Config
+from pkicode.model.address import Address
+from pkicode.model.change import Change
+from pkicode.model.problem import Problem
+from pkicode.model.row import Block, Held, Row
+from pkicode.ports import About, Artefact, Published, World
+
+
+class FieldClass(StrEnum):
+    """What a changed field means (decisions: "What a changed field means")."""
+
+    NOW = "now"
+    """Reissue."""
+    NEXT = "next"
+    """Takes effect at the next renewal."""
+    METADATA = "metadata"
+    """No signature."""
+    ROTATE = "ca-rotate"
+    """The next generation of a CA, never in place, never automatic."""
+    FORBIDDEN = "forbidden"
+    """Needs [[moved]] or a new name."""
+
+
+@frozen
+class Difference:
+    """Which fields differ between the template a row was made from and the block's of today, by class."""
+
+    fields: Mapping[FieldClass, tuple[str, ...]] = field(factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.fields)
+
+    def of(self, *classes: FieldClass) -> tuple[str, ...]:
+        """The fields of these classes."""
+        return tuple(name for one in classes for name in self.fields.get(one, ()))
+
+
+@frozen
+class Snapshot:
+    """What the store knew when the plan was made; empty for a state that does not exist yet."""
+
+    about: About
+    held: Sequence[Held]
+    templates: Mapping[int, str]
+    authorities: Mapping[tuple[str, int], str]
+    """(name, generation) -> record of each ca row."""
+    artefacts: Sequence[Artefact]
+    published: Sequence[Published]
+    revoked: Mapping[str, int]
+    """Issuer key -> number of revocations ever recorded for it."""
+    living: Mapping[tuple[str, int], int] = field(factory=dict)
+    """(ca, generation) -> unexpired certificates; asked for only when a [ca.X] was deleted."""
+    open_intents: int = 0
+
+
+@frozen
+class Outlook:
+    """What a kind may look at while it decides: today's config and state, and what is already planned."""
+
+    config: Config
+    snapshot: Snapshot
+    now: int
+    allow: Mapping[str, str]
+    changes: dict[str, list[Change]] = field(factory=dict)
+    """Block address -> changes planned so far, in stage order."""
+    problems: list[Problem] = field(factory=list)
+    """Told by kinds while deciding; one per mistake."""
+    memo: dict[Any, Any] = field(factory=dict)
+    """What kinds worked out once per plan."""
+
+    def planned(self, kind: str, name: str) -> Sequence[Change]:
+        return self.changes.get(f"{kind}.{name}", ())
+
+
+@frozen
+class Run:
+    """What a kind may use while it applies: the world, and what it worked out in this run."""
+
+    world: World
+    config: Config
+    memo: dict[Any, Any] = field(factory=dict)
+
+
+@frozen
+class Kind:
+    """One resource kind.
+
+    Functions of planning are pure.  `apply` always gets a batch of changes of one block and answers in its order:
+    None for done, a Problem for a row that failed; a failed row stops nothing else.
+    """
+
+    name: str
+    classes: Mapping[str, FieldClass]
+    """Field of the spec (dotted; the longest prefix counts) -> what its change means."""
+    blocks: Callable[[Config], Iterable[Block]]
+    """The blocks of this kind, in the order they are applied."""
+    rows: Callable[[Block, Outlook], Iterator[Row]]
+    check: Callable[[Block, Outlook], Iterable[Problem]]
+    """Once per block, whatever state says."""
+    needs: Callable[[Block, Row, Outlook], str]
+    """What a row stands on; compared with Held.needs."""
+    diff: Callable[[Block | None, Row | None, Held | None, Outlook, Difference], Change | None]
+    foresee: Callable[[Change, Outlook], int]
+    """When the row falls due again once the change is done (NO_EXPIRY: time changes nothing)."""
+    apply: Callable[[Sequence[Change], Run], Awaitable[Sequence[Problem | None]]]
+    audit_rows: Callable[[Block, Row, Outlook], Iterable[Problem]] | None = None
+    """Everything that can be said of a row without state; `validate` asks it of all rows."""
+    parallel: bool = False
+    """Whether batches of one block may be applied side by side."""
+
+
+def covers(patterns: Sequence[str], address: Address) -> bool:
+    """Whether an address, its block or one of its rows is meant by any of the --only or --except globs."""
+    from fnmatch import fnmatchcase
+
+    text = str(address)
+    return any(fnmatchcase(text, pattern.replace("[", "[[]")) or address.block == pattern for pattern in patterns)

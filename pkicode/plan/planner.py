@@ -1,0 +1,249 @@
+"""The planner: configuration and snapshot in, plan out; pure, and linear in the rows.
+
+A row whose template, values, needs and status agree and which is not due is passed over without being looked at further;
+only the rest reaches its kind.  What was declared and is gone reaches its kind with no block.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve
+
+from pkicode.config.reader import Config
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Pending, Plan, Readiness, Reason, ReasonCode
+from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.problem import ConfigError, Problem, Severity
+from pkicode.model.row import Block, Held, Row
+from pkicode.plan.brakes import judge
+from pkicode.plan.kind import Difference, Kind, Outlook, Snapshot, covers
+from pkicode.plan.template import difference
+
+FORGOTTEN = "forgotten"
+"""Status of a row nobody manages any more; it stays so that a name that comes back goes on counting generations."""
+
+_SAME = Difference()
+
+
+def plan(
+    config: Config,
+    snapshot: Snapshot,
+    *,
+    now: int,
+    kinds: Sequence[Kind],
+    only: Sequence[str] = (),
+    except_: Sequence[str] = (),
+    allow: Mapping[str, str] | None = None,
+) -> Plan:
+    """What apply would do at `now`.
+
+    Args:
+        kinds: in stage order.
+        only: address globs; nothing else is planned, and the plan says it is not complete.
+        except_: address globs left out.
+        allow: what lifts a brake for this run: {"issue": "98010"}.
+
+    Raises:
+        ConfigError: the configuration cannot be planned; every mistake, located.
+    """
+    moves, snapshot = _moved(config, snapshot)
+    outlook = Outlook(config, snapshot, now, dict(allow or {}))
+    shelf = _Shelf(snapshot)
+    dues: list[int] = []
+    pending: list[Pending] = []
+    for kind in kinds:
+        for block in kind.blocks(config):
+            outlook.problems.extend(kind.check(block, outlook))
+            _plan_block(kind, block, outlook, shelf, dues, pending)
+        for block_address, rows in shelf.left(kind.name):
+            _plan_removed(kind, block_address, rows, outlook, shelf)
+    _refuse_errors(config, outlook.problems)
+    changes = [*moves, *(change for found in outlook.changes.values() for change in found)]
+    kept = [one for one in changes if _in_scope(one.address, only, except_)]
+    by_kind = {kind.name: kind for kind in kinds}
+    dues.extend(by_kind[one.address.kind].foresee(one, outlook) for one in kept)
+    settings = config.settings
+    declared = shelf.declared
+    verdicts, kept = judge(kept, outlook)
+    later = [due for due in dues if now < due < NO_EXPIRY]
+    return Plan(
+        project=settings.project.name,
+        at=now,
+        expires_at=now + settings.state.plan_ttl,
+        env=config.env,
+        lineage=snapshot.about.lineage,
+        sequence=snapshot.about.sequence,
+        inputs=tuple(sorted(config.inputs)),
+        scope=(tuple(only), tuple(except_)),
+        changes=tuple(kept),
+        problems=config.located((*config.problems, *outlook.problems)),
+        verdicts=verdicts,
+        allow=tuple(sorted((allow or {}).items())),
+        next_due=min(later) if later else None,
+        declared=declared,
+        complete=len(kept) == len(changes),
+        pending=tuple(pending),
+    )
+
+
+class _Shelf:
+    """The held rows by block and key, taken off one by one; what stays was declared once and is gone."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.blocks: dict[tuple[str, str], dict[str, Held]] = {}
+        for held in snapshot.held:
+            rows = self.blocks.setdefault((held.kind, held.name), {})
+            known = rows.get(held.key)
+            # A CA keeps a row per key generation: the newest is the one that is compared.
+            if known is None or known.generation < held.generation:
+                rows[held.key] = held
+        self.sizes = {block: sum(row.status != FORGOTTEN for row in rows.values()) for block, rows in self.blocks.items()}
+        self.declared = 0
+
+    def take(self, block: Block) -> dict[str, Held]:
+        return self.blocks.setdefault((block.kind, block.name), {})
+
+    def left(self, kind: str) -> list[tuple[Address, list[Held]]]:
+        found = []
+        for (held_kind, name), rows in self.blocks.items():
+            gone = [row for row in rows.values() if row.status != FORGOTTEN]
+            if held_kind == kind and gone:
+                found.append((Address(kind, name), gone))
+        return found
+
+
+def _plan_block(
+    kind: Kind, block: Block, outlook: Outlook, shelf: _Shelf, dues: list[int], pending: list[Pending]
+) -> None:
+    shelf_rows = shelf.take(block)
+    now, templates = outlook.now, outlook.snapshot.templates
+    differences: dict[int, Difference] = {}
+    waiting_fields: Counter[tuple[str, ...]] = Counter()
+    changes = outlook.changes.setdefault(f"{block.kind}.{block.name}", [])
+    diff, needs = kind.diff, kind.needs
+    earliest = NO_EXPIRY
+    count = 0
+    for row in kind.rows(block, outlook):
+        count += 1
+        held = shelf_rows.pop(row.key, None)
+        if held is None:
+            changed = diff(block, row, None, outlook, _SAME)
+        else:
+            how = differences.get(held.template)
+            if how is None:
+                how = differences[held.template] = _compare(templates.get(held.template), block, kind)
+            unchanged = held.values == row.values and held.due > now and held.status == "ok"
+            if unchanged and held.needs == needs(block, row, outlook) and not how:
+                if held.due < earliest:
+                    earliest = held.due
+                continue
+            changed = diff(block, row, held, outlook, how)
+            if changed is None:
+                earliest = min(earliest, held.due)
+                if how:
+                    waiting_fields[how.of(*how.fields)] += 1
+        if changed is not None:
+            changes.append(changed)
+    dues.append(earliest)
+    if block.kind == "cert":
+        shelf.declared += count
+    pending.extend(Pending(f"{block.kind}.{block.name}", number, fields) for fields, number in waiting_fields.items())
+
+
+def _compare(old: str | None, block: Block, kind: Kind) -> Difference:
+    """A template the store lost counts as today's: nothing is signed because of it."""
+    return _SAME if old is None or old == block.template else difference(old, block.template, kind.classes)
+
+
+def _plan_removed(kind: Kind, block: Address, rows: Sequence[Held], outlook: Outlook, shelf: _Shelf) -> None:
+    changes = outlook.changes.setdefault(str(block), [])
+    forgotten = {one.address for one in outlook.config.settings.forget}
+    planned = []
+    for held in sorted(rows, key=lambda one: one.key):
+        address = held.address
+        if str(address) in forgotten or address.block in forgotten:
+            reason = Reason(ReasonCode.REMOVED, "by [[forget]]")
+            planned.append(Change(address, Action.FORGET, held.generation, (reason,), held=held))
+        elif change := kind.diff(None, None, held, outlook, _SAME):
+            planned.append(change)
+    if planned and (problem := _removal_brake(block, planned, shelf.sizes.get((block.kind, block.name), 0), outlook)):
+        outlook.problems.append(problem)
+    changes.extend(planned)
+
+
+def _removal_brake(block: Address, gone: Sequence[Change], size: int, outlook: Outlook) -> Problem | None:
+    """More than max(10, 5 %) of a fan-out's keys gone at once, or all of them, needs --allow remove=N."""
+    is_fan_out = any(one.address.key for one in gone)
+    if not is_fan_out or (len(gone) <= max(10, size * 5 // 100) and len(gone) < size):
+        return None
+    if int(outlook.allow.get("remove", "0")) >= len(gone):
+        return None
+    declared = outlook.config.block(block.kind, block.name)
+    what = "the source is empty" if declared and len(gone) == size else f"{len(gone)} of {size} keys are gone"
+    return Problem(
+        "E0370",
+        f"{block}: {what}, which would remove {len(gone)} certificates at once",
+        help=f"check the source of the fan-out; if it is meant, run with --allow remove={len(gone)}",
+        place=declared.source.place("for_each") if declared else None,
+        address=str(block),
+    )
+
+
+def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], Snapshot]:
+    """Re-address held rows as [[moved]] says; a move whose `from` is not there is done already."""
+    if not config.settings.moved:
+        return [], snapshot
+    targets = {one.from_: one.to for one in config.settings.moved}
+    there = {str(held.address) for held in snapshot.held if held.status != FORGOTTEN}
+    blocks_there = {held.address.block for held in snapshot.held if held.status != FORGOTTEN}
+    changes, held_rows = [], []
+    for held in snapshot.held:
+        source = str(held.address)
+        target = targets.get(source) or targets.get(held.address.block)
+        if target is None or held.status == FORGOTTEN or target in there or (not held.key and target in blocks_there):
+            held_rows.append(held)
+            continue
+        name, key = _target(target, held)
+        moved = evolve(held, name=name, key=key)
+        held_rows.append(moved)
+        reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
+        changes.append(Change(moved.address, Action.MOVE, held.generation, (reason,), held=held, before={"address": source}))
+    return changes, evolve(snapshot, held=held_rows)
+
+
+def _target(target: str, held: Held) -> tuple[str, str]:
+    from pkicode.model.address import parse
+
+    address, _ = parse(target)
+    return address.name, address.key or held.key
+
+
+def _in_scope(address: Address, only: Sequence[str], except_: Sequence[str]) -> bool:
+    if covers(except_, address):
+        return False
+    return not only or covers(only, address)
+
+
+def _refuse_errors(config: Config, problems: Iterable[Problem]) -> None:
+    found = [one for one in problems if one.severity is Severity.ERROR]
+    if found:
+        raise ConfigError(config.located(tuple(found)))
+
+
+def unready(changes: Iterable[Change], readiness: Readiness) -> list[Change]:
+    """The changes of one readiness."""
+    return [one for one in changes if one.readiness is readiness]
+
+
+def validate(config: Config, *, now: int, kinds: Sequence[Kind], empty: Snapshot) -> tuple[Problem, ...]:
+    """Every problem that can be seen without state: all blocks, all rows."""
+    outlook = Outlook(config, empty, now, {})
+    found: list[Problem] = []
+    for kind in kinds:
+        for block in kind.blocks(config):
+            found.extend(kind.check(block, outlook))
+            if kind.audit_rows:
+                rows: Iterable[Row] = kind.rows(block, outlook)
+                for row in rows:
+                    found.extend(kind.audit_rows(block, row, outlook))
+    return config.located((*config.problems, *found, *outlook.problems))
