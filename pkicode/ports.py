@@ -285,7 +285,7 @@ class Store(Protocol):
 
 @frozen
 class NewKey:
-    """A key to make: `label` is `ADDRESS@generation`, `alg` one of x509/keys.py's names (ec-p256, rsa-3072, ed25519...)."""
+    """A key to make: `label` is `ADDRESS@generation`, `alg` one of x509/keys.py's names (ec-p256, ed25519, ...)."""
 
     label: str
     alg: str

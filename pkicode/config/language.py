@@ -40,7 +40,9 @@ class Secret:
 
     env: str | None = says("environment variable", default=None)
     file: str | None = says("file; its first line is the secret", default=None)
-    command: tuple[str, ...] | None = says("command whose first output line is the secret; never run by plan", default=None)
+    command: tuple[str, ...] | None = says(
+        "command whose first output line is the secret; never run by plan", default=None
+    )
     create: bool = says("with `file`: make a random one if the file is not there, and warn", default=False)
 
 
@@ -75,8 +77,11 @@ class PublishSpec:
 
 @frozen
 class KeySpec:
-    alg: str = says("ec-p256 ec-p384 ec-p521 rsa-2048 rsa-3072 rsa-4096 ed25519 ed448", default="ec-p256",
-                    choices=("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"))
+    alg: str = says(
+        "ec-p256 ec-p384 ec-p521 rsa-2048 rsa-3072 rsa-4096 ed25519 ed448",
+        default="ec-p256",
+        choices=("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"),
+    )
     store: str | None = says("the [keystore.X] that holds it; the only one declared if absent", default=None)
 
 
@@ -103,7 +108,7 @@ class CaSpec:
     """[ca.X], resolved."""
 
     issuer: str | None = says("the [ca.Y] that signs it; absent = self-signed root", default=None)
-    subject: Subject = says("distinguished name, e.g. { cn = \"Root\", o = \"Corp\" }", form="subject", default=())
+    subject: Subject = says('distinguished name, e.g. { cn = "Root", o = "Corp" }', form="subject", default=())
     key: KeySpec = says("algorithm and keystore", factory=KeySpec)
     validity: int = says("not_after - not_before + 1 s", form="duration", default=10 * 365 * 86400)
     backdate: int = says("how far not_before lies before issuance", form="duration", default=300)
@@ -114,7 +119,9 @@ class CaSpec:
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")
-    base_urls: tuple[str, ...] = says("derived: base URLs of the *issuer's* publish targets (CDP, AIA)", default=(), derived=True)
+    base_urls: tuple[str, ...] = says(
+        "derived: base URLs of the *issuer's* publish targets (CDP, AIA)", default=(), derived=True
+    )
     own_base_urls: tuple[str, ...] = says("derived: base URLs of its own publish targets", default=(), derived=True)
 
 
@@ -131,9 +138,15 @@ class Allow:
 
 @frozen
 class Renew:
-    at: str = says("a fraction of the validity (2/3), or a duration before the end (30d)", form="fraction-or-duration", default="2/3")
-    jitter: str = says("how much of the remaining time may be pulled earlier, in percent", form="percent", default="10%")
-    rekey: Rekey = says("true: a new key each time; false: the same; \"require\": wait for a new CSR", default=Rekey.YES)
+    at: str = says(
+        "a fraction of the validity (2/3), or a duration before the end (30d)",
+        form="fraction-or-duration",
+        default="2/3",
+    )
+    jitter: str = says(
+        "how much of the remaining time may be pulled earlier, in percent", form="percent", default="10%"
+    )
+    rekey: Rekey = says('true: a new key each time; false: the same; "require": wait for a new CSR', default=Rekey.YES)
 
 
 @frozen
@@ -202,7 +215,9 @@ class CertSpec:
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")
     for_each: ForEach | None = says("one certificate a row", default=None)
-    base_urls: tuple[str, ...] = says("derived: base URLs of the issuer's publish targets (CDP, AIA)", default=(), derived=True)
+    base_urls: tuple[str, ...] = says(
+        "derived: base URLs of the issuer's publish targets (CDP, AIA)", default=(), derived=True
+    )
 
 
 @frozen

@@ -5,7 +5,9 @@ import re
 
 from attrs import frozen
 
-_BARE = re.compile(r"(?P<kind>[a-z]+)\.(?P<name>[A-Za-z0-9_-]+)(?:\[(?P<key>\".*\")\])?(?:@(?P<generation>[0-9]+))?\Z", re.S)
+_BARE = re.compile(
+    r"(?P<kind>[a-z]+)\.(?P<name>[A-Za-z0-9_-]+)(?:\[(?P<key>\".*\")\])?(?:@(?P<generation>[0-9]+))?\Z", re.S
+)
 
 
 @frozen(order=True)
@@ -17,7 +19,11 @@ class Address:
     key: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind}.{self.name}[{json.dumps(self.key, ensure_ascii=False)}]" if self.key else f"{self.kind}.{self.name}"
+        return (
+            f"{self.kind}.{self.name}[{json.dumps(self.key, ensure_ascii=False)}]"
+            if self.key
+            else f"{self.kind}.{self.name}"
+        )
 
     @property
     def block(self) -> str:

@@ -6,7 +6,7 @@ Syntax and normal forms are decided in x509/names.py; here are only the shapes e
 from enum import StrEnum
 
 Subject = tuple[tuple[str, str], ...]
-"""Attribute short name (lower case, as in pki.toml: cn, o, ou, c, st, l, ...) and value, in the order they are encoded."""
+"""Attribute short name (lower case, as in pki.toml: cn, o, ou, c, st, l, ...) and value, in encoding order."""
 
 
 class SanType(StrEnum):
