@@ -339,8 +339,11 @@ class KeyStore(Protocol):
             KeyStoreError: a label exists with another algorithm, or the keystore cannot be opened.
         """
 
-    def mint(self) -> Mint | None:
-        """A picklable function that makes sealed keys in another process, None where keys are made on a token."""
+    async def mint(self) -> Mint | None:
+        """A picklable function that makes sealed keys in another process, None where keys are made on a token.
+
+        Opens the keystore first, which is why it is awaited.
+        """
 
     async def keep(self, minted: Sequence[MintedKey]) -> Sequence[KeyFacts]:
         """Store minted keys durably; a label that is already there keeps its old key, whose facts are returned."""
