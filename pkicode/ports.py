@@ -235,6 +235,15 @@ class Store(Protocol):
     async def records(self, kind: str, name: str, keys: Sequence[str] | None = None) -> Mapping[tuple[str, int], str]:
         """(key, generation) -> record of the rows of a block; None asks for all of them."""
 
+    async def authorities(self) -> Mapping[tuple[str, int], str]:
+        """(name, generation) -> record of every row of kind ca.  One query; there are few."""
+
+    async def living(self, now: int) -> Mapping[tuple[str, int], int]:
+        """(ca, ca_generation) -> unexpired certificates (issued, unknown); asked for only when a CA was deleted."""
+
+    async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
+        """The certificate of each (issuer_key, serial), None where there is none, in the order asked."""
+
     async def artefacts(self) -> Sequence[Artefact]:
         """The newest of each (kind, name, scope), without bytes."""
 
@@ -251,6 +260,9 @@ class Store(Protocol):
 
     async def revocations(self, issuer_key: str) -> Sequence[Revocation]:
         """Every revocation of an issuer key, sorted by serial as a number."""
+
+    async def revoked(self) -> Mapping[str, int]:
+        """Issuer key -> number of revocations recorded for it, which only rises.  One query."""
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         """Take the lease, with a higher epoch than anybody before.
