@@ -280,7 +280,11 @@ class Store(Protocol):
 
     async def release(self, lease: Lease) -> None: ...
 
-    async def leases(self) -> Sequence[Lease]: ...
+    async def break_lease(self, name: str, *, now: int, actor: str) -> Lease | None:
+        """Take the lease from whoever holds it, for a human who knows better; audited.  Whom it was taken from."""
+
+    async def leases(self) -> Sequence[Lease]:
+        """Every lease that is held, expired or not."""
 
     async def commit(self, write: Write, lease: Lease) -> int:
         """Do all of `write` or nothing, durably, with one audit event; returns the new sequence.

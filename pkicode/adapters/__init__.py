@@ -1,0 +1,1 @@
+"""The only rooms with windows: SQL, files, tokens, sockets, processes."""

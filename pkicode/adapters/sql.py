@@ -1,0 +1,194 @@
+"""The state store's statements, written once in the common subset of SQLite and PostgreSQL, and what their rows mean.
+
+Placeholders are `$n`; an adapter rewrites them if its database wants another form.  Nothing here talks to a database.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from operator import attrgetter
+from typing import Any
+
+from attrs import fields, frozen
+
+from pkicode.model.row import Held
+from pkicode.ports import Artefact, Audited, Certificate, Lease, Published, Revocation, Want
+
+SCHEMA = 1
+"""Rises with each migration; a state with a higher number was made by a newer pkicode."""
+
+
+@frozen
+class NewState:
+    """What a state is created with.  For one that exists: the project and env it must be of."""
+
+    project: str
+    env: str
+    lineage: str
+    """Random, drawn by the caller."""
+    at: int
+
+
+def migrations() -> tuple[str, ...]:
+    """The scripts that lead from nothing to SCHEMA, one for each version."""
+    return (files("pkicode.adapters").joinpath("schema.sql").read_text("utf-8"),)
+
+
+def _columns(row: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(row))
+
+
+def _marks(count: int) -> str:
+    return ", ".join(f"${number}" for number in range(1, count + 1))
+
+
+_HELD = "kind, name, key, generation, template, vals, due, needs, status, version"
+_CERTIFICATE = _columns(Certificate)
+_DER = _CERTIFICATE.index("der")
+_ARTEFACT = "kind, name, scope, number, this_update, next_update, sha256"
+_LEASE = ", ".join(_columns(Lease))
+_REVOCATION = ", ".join(_columns(Revocation))
+_EVENT = ", ".join(_columns(Audited))
+_ROW = "kind = $1 AND name = $2 AND key = $3 AND generation = $4"
+
+# ruff: noqa: S608 - these texts are joined from column names of ours; every value is a placeholder.
+
+META = "SELECT key, value FROM meta"
+META_PUT = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+
+TEMPLATES = "SELECT id, body FROM templates"
+TEMPLATE_FIND = "SELECT id FROM templates WHERE digest = $1"
+TEMPLATE_ADD = "INSERT INTO templates (digest, body) VALUES ($1, $2)"
+
+HELD = f"SELECT {_HELD} FROM resources"
+HELD_ADD = f"INSERT INTO resources ({_HELD}, record) VALUES ({_marks(11)}) ON CONFLICT DO NOTHING"
+HELD_PUT = (
+    "UPDATE resources SET template = $5, vals = $6, due = $7, needs = $8, status = $9, version = $10, record = $11"
+    f" WHERE {_ROW} AND version = $10 - 1"
+)
+HELD_DROP = f"DELETE FROM resources WHERE {_ROW} AND version = $5"
+RECORDS = "SELECT key, generation, record FROM resources WHERE kind = $1 AND name = $2"
+RECORD = f"{RECORDS} AND key = $3"
+
+CERTIFICATE_ADD = (
+    f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))}) ON CONFLICT DO NOTHING"
+)
+INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
+SETTLE = (
+    "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"
+    " WHERE issuer_key = $1 AND serial = $2 AND status = 'intent'"
+)
+STATUS = "SELECT status FROM certificates WHERE issuer_key = $1 AND serial = $2"
+REVOKE = (
+    f"INSERT INTO revocations ({_REVOCATION}) VALUES ({_marks(7)}) ON CONFLICT (issuer_key, serial) DO UPDATE"
+    # The date and what asked for it first stay; a known compromise is the only thing worth saying later.
+    " SET reason = excluded.reason, invalidity = COALESCE(excluded.invalidity, revocations.invalidity)"
+    " WHERE excluded.reason = 'keyCompromise' AND revocations.reason <> 'keyCompromise'"
+)
+MARK_REVOKED = (
+    "UPDATE certificates SET status = 'revoked', revoked_at = r.revoked_at, revocation_reason = r.reason"
+    " FROM revocations AS r WHERE r.issuer_key = $1 AND r.serial = $2 AND certificates.issuer_key = $1"
+    " AND certificates.serial = $2 AND certificates.status IN ('issued', 'unknown', 'revoked')"
+)
+# Hexadecimal without leading zeros sorts as a number by length first.
+REVOCATIONS = f"SELECT {_REVOCATION} FROM revocations WHERE issuer_key = $1 ORDER BY length(serial), serial"
+
+ARTEFACTS = f"SELECT {_ARTEFACT}, NULL FROM artefacts"
+ARTEFACT = f"SELECT {_ARTEFACT}, der FROM artefacts WHERE kind = $1 AND name = $2 AND scope = $3"
+ARTEFACT_PUT = (
+    f"INSERT INTO artefacts ({_ARTEFACT}, der) VALUES ({_marks(8)}) ON CONFLICT (kind, name, scope) DO UPDATE"
+    " SET number = excluded.number, this_update = excluded.this_update, next_update = excluded.next_update,"
+    " sha256 = excluded.sha256, der = excluded.der"
+    " WHERE (length(excluded.number), excluded.number) > (length(artefacts.number), artefacts.number)"
+)
+
+PUBLISHED = "SELECT target, path, sha256, at FROM published"
+PUBLISHED_PUT = (
+    "INSERT INTO published (target, path, sha256, at) VALUES ($1, $2, $3, $4) ON CONFLICT (target, path) DO UPDATE"
+    " SET sha256 = excluded.sha256, at = excluded.at"
+)
+
+LEASES = f"SELECT {_LEASE} FROM leases WHERE expires <> 0 ORDER BY name"
+LEASE = f"SELECT {_LEASE} FROM leases WHERE name = $1"
+LEASE_PUT = (
+    f"INSERT INTO leases ({_LEASE}) VALUES ({_marks(7)}) ON CONFLICT (name) DO UPDATE SET holder = excluded.holder,"
+    " host = excluded.host, pid = excluded.pid, epoch = excluded.epoch, heartbeat = excluded.heartbeat,"
+    " expires = excluded.expires"
+)
+LEASE_RENEW = "UPDATE leases SET heartbeat = $3, expires = $4 WHERE name = $1 AND epoch = $2 AND expires <> 0"
+LEASE_DROP = "UPDATE leases SET expires = 0 WHERE name = $1 AND epoch = $2"
+
+NEWEST = "SELECT at FROM events ORDER BY sequence DESC LIMIT 1"
+EVENT_ADD = f"INSERT INTO events ({_EVENT}) VALUES ({_marks(8)})"
+EVENTS = f"SELECT {_EVENT} FROM events WHERE sequence > $1 ORDER BY sequence LIMIT $2"
+
+held_values = attrgetter(*_columns(Held))
+certificate_values = attrgetter(*_CERTIFICATE)
+settlement_values = attrgetter("issuer_key", "serial", "status", "sha256", "der")
+revocation_values = attrgetter(*_columns(Revocation))
+artefact_values = attrgetter(*_columns(Artefact))
+published_values = attrgetter(*_columns(Published))
+lease_values = attrgetter(*_columns(Lease))
+audited_values = attrgetter(*_columns(Audited))
+
+
+def certificates(want: Want) -> tuple[str, list[Any]]:
+    """The query for what is wanted, and its values."""
+    values: list[Any] = []
+
+    def mark(value: object) -> str:
+        values.append(value)
+        return f"${len(values)}"
+
+    conditions = [
+        f"{column} = {mark(value)}"
+        for column, value in (
+            ("ca", want.ca),
+            ("ca_generation", want.ca_generation),
+            ("address", want.address),
+            ("serial", want.serial),
+            ("spki", want.spki),
+        )
+        if value is not None
+    ]
+    if want.statuses:
+        conditions.append(f"status IN ({', '.join([mark(status) for status in want.statuses])})")
+    if want.block is not None:
+        # Rows of a fan-out are `block["key"]`; a backslash is the character after the bracket.
+        low, high = mark(want.block + "["), mark(want.block + "\\")
+        conditions.append(f"(address = {mark(want.block)} OR (address >= {low} AND address < {high}))")
+    if want.expiring_before is not None:
+        conditions.append(f"not_after < {mark(want.expiring_before)}")
+    if want.valid_at is not None:
+        at = mark(want.valid_at)
+        conditions.append(f"not_before <= {at} AND not_after >= {at}")
+    columns = ", ".join(name for name in _CERTIFICATE if want.with_der or name != "der")
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return f"SELECT {columns} FROM certificates{where} ORDER BY id", values
+
+
+def certificate(row: Sequence[Any], *, with_der: bool) -> Certificate:
+    """The row of such a query; `der` is empty where it was not asked for."""
+    values = row if with_der else (*row[:_DER], b"", *row[_DER:])
+    return Certificate(*values)
+
+
+def genesis(project: str, env: str, lineage: str) -> str:
+    """What the first audit event follows on, hex: a chain is good for one state only."""
+    return hashlib.sha256(_canonical([project, env, lineage])).hexdigest()
+
+
+def link(prev: str, sequence: int, at: int, actor: str, action: str, subject: str, detail: str) -> str:
+    """The hash of an audit event, hex: sha256 of the hash before it and the canonical JSON of what it says."""
+    rest = {"sequence": sequence, "at": at, "actor": actor, "action": action, "subject": subject, "detail": detail}
+    return hashlib.sha256(bytes.fromhex(prev) + _canonical(rest)).hexdigest()
+
+
+def digest(template: str) -> str:
+    """By which a template is found again, hex."""
+    return hashlib.sha256(template.encode()).hexdigest()
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

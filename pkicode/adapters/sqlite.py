@@ -1,0 +1,395 @@
+"""The state store in SQLite: one file, one thread that owns the connection, one transaction for each commit.
+
+WAL with synchronous=FULL: what a method returned from survives a power cut, and readers never wait for the writer.
+What may be written when is the callers' business; the statements are sql.py's, the file is statefile.py's.
+"""
+
+import asyncio
+import os
+import re
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from itertools import starmap
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from attrs import field, frozen
+
+from pkicode.adapters import sql, statefile
+from pkicode.adapters.sql import NewState
+from pkicode.model.address import Address
+from pkicode.model.instants import rfc3339
+from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
+from pkicode.model.row import Held
+from pkicode.ports import (
+    About,
+    Artefact,
+    Audited,
+    Certificate,
+    CertificateStatus,
+    Lease,
+    Published,
+    Revocation,
+    Want,
+    Write,
+)
+
+_T = TypeVar("_T")
+_OWN_FACTS = frozenset({"project", "env", "lineage", "schema", "created", "sequence", "head"})
+_RESUME = "`pkicode apply` finishes what was left open"
+
+
+async def open_sqlite(
+    path: Path | Literal[":memory:"], *, create: NewState | None, read_only: bool = False
+) -> "SqliteStore":
+    """Open the state at `path`.
+
+    Args:
+        path: the file, or `:memory:` for a state that is gone when closed.
+        create: the project and env the state must be of, and what a new one is made with.
+        read_only: needs no leave to write; never creates.
+
+    Raises:
+        FileNotFoundError: there is no state, and `create` is None or `read_only`.
+        StateError: the state is of another project or env, of a newer pkicode, damaged, or may not be trusted.
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix="state")
+    try:
+        loop = asyncio.get_running_loop()
+        connection = await loop.run_in_executor(thread, _connect, path, create, read_only)
+    except BaseException:
+        thread.shutdown(wait=False)
+        raise
+    identity = None if path == ":memory:" else _identity(Path(path))
+    return SqliteStore(connection, thread, path, identity)
+
+
+def _connect(path: Path | Literal[":memory:"], create: NewState | None, read_only: bool) -> sqlite3.Connection:  # noqa: FBT001 - run_in_executor passes positions only
+    if not isinstance(path, Path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        if create is not None:
+            statefile.fill(connection, create)
+    else:
+        if create is not None and not read_only and not path.exists():
+            statefile.make(path, create)
+        connection = statefile.connect(path, read_only=read_only)
+    try:
+        with statefile.told(path):
+            statefile.expect(path, dict(connection.execute(sql.META).fetchall()), create)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def here() -> str:
+    """This host, for a lease; with the number of the process namespace where pids are not the host's own."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:  # not Linux: one namespace
+        return os.uname().nodename
+    inner = re.sub(r"\D", "", namespace)
+    # 0xEFFFFFFC is the namespace of init (PROC_PID_INIT_INO in linux/proc_ns.h).
+    return os.uname().nodename if inner == str(0xEFFFFFFC) else f"{os.uname().nodename}/{inner}"
+
+
+def is_dead(lease: Lease) -> bool:
+    """Whether the process that took the lease is known to be gone; on another host nobody knows."""
+    if lease.host != here():
+        return False
+    try:
+        os.kill(lease.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+@frozen(eq=False)
+class SqliteStore:
+    """ports.Store on one SQLite file; every method runs in the store's own thread, so the loop is never blocked."""
+
+    _connection: sqlite3.Connection = field(repr=False)
+    _thread: ThreadPoolExecutor = field(repr=False)
+    _path: Path | str
+    _identity: tuple[int, int] | None = field(repr=False)
+
+    async def about(self) -> About:
+        return await self._run(self._about)
+
+    async def held(self) -> Sequence[Held]:
+        return await self._run(lambda: list(starmap(Held, self._read(sql.HELD))))
+
+    async def templates(self) -> Mapping[int, str]:
+        return await self._run(lambda: dict(self._read(sql.TEMPLATES)))
+
+    async def template(self, text: str, *, lease: Lease) -> int:
+        return await self._run(self._template, text, lease)
+
+    async def records(self, kind: str, name: str, keys: Sequence[str] | None = None) -> Mapping[tuple[str, int], str]:
+        return await self._run(self._records, kind, name, keys)
+
+    async def artefacts(self) -> Sequence[Artefact]:
+        return await self._run(lambda: list(starmap(Artefact, self._read(sql.ARTEFACTS))))
+
+    async def artefact(self, kind: str, name: str, scope: str = "") -> Artefact | None:
+        rows = await self._run(self._read, sql.ARTEFACT, (kind, name, scope))
+        return Artefact(*rows[0]) if rows else None
+
+    async def published(self) -> Sequence[Published]:
+        return await self._run(lambda: list(starmap(Published, self._read(sql.PUBLISHED))))
+
+    async def certificates(self, want: Want) -> Sequence[Certificate]:
+        return await self._run(self._certificates, want)
+
+    async def intents(self) -> Sequence[Certificate]:
+        return await self._run(lambda: list(starmap(Certificate, self._read(sql.INTENTS))))
+
+    async def revocations(self, issuer_key: str) -> Sequence[Revocation]:
+        return await self._run(lambda: list(starmap(Revocation, self._read(sql.REVOCATIONS, (issuer_key,)))))
+
+    async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
+        return await self._run(self._acquire, name, holder, now, ttl)
+
+    async def renew(self, lease: Lease, *, now: int, ttl: int) -> Lease:
+        return await self._run(self._renew, lease, now, ttl)
+
+    async def release(self, lease: Lease) -> None:
+        await self._run(self._release, lease)
+
+    async def break_lease(self, name: str, *, now: int, actor: str) -> Lease | None:
+        return await self._run(self._break, name, now, actor)
+
+    async def leases(self) -> Sequence[Lease]:
+        return await self._run(lambda: list(starmap(Lease, self._read(sql.LEASES))))
+
+    async def commit(self, write: Write, lease: Lease) -> int:
+        return await self._run(self._commit, write, lease)
+
+    async def audit(self, *, after: int = 0, limit: int = 1000) -> Sequence[Audited]:
+        return await self._run(lambda: list(starmap(Audited, self._read(sql.EVENTS, (after, limit)))))
+
+    async def close(self) -> None:
+        await self._run(self._connection.close)
+        self._thread.shutdown(wait=False)
+
+    # Below: in the thread.
+
+    async def _run(self, work: Callable[..., _T], *args: object) -> _T:
+        def guarded() -> _T:
+            with statefile.told(self._path):
+                return work(*args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+    def _read(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
+        return self._connection.execute(_rewritten(statement), values).fetchall()
+
+    def _do(self, statement: str, values: Sequence[object]) -> int:
+        """Run one change; how many rows it touched."""
+        return self._connection.execute(_rewritten(statement), values).rowcount
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        connection = self._connection
+        # IMMEDIATE: what is checked below still holds when it is acted on.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if self._identity is not None and _identity(Path(self._path)) != self._identity:
+                raise StateError(
+                    f"the state {self._path} was removed or replaced while it was open; nothing was written",
+                    help="run the command again: it opens the state that is there now",
+                )
+            yield
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def _about(self) -> About:
+        facts = dict(self._read(sql.META))
+        newest = self._read(sql.NEWEST)
+        return About(
+            project=facts["project"],
+            lineage=facts["lineage"],
+            env=facts["env"],
+            schema=int(facts["schema"]),
+            sequence=int(facts["sequence"]),
+            head=facts["head"],
+            newest=newest[0][0] if newest else 0,
+        )
+
+    def _template(self, text: str, lease: Lease) -> int:
+        key = sql.digest(text)
+        found = self._read(sql.TEMPLATE_FIND, (key,))
+        if not found:
+            with self._transaction():
+                self._fence(lease)
+                self._do(sql.TEMPLATE_ADD, (key, text))
+                found = self._read(sql.TEMPLATE_FIND, (key,))
+        return int(found[0][0])
+
+    def _records(self, kind: str, name: str, keys: Sequence[str] | None) -> dict[tuple[str, int], str]:
+        if keys is None:
+            rows = self._read(sql.RECORDS, (kind, name))
+        else:
+            rows = [row for key in keys for row in self._read(sql.RECORD, (kind, name, key))]
+        return {(key, generation): record for key, generation, record in rows}
+
+    def _certificates(self, want: Want) -> list[Certificate]:
+        statement, values = sql.certificates(want)
+        return [sql.certificate(row, with_der=want.with_der) for row in self._read(statement, values)]
+
+    def _acquire(self, name: str, holder: str, now: int, ttl: int) -> Lease:
+        with self._transaction():
+            epoch = 1
+            for old in starmap(Lease, self._read(sql.LEASE, (name,))):
+                if old.expires > now and not is_dead(old):
+                    raise LeaseHeld(
+                        f"{old.holder} (process {old.pid} on {old.host}) is writing to {self._path},"
+                        f" at most until {rfc3339(old.expires)} unless it goes on",
+                        help="wait for it; if you know that it is dead: `pkicode state lock break`",
+                    )
+                epoch = old.epoch + 1
+            lease = Lease(name, holder, here(), os.getpid(), epoch, now, now + ttl)
+            self._do(sql.LEASE_PUT, sql.lease_values(lease))
+        return lease
+
+    def _renew(self, lease: Lease, now: int, ttl: int) -> Lease:
+        with self._transaction():
+            if not self._do(sql.LEASE_RENEW, (lease.name, lease.epoch, now, now + ttl)):
+                raise self._lost(lease)
+        return Lease(lease.name, lease.holder, lease.host, lease.pid, lease.epoch, now, now + ttl)
+
+    def _release(self, lease: Lease) -> None:
+        with self._transaction():
+            self._do(sql.LEASE_DROP, (lease.name, lease.epoch))
+
+    def _break(self, name: str, now: int, actor: str) -> Lease | None:
+        with self._transaction():
+            found = list(starmap(Lease, self._read(sql.LEASE, (name,))))
+            if not found or not found[0].expires:
+                return None
+            old = found[0]
+            broken = Lease(name, old.holder, old.host, old.pid, old.epoch + 1, now, 0)
+            self._do(sql.LEASE_PUT, sql.lease_values(broken))
+            self._append(Write(at=now, actor=actor, action="lock.break", subject=name))
+        return old
+
+    def _fence(self, lease: Lease) -> None:
+        newest = self._read(sql.LEASE, (lease.name,))
+        if not newest or Lease(*newest[0]).epoch != lease.epoch or not Lease(*newest[0]).expires:
+            raise self._lost(lease)
+
+    def _lost(self, lease: Lease) -> LeaseLost:
+        return LeaseLost(
+            f"the lease `{lease.name}` of {lease.holder} was taken over or given back; nothing was written",
+            help="somebody else went on from here: plan again",
+        )
+
+    def _commit(self, write: Write, lease: Lease) -> int:
+        with self._transaction():
+            self._fence(lease)
+            self._inventory(write)
+            self._rows(write)
+            for name, value in write.meta.items():
+                if name in _OWN_FACTS:
+                    raise StateError(f"`{name}` is the store's own fact; nothing was written", help="report this")
+                self._do(sql.META_PUT, (name, value))
+            return self._append(write)
+
+    def _inventory(self, write: Write) -> None:
+        """Certificates and revocations, in the order in which they may refer to one another."""
+        entering = (*write.intents, *write.adopted)
+        self._each(sql.CERTIFICATE_ADD, map(sql.certificate_values, entering), _taken)
+        self._each(sql.SETTLE, map(sql.settlement_values, write.settled), _not_an_intent)
+        for revocation in write.revocations:
+            if (CertificateStatus.INTENT,) in self._read(sql.STATUS, (revocation.issuer_key, revocation.serial)):
+                # Settling it afterwards would un-revoke it in the inventory.
+                raise StateError(f"serial {revocation.serial} is an open intent; nothing was written", help=_RESUME)
+            self._do(sql.REVOKE, sql.revocation_values(revocation))
+        self._connection.executemany(
+            _rewritten(sql.MARK_REVOKED),
+            [(row.issuer_key, row.serial) for rows in (write.revocations, write.adopted) for row in rows],
+        )
+
+    def _rows(self, write: Write) -> None:
+        """Resource rows, artefacts and publications."""
+        new: list[tuple[Any, ...]] = []
+        replaced: list[tuple[Any, ...]] = []
+        for row, record in write.held:
+            values = (*sql.held_values(row)[:-1], row.version + 1, record)
+            (replaced if row.version else new).append(values)
+        self._each(sql.HELD_ADD, new, _changed)
+        self._each(sql.HELD_PUT, replaced, _changed)
+        gone = ((row.kind, row.name, row.key, row.generation, row.version) for row in write.forgotten)
+        self._each(sql.HELD_DROP, gone, _changed)
+        self._each(sql.ARTEFACT_PUT, map(sql.artefact_values, write.artefacts), _number_fell)
+        self._each(sql.PUBLISHED_PUT, map(sql.published_values, write.published), _changed)
+
+    def _each(self, statement: str, rows: Iterable[tuple[Any, ...]], refused: Callable[..., StateError]) -> None:
+        """Run a change for each row; one that touches nothing undoes the whole commit."""
+        text = _rewritten(statement)
+        cursor = self._connection.cursor()
+        for row in rows:
+            if cursor.execute(text, row).rowcount != 1:
+                raise refused(*row)
+
+    def _append(self, write: Write) -> int:
+        """The audit event, which is part of the transaction it tells of."""
+        facts = dict(self._read(sql.META))
+        sequence, prev = int(facts["sequence"]) + 1, facts["head"]
+        said = (write.at, write.actor, write.action, write.subject, write.detail)
+        event = Audited(sequence, *said, prev, sql.link(prev, sequence, *said))
+        self._do(sql.EVENT_ADD, sql.audited_values(event))
+        self._do(sql.META_PUT, ("sequence", str(sequence)))
+        self._do(sql.META_PUT, ("head", event.hash))
+        return sequence
+
+
+def _taken(issuer_key: str, serial: str, *_: object) -> StateError:
+    return StateError(
+        f"serial {serial} of the issuer key {issuer_key[:16]}... is taken; nothing was written",
+        help="draw another serial; an import that is already there needs none",
+    )
+
+
+def _not_an_intent(issuer_key: str, serial: str, *_: object) -> StateError:
+    return StateError(
+        f"serial {serial} of the issuer key {issuer_key[:16]}... is not an open intent; nothing was written",
+        help="it was settled already or never reserved: read the inventory before trying again",
+    )
+
+
+def _changed(kind: str, name: str, key: str, generation: int, *_: object) -> StateError:
+    return StateError(
+        f"{Address(kind, name, key).at(generation)} is not what it was when this was planned; nothing was written",
+        help="somebody else wrote meanwhile: plan again",
+    )
+
+
+def _number_fell(kind: str, name: str, scope: str, number: str, *_: object) -> StateError:
+    scoped = f" {scope}" if scope else ""
+    return StateError(
+        f"the {kind} {name}{scoped} has the number {number} or a higher one already; nothing was written",
+        help="numbers only rise: read the newest list before signing the next",
+    )
+
+
+@cache
+def _rewritten(statement: str) -> str:
+    """`$1` to `?1`: Python's sqlite3 takes a name with a dollar for a key of a mapping."""
+    return re.sub(r"\$(\d+)", r"?\1", statement)

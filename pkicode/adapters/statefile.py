@@ -1,0 +1,200 @@
+"""The file of a SQLite state: made whole or not at all, for its owner only, and refused where SQLite would lose data.
+
+What stands in it is sqlite.py's; schema and statements are sql.py's.
+"""
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pkicode.adapters import sql
+from pkicode.adapters.sql import SCHEMA, NewState
+from pkicode.model.problem import StateError
+
+BUSY_SECONDS = 10
+"""How long a writer waits for another one's transaction, which takes milliseconds."""
+
+_MAGIC = b"SQLite format 3\0"
+_OTHERS = 0o077
+_OTHERS_WRITE = 0o022
+# Locks on these are advisory at best, and WAL needs memory shared by all who have the file open.
+_NETWORK = re.compile(
+    r"nfs4?|cifs|smb\d?|smbfs|afs|ceph|lustre|ncpfs|gfs2|ocfs2|beegfs"
+    r"|fuse\.(sshfs|glusterfs|ceph.*|juicefs|s3fs|goofys|gcsfuse|rclone|davfs.*|blobfuse.*|mount-s3|mountpoint-s3)"
+)
+_RESTORE = "`pkicode state verify` says what is wrong; `pkicode state restore BACKUP` brings back a good copy"
+
+
+def make(path: Path, new: NewState) -> None:
+    """Create an empty state at `path`, complete or not at all; if somebody else is quicker, theirs stands."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        with told(path):
+            connection = sqlite3.connect(draft, isolation_level=None)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                fill(connection, new)
+            finally:
+                connection.close()
+        # A link, not a rename: it fails when the state is already there.
+        os.link(draft, path)
+        sync_folder(path.parent)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StateError(
+            f"the state cannot be created at {path}: {error.strerror}", help="make room or give the folder to this user"
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def fill(connection: sqlite3.Connection, new: NewState) -> None:
+    """Schema and first facts of a new state."""
+    for script in sql.migrations():
+        connection.executescript(script)
+    facts = {
+        "schema": str(SCHEMA),
+        "project": new.project,
+        "env": new.env,
+        "lineage": new.lineage,
+        "created": str(new.at),
+        "sequence": "0",
+        "head": sql.genesis(new.project, new.env, new.lineage),
+    }
+    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", facts.items())
+
+
+def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    """Open a state that exists; nothing is read from it yet.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StateError: the file may not be trusted, or lies where SQLite would lose data.
+    """
+    check_file(path)
+    mode = "mode=ro" if read_only else "mode=rw"
+    if read_only and not os.access(path.parent, os.W_OK) and not _has_log(path):
+        # Without leave to make the shared memory file SQLite reads only what it may believe to stand still; a folder
+        # we cannot write to has no writer of ours, and one of another user would have left its log.
+        mode += "&immutable=1"
+    with told(path):
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
+        )
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        # 32 MB: the unique indexes of a million random serials are written all over.
+        connection.execute("PRAGMA cache_size = -32768")
+        connection.execute("PRAGMA wal_autocheckpoint = 8192")
+        return connection
+
+
+def check_file(path: Path) -> None:
+    """Refuse a file that is not ours alone, not a database, or on a network file system."""
+    facts = path.stat()
+    if facts.st_mode & _OTHERS:
+        raise StateError(f"others may open the state {path}", help=f"chmod 600 {path}")
+    if path.parent.stat().st_mode & _OTHERS_WRITE:
+        raise StateError(f"others may replace the state in {path.parent}", help=f"chmod 700 {path.parent}")
+    kind = filesystem(facts.st_dev, _mounts())
+    if _NETWORK.fullmatch(kind):
+        raise StateError(
+            f"the state {path} lies on a network file system ({kind}), where two writers may both believe to be alone",
+            help="put it on a local disk and point [state] url there",
+        )
+    try:
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except OSError as error:
+        raise StateError(f"the state {path} cannot be read: {error.strerror}", help="run as its owner") from error
+    if magic != _MAGIC:
+        raise StateError(f"{path} is not a pkicode state: it is empty or something else", help=_RESTORE)
+
+
+def filesystem(device: int, mounts: str) -> str:
+    """The type of the file system with this device number, from the text of /proc/self/mountinfo; empty if unknown."""
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in mounts.splitlines():
+        left, _, right = line.partition(" - ")
+        if left.split()[2:3] == [wanted] and right:
+            return right.split()[0]
+    return ""
+
+
+def _mounts() -> str:
+    try:
+        return Path("/proc/self/mountinfo").read_text("utf-8", errors="replace")
+    except OSError:  # not Linux: nothing to compare with
+        return ""
+
+
+def _has_log(path: Path) -> bool:
+    log = Path(f"{path}-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def told(path: Path | str) -> Iterator[None]:
+    """Turn SQLite's errors into ours, which say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _told(error, path) from error
+
+
+def _told(error: sqlite3.Error, path: Path | str) -> StateError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return StateError(f"the disk of the state {path} is full; nothing was written", help="make room, try again")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StateError(
+                f"another process kept the state {path} locked for {BUSY_SECONDS} s; nothing was written",
+                help="try again; `pkicode state lock show` says who is writing",
+            )
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return StateError(f"the state {path} is damaged: {error}", help=_RESTORE)
+        case sqlite3.SQLITE_READONLY:
+            return StateError(f"the state {path} was opened for reading only", help="give this user leave to write it")
+        case sqlite3.SQLITE_CONSTRAINT:
+            return StateError(f"the state {path} refused a row: {error}; nothing was written", help="report this")
+        case sqlite3.SQLITE_ERROR:
+            return StateError(f"the state {path} does not hold what it should: {error}", help=_RESTORE)
+        case _:
+            return StateError(f"the state {path} failed: {error}", help="look at the disk, then read and try again")
+
+
+def expect(path: Path | str, facts: dict[str, str], wanted: NewState | None) -> None:
+    """Refuse a state of a newer pkicode, or of another project or env than wanted."""
+    schema = facts.get("schema", "")
+    if not schema.isdecimal() or "lineage" not in facts:
+        raise StateError(f"{path} is a database, but not a pkicode state", help="point [state] url elsewhere")
+    if int(schema) > SCHEMA:
+        raise StateError(
+            f"the state {path} has schema {schema}; this pkicode knows {SCHEMA}", help="upgrade pkicode on this machine"
+        )
+    for word in ("project", "env") if wanted else ():
+        asked = getattr(wanted, word)
+        if facts[word] != asked:
+            raise StateError(
+                f"the state {path} is of {word} `{facts[word]}`, not `{asked}`",
+                help="choose the --env, [project] name or [state] url that belong together",
+            )
