@@ -1,0 +1,304 @@
+"""Private and public keys: make, load, sign, verify, hand over (RFC 5480, 8017, 8032, 8410, 5958, 7292).
+
+Which key signs what, and where keys are kept, is decided elsewhere.  ECDSA is RFC 6979: signing the same bytes again
+gives the same signature, so that a certificate interrupted between signature and commit is finished and not burnt.
+"""
+
+from functools import lru_cache
+from typing import Literal, NoReturn
+
+from attrs import field, frozen
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+from cryptography.hazmat.primitives.serialization import pkcs12 as pkcs12_format
+
+from pkicode.ports import KeyFacts
+from pkicode.x509 import der
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+
+ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
+"""What `generate` makes.  Foreign RSA keys of other sizes are named rsa-BITS as well."""
+
+RSA_BITS_MIN, RSA_BITS_MAX = 2048, 16384
+"""Smaller is weak; larger makes every verifier work for its owner."""
+
+PKCS12_ROUNDS = 600_000
+"""The most that Windows opens; about 0.2 s a file."""
+
+_CURVES: dict[str, tuple[type[ec.EllipticCurve], str, int]] = {
+    "ec-p256": (ec.SECP256R1, "1.2.840.10045.3.1.7", 65),
+    "ec-p384": (ec.SECP384R1, "1.3.132.0.34", 97),
+    "ec-p521": (ec.SECP521R1, "1.3.132.0.35", 133),
+}
+_EDWARDS = {"ed25519": ("1.3.101.112", 32), "ed448": ("1.3.101.113", 57)}
+_RSA_ALGORITHM = der.tlv(der.SEQUENCE, der.oid("1.2.840.113549.1.1.1"), der.tlv(der.NULL))
+
+
+def _spki_header(algorithm: bytes, size: int) -> bytes:
+    """Everything before the key's own octets, for keys whose size is fixed."""
+    return der.tlv(der.SEQUENCE, algorithm, der.bit_string(bytes(size)))[:-size]
+
+
+_HEADERS = {
+    name: (_spki_header(der.tlv(der.SEQUENCE, der.oid("1.2.840.10045.2.1"), der.oid(curve)), size), size)
+    for name, (_, curve, size) in _CURVES.items()
+} | {name: (_spki_header(der.tlv(der.SEQUENCE, der.oid(oid)), size), size) for name, (oid, size) in _EDWARDS.items()}
+
+_Kind = Literal["ecdsa", "rsa", "eddsa"]
+_Scheme = tuple[_Kind, hashes.HashAlgorithm | None]
+
+
+def _schemes() -> dict[bytes, _Scheme]:
+    """Signature AlgorithmIdentifier -> how it is checked.  RSA has a NULL parameter, the others none at all."""
+    sha256, sha384, sha512 = hashes.SHA256(), hashes.SHA384(), hashes.SHA512()
+    ecdsa = {"1.2.840.10045.4.3.2": sha256, "1.2.840.10045.4.3.3": sha384, "1.2.840.10045.4.3.4": sha512}
+    pkcs1 = {"1.2.840.113549.1.1.11": sha256, "1.2.840.113549.1.1.12": sha384, "1.2.840.113549.1.1.13": sha512}
+    table: dict[bytes, _Scheme] = {der.tlv(der.SEQUENCE, der.oid(oid)): ("ecdsa", algo) for oid, algo in ecdsa.items()}
+    table |= {der.tlv(der.SEQUENCE, der.oid(oid), der.tlv(der.NULL)): ("rsa", algo) for oid, algo in pkcs1.items()}
+    return table | {der.tlv(der.SEQUENCE, der.oid(oid)): ("eddsa", None) for oid, _ in _EDWARDS.values()}
+
+
+_SCHEMES = _schemes()
+_EC_HASHES = {"ec-p256": hashes.SHA256(), "ec-p384": hashes.SHA384(), "ec-p521": hashes.SHA512()}
+_ECDSA = {name: ec.ECDSA(digest, deterministic_signing=True) for name, digest in _EC_HASHES.items()}
+
+
+class SignatureError(Exception):
+    """A signature is not this key's signature over these bytes."""
+
+
+def generate(alg: str) -> PrivateKey:
+    """A new private key.
+
+    Raises:
+        ValueError: not one of ALGORITHMS.
+    """
+    if alg in _CURVES:
+        return ec.generate_private_key(_CURVES[alg][0]())
+    if alg not in ALGORITHMS:
+        raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
+    if alg.startswith("rsa-"):
+        return rsa.generate_private_key(65537, int(alg[4:]))
+    return ed25519.Ed25519PrivateKey.generate() if alg == "ed25519" else ed448.Ed448PrivateKey.generate()
+
+
+def pkcs8(key: PrivateKey) -> bytes:
+    """PKCS#8 DER, not encrypted: for the keystore to seal, or for a declared output."""
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def load_pkcs8(data: bytes, *, trusted: bool = False) -> PrivateKey:
+    """Read PKCS#8 DER.
+
+    Args:
+        data: PrivateKeyInfo.
+        trusted: the bytes come out of authenticated encryption of our own, so RSA's arithmetic is not checked again
+            (40 ms a key).
+
+    Raises:
+        ValueError: not a private key, or not of an algorithm we use.  Never shows the bytes.
+    """
+    try:
+        key = load_der_private_key(data, None, unsafe_skip_rsa_key_validation=trusted)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("not an unencrypted PKCS#8 private key") from None
+    if not isinstance(key, PrivateKey):
+        raise ValueError(f"a {type(key).__name__} cannot sign certificates here; use {' '.join(ALGORITHMS)}")  # noqa: TRY004 - the bytes are wrong, not the caller's type
+    alg_of_spki(spki(key))
+    return key
+
+
+def spki(key: PrivateKey | PublicKey) -> bytes:
+    """DER SubjectPublicKeyInfo of a key, or of a private key's public half."""
+    public = key.public_key() if isinstance(key, PrivateKey) else key
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def alg_of_spki(data: bytes) -> str:
+    """The algorithm's name, read from the header: `load_spki` tells whether the point or modulus is any good.
+
+    Raises:
+        ValueError: another algorithm or curve, a compressed point, or RSA of a size or exponent that is refused.
+    """
+    for name, (header, size) in _HEADERS.items():
+        if data.startswith(header) and len(data) == len(header) + size:
+            return name
+    return f"rsa-{_rsa_bits(data)}"
+
+
+def _rsa_bits(data: bytes) -> int:
+    fields = der.children(der.only(data, der.SEQUENCE))
+    if len(fields) != 2 or der.tlv(*fields[0]) != _RSA_ALGORITHM or fields[1][1][:1] != b"\0":
+        raise ValueError("not a public key of ec-p256, ec-p384, ec-p521, ed25519, ed448 (uncompressed) or RSA")
+    numbers = der.children(der.only(fields[1][1][1:], der.SEQUENCE))
+    if [tag for tag, _ in numbers] != [der.INTEGER, der.INTEGER]:
+        raise ValueError("not an RSA public key: modulus and exponent belong there")
+    modulus, exponent = (int.from_bytes(content, "big", signed=True) for _, content in numbers)
+    bits = modulus.bit_length()
+    if modulus < 0 or not RSA_BITS_MIN <= bits <= RSA_BITS_MAX:
+        raise ValueError(f"RSA of {bits} bits is refused; use {RSA_BITS_MIN} to {RSA_BITS_MAX}, best 3072")
+    # FIPS 186-5 appendix A.1.1; small exponents have broken careless verifiers, huge ones slow all of them.
+    if exponent % 2 == 0 or not 65537 <= exponent < 2**256:
+        raise ValueError("the RSA exponent is refused; it must be odd, at least 65537 and below 2^256")
+    return bits
+
+
+@lru_cache(maxsize=64)
+def load_spki(data: bytes) -> PublicKey:
+    """The public key, checked to lie on its curve.
+
+    Raises:
+        ValueError: see `alg_of_spki`, or the key is no key.
+    """
+    alg_of_spki(data)
+    try:
+        key = load_der_public_key(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError("the public key is not a valid key of its algorithm") from error
+    if not isinstance(key, PublicKey):
+        raise ValueError("not a public key that can sign")  # noqa: TRY004 - the bytes are wrong, not the caller's type
+    return key
+
+
+@lru_cache(maxsize=64)
+def signature_algorithm(alg: str) -> bytes:
+    """DER AlgorithmIdentifier that a key of this algorithm signs with.
+
+    The hash matches the key's strength (NIST SP 800-57): SHA-256 up to RSA-3072, SHA-384 above.
+
+    Raises:
+        ValueError: not a key algorithm.
+    """
+    if alg in _EC_HASHES:
+        return _algorithm_of("ecdsa", _EC_HASHES[alg])
+    if alg in _EDWARDS:
+        return der.tlv(der.SEQUENCE, der.oid(_EDWARDS[alg][0]))
+    if not alg.startswith("rsa-"):
+        raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
+    return _algorithm_of("rsa", _rsa_hash(int(alg[4:])))
+
+
+def _algorithm_of(kind: _Kind, algorithm: hashes.HashAlgorithm) -> bytes:
+    return next(
+        encoded
+        for encoded, (found, digest) in _SCHEMES.items()
+        if found == kind and digest is not None and digest.name == algorithm.name
+    )
+
+
+def _rsa_hash(bits: int) -> hashes.SHA256 | hashes.SHA384:
+    return hashes.SHA256() if bits <= 3072 else hashes.SHA384()
+
+
+def sign(key: PrivateKey, tbs: bytes) -> bytes:
+    """The signature value of `signature_algorithm` for this key.  The caller verifies it before anybody sees it."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return key.sign(tbs, _ECDSA[f"ec-p{key.curve.key_size}"])
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(tbs, padding.PKCS1v15(), _rsa_hash(key.key_size))
+    return key.sign(tbs)
+
+
+def verify(spki: bytes, alg: str | bytes, tbs: bytes, signature: bytes) -> None:
+    """Check a signature.
+
+    Args:
+        spki: the signer's DER SubjectPublicKeyInfo.
+        alg: the signer's key algorithm (then `signature_algorithm` of it), or a DER AlgorithmIdentifier as found.
+        tbs: the signed bytes.
+        signature: the signature value.
+
+    Raises:
+        SignatureError: it does not verify, or the algorithm is not one of ours or not one of this key.
+    """
+    try:
+        _check(load_spki(spki), signature_algorithm(alg) if isinstance(alg, str) else alg, tbs, signature)
+    except ValueError as error:
+        raise SignatureError(str(error)) from error
+    except InvalidSignature as error:
+        raise SignatureError("the signature does not verify with this key") from error
+
+
+def _check(key: PublicKey, algorithm: bytes, tbs: bytes, signature: bytes) -> None:
+    kind, digest = _SCHEMES.get(algorithm, (None, None))
+    if kind == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey) and digest:
+        key.verify(signature, tbs, ec.ECDSA(digest))
+    elif kind == "rsa" and isinstance(key, rsa.RSAPublicKey) and digest:
+        key.verify(signature, tbs, padding.PKCS1v15(), digest)
+    elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) and algorithm == _edwards_algorithm(key):
+        key.verify(signature, tbs)
+    else:
+        raise ValueError("the signature algorithm does not belong to this key")
+
+
+def _edwards_algorithm(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) -> bytes:
+    return signature_algorithm("ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "ed448")
+
+
+@frozen
+class SoftSigner:
+    """A Signer (ports.py) whose private key is in this process's memory."""
+
+    facts: KeyFacts
+    _key: PrivateKey = field(repr=False)
+
+    @property
+    def deterministic(self) -> bool:
+        return True
+
+    def sign(self, tbs: bytes) -> bytes:
+        return sign(self._key, tbs)
+
+    def portable(self) -> bytes:
+        return pkcs8(self._key)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a signer is not pickled by accident; send portable() on purpose")
+
+
+def soft_signer(label: str, key: PrivateKey) -> SoftSigner:
+    """A signer around a key that is in memory."""
+    public = spki(key)
+    return SoftSigner(KeyFacts(label, alg_of_spki(public), public), key)
+
+
+def pkcs12(key_pkcs8: bytes, leaf: bytes, chain: tuple[bytes, ...], password: bytes, name: str) -> bytes:
+    """A PKCS#12 file: AES-256-CBC under PBKDF2 with SHA-256 (RFC 8018), HMAC-SHA-256, PKCS12_ROUNDS rounds of each.
+
+    Args:
+        key_pkcs8: the leaf's private key.
+        leaf: its certificate, DER.
+        chain: the issuers' certificates, DER, nearest first.
+        password: not empty.
+        name: friendlyName.
+
+    Raises:
+        ValueError: an empty password, or a key that is not the leaf's.
+    """
+    if not password:
+        raise ValueError("a PKCS#12 file without a password protects nothing; name one in p12_password")
+    encryption = (
+        PrivateFormat.PKCS12.encryption_builder()
+        .kdf_rounds(PKCS12_ROUNDS)
+        .key_cert_algorithm(pkcs12_format.PBES.PBESv2SHA256AndAES256CBC)
+        .hmac_hash(hashes.SHA256())
+        .build(password)
+    )
+    certificate = x509.load_der_x509_certificate(leaf)
+    key = load_pkcs8(key_pkcs8, trusted=True)
+    if certificate.public_key() != key.public_key():
+        raise ValueError("the private key is not the certificate's")
+    issuers = [x509.load_der_x509_certificate(issuer) for issuer in chain]
+    return pkcs12_format.serialize_key_and_certificates(name.encode(), key, certificate, issuers, encryption)
