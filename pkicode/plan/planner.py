@@ -97,7 +97,9 @@ class _Shelf:
             # A CA keeps a row per key generation: the newest is the one that is compared.
             if known is None or known.generation < held.generation:
                 rows[held.key] = held
-        self.sizes = {block: sum(row.status != FORGOTTEN for row in rows.values()) for block, rows in self.blocks.items()}
+        self.sizes = {
+            block: sum(row.status != FORGOTTEN for row in rows.values()) for block, rows in self.blocks.items()
+        }
         self.declared = 0
 
     def take(self, block: Block) -> dict[str, Held]:
@@ -207,7 +209,9 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], Snapshot]:
         moved = evolve(held, name=name, key=key)
         held_rows.append(moved)
         reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
-        changes.append(Change(moved.address, Action.MOVE, held.generation, (reason,), held=held, before={"address": source}))
+        changes.append(
+            Change(moved.address, Action.MOVE, held.generation, (reason,), held=held, before={"address": source})
+        )
     return changes, evolve(snapshot, held=held_rows)
 
 

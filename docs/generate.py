@@ -1,0 +1,170 @@
+"""Writes the reference pages that are made from the code; `--check` says which are not current, and writes nothing."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+REFERENCE = Path(__file__).parent / "reference"
+ROOT = REFERENCE.parents[1]
+
+
+def pages() -> dict[str, str]:
+    """File name -> text of every generated page whose source is built."""
+    made = {
+        "pki-toml.md": ("pkicode.config.tables", language),
+        "reasons.md": ("pkicode.model.change", reasons),
+        "codes.md": ("pkicode.config.codes", codes),
+        "cli.md": ("pkicode.cli", commands),
+    }
+    return {
+        name: "\n".join(page(import_module(module))).rstrip() + "\n"
+        for name, (module, page) in made.items()
+        if find_spec(module)
+    }
+
+
+def language(tables: Any) -> Iterator[str]:
+    """Every table of pki.toml and the tables inside them."""
+    yield "# pki.toml\n"
+    yield "Made from the types in `pkicode/config/language.py`. Every key that has no default is required.\n"
+    yield "Durations are `30s`, `5m`, `1h`, `90d`, `2w`, `2y`.\n"
+    yield "`${var.x}` and `${each.column}` stand in string values only.\n"
+    inside: dict[str, type] = {}
+    for title, table in _tables(tables):
+        yield f"## `{title}`\n"
+        yield from _rows(table.keys, inside)
+        if table.later:
+            later = ", ".join(f"`{name}` ({what})" for name, what in sorted(table.later.items()))
+            yield f"Kept for later versions: {later}.\n"
+    done: set[str] = set()
+    while more := [name for name in inside if name not in done]:
+        done.add(more[0])
+        yield f"## {more[0]}\n"
+        yield from _rows(tables.keys_of(inside[more[0]]), inside)
+
+
+def _tables(tables: Any) -> Iterator[tuple[str, Any]]:
+    yield from ((f"[{name}]", table) for name, table in tables.SINGLE.items())
+    yield from ((f"[{name}.NAME]", table) for name, table in tables.NAMED.items())
+    yield from ((f"[[{name}]]", table) for name, table in tables.LISTED.items())
+
+
+def _rows(keys: Mapping[str, Any], inside: dict[str, type]) -> Iterator[str]:
+    yield "| key | form | default | meaning |\n|---|---|---|---|"
+    for key in keys.values():
+        nested = key.type if hasattr(key.type, "__attrs_attrs__") else None
+        if nested:
+            inside[nested.__name__] = nested
+        form = f"[{nested.__name__}](#{nested.__name__.lower()})" if nested else key.form or _plain(key.type)
+        form = " ".join(f"`{choice}`" for choice in key.choices) or form
+        yield f"| `{key.name}` | {form} | {_default(key)} | {_cell(key.doc)} |"
+    yield ""
+
+
+def _plain(annotation: Any) -> str:
+    text = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    words = {"str": "string", "int": "number", "bool": "true or false", "tuple[str, ...]": "list of strings"}
+    values = getattr(annotation, "__members__", None)
+    return " ".join(f"`{item.value}`" for item in values.values()) if values else words.get(text, f"`{text}`")
+
+
+def _default(key: Any) -> str:
+    if key.required:
+        return ""
+    value = getattr(key.default, "factory", key.default)
+    if value is None or value == () or isinstance(value, type):
+        return "none"
+    if key.form.endswith("duration") and isinstance(value, int):
+        value = import_module("pkicode.model.instants").duration(value)
+    if isinstance(value, tuple):
+        value = " ".join(value)
+    return f"`{str(value).lower() if isinstance(value, bool) else getattr(value, 'value', value)}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+REASONS = {
+    "new": "declared, and state knows nothing of it",
+    "due": "its renewal instant has come",
+    "spec-changed": "a field that is in the certificate changed in pki.toml",
+    "key-changed": "the CSR holds another key",
+    "revoked": "its certificate is revoked and it is still declared",
+    "key-blocked": "its key is on the block-list",
+    "issuer-retired": "its issuer generation ends before it would",
+    "issuer-revoked": "its issuer generation is revoked or distrusted",
+    "ca-rotate": "the CA moves to its next generation",
+    "crl-due": "the CRL's refresh instant has come",
+    "crl-content": "the revocations changed since the CRL was signed",
+    "ocsp-due": "the OCSP answers' refresh instant has come",
+    "ocsp-missing": "a certificate has no OCSP answer",
+    "publish-missing": "a file is not on its publish target",
+    "drift-served": "the host serves another certificate",
+    "drift-published": "the target holds other bytes than were published",
+    "removed": "it is in state and no longer declared",
+    "imported": "it was adopted, not issued here",
+}
+
+
+def reasons(change: Any) -> Iterator[str]:
+    """The closed set of reason codes."""
+    yield "# Reason codes\n"
+    yield "Why a change is planned. The set is closed; scripts may rely on it.\n"
+    yield "| code | when |\n|---|---|"
+    yield from (f"| `{code}` | {REASONS[code]} |" for code in change.ReasonCode)
+
+
+def codes(module: Any) -> Iterator[str]:
+    """Every diagnostic code with its page, as `pkicode explain CODE` prints it."""
+    yield "# Diagnostic codes\n"
+    yield "`pkicode explain CODE` prints the same.\n"
+    for code in sorted(module.CODES):
+        yield f"## {code}\n"
+        yield f"{module.explain(code).strip()}\n"
+
+
+def commands(cli: Any) -> Iterator[str]:
+    """The help of every command of the tree."""
+    import click
+
+    yield "# Commands\n"
+    yield "What `pkicode COMMAND --help` prints. Exit codes have [a page of their own](exit-codes.md).\n"
+    for path, command in walk(cli.root, click.Context(cli.root, info_name="pkicode")):
+        yield f"## {' '.join(path)}\n"
+        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
+        yield f"```text\n{command.get_help(context).rstrip()}\n```\n"
+
+
+def walk(command: Any, context: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command of a click tree with its path, parents first."""
+    yield tuple(context.command_path.split()), command
+    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
+        child = command.get_command(context, name)
+        yield from walk(child, type(context)(child, info_name=name, parent=context))
+
+
+def main(*, check: bool) -> int:
+    """Write the pages, or say which differ; the exit code."""
+    stale = [name for name, text in pages().items() if _read(REFERENCE / name) != text]
+    for name in stale:
+        if check:
+            print(f"docs/reference/{name} is not current: run make docs", file=sys.stderr)
+        else:
+            (REFERENCE / name).write_text(pages()[name], encoding="utf-8")
+            print(f"wrote docs/reference/{name}")
+    return 1 if check and stale else 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main(check="--check" in sys.argv))

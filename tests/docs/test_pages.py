@@ -1,0 +1,95 @@
+"""The documentation is true: generated pages are current, links lead somewhere, console blocks run."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.guards.tree import ROOT, is_there
+
+DOCS = ROOT / "docs"
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
+FENCE = re.compile(r"^```(?P<language>\w+)[ ]*(?P<file>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+SECONDS = 120
+
+
+def name(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def test_generated_pages_are_current() -> None:
+    done = subprocess.run([sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        aim = (page.parent / path).resolve() if path else page
+        assert aim.exists(), f"{target} is not there"
+        assert not anchor or anchor in anchors(aim), f"{target}: no such heading"
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    generated = {DOCS / "reference" / page for page in ("pki-toml.md", "codes.md", "cli.md")}
+    index = {(DOCS / target.partition("#")[0]).resolve() for target in LINK.findall(prose(DOCS / "README.md"))}
+    missing = [name(page) for page in DOCS.rglob("*.md") if page.resolve() not in {*index, *generated, DOCS / "README.md"}]
+    assert not missing, f"not in docs/README.md: {missing}"
+
+
+def prose(page: Path) -> str:
+    """A page without its code."""
+    return re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as GitHub links them."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.skipif(not (is_there("cli") and is_there("project")), reason="the command is not there yet")
+@pytest.mark.parametrize("page", [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")], ids=name)
+def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    """A page is played from top to bottom in an empty folder; `toml FILE` blocks write that file."""
+    folder, bin_ = tmp_path / "folder", tmp_path / "bin"
+    folder.mkdir()
+    bin_.mkdir()
+    command = bin_ / "pkicode"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from pkicode.cli import main; main()" "$@"\n')
+    command.chmod(0o755)
+    environ = {
+        **os.environ,
+        "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "NO_COLOR": "1",
+    }
+    for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
+        if fence["language"] == "toml" and fence["file"]:
+            (folder / fence["file"]).write_text(fence["body"], encoding="utf-8")
+        elif fence["language"] == "console":
+            play(fence["body"], folder, environ)
+
+
+def play(block: str, folder: Path, environ: dict[str, str]) -> None:
+    """Run each `$ command` and compare what it prints with the lines below; `...` stands for anything."""
+    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, expected = step.partition("\n")
+        code = re.search(r"# exit (\d+)$", command)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == (int(code[1]) if code else 0), f"$ {command}\n{said}"
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        assert doctest.OutputChecker().check_output(expected, said, flags), (
+            f"$ {command}\n{said}\nexpected:\n{expected}"
+        )

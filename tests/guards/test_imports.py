@@ -1,0 +1,45 @@
+"""Guards of the floors: the import contract, no circles, nothing inside knows the package root, light start-up."""
+
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+
+import grimp
+import pytest
+from importlinter.cli import lint_imports_command
+
+from tests.guards.tree import ROOT, is_there
+
+HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython"}
+"""Nothing of these may be loaded by `import pkicode` or by starting the command."""
+
+
+def test_every_floor_stands_only_on_those_below_and_none_on_the_package_root() -> None:
+    with pytest.raises(SystemExit) as ended:
+        lint_imports_command(["--config", str(ROOT / "pyproject.toml"), "--no-cache", "--no-logo"])
+    assert ended.value.code == 0, "the import contract is broken; `make lint` shows where"
+
+
+def test_there_is_no_import_circle_even_through_functions() -> None:
+    graph = grimp.build_graph("pkicode", cache_dir=None)
+    below = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    try:
+        TopologicalSorter(below).prepare()
+    except CycleError as error:
+        pytest.fail("circle: " + " -> ".join(error.args[1]))
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The heavy modules that a fresh interpreter has loaded after `statement`."""
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    return HEAVY & set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    assert not loaded_after("import pkicode")
+
+
+@pytest.mark.skipif(not is_there("cli"), reason="the command line is not there yet")
+def test_the_command_starts_without_anything_heavy() -> None:
+    assert not loaded_after("import pkicode.cli")
