@@ -71,9 +71,8 @@ HELD_DROP = f"DELETE FROM resources WHERE {_ROW} AND version = $5"
 RECORDS = "SELECT key, generation, record FROM resources WHERE kind = $1 AND name = $2"
 RECORD = f"{RECORDS} AND key = $3"
 
-CERTIFICATE_ADD = (
-    f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))}) ON CONFLICT DO NOTHING"
-)
+CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
+SERIAL_TAKEN = "SELECT 1 FROM certificates WHERE serial = $2 AND (issuer_key = $1 OR issuer_dn = $3)"
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
 SETTLE = (
     "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"

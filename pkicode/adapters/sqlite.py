@@ -313,8 +313,12 @@ class SqliteStore:
 
     def _inventory(self, write: Write) -> None:
         """Certificates and revocations, in the order in which they may refer to one another."""
-        entering = (*write.intents, *write.adopted)
-        self._each(sql.CERTIFICATE_ADD, map(sql.certificate_values, entering), _taken)
+        taken, add = _rewritten(sql.SERIAL_TAKEN), _rewritten(sql.CERTIFICATE_ADD)
+        cursor = self._connection.cursor()
+        for row in map(sql.certificate_values, (*write.intents, *write.adopted)):
+            if cursor.execute(taken, row[:3]).fetchone():
+                raise _taken(*row)
+            cursor.execute(add, row)
         self._each(sql.SETTLE, map(sql.settlement_values, write.settled), _not_an_intent)
         for revocation in write.revocations:
             if (CertificateStatus.INTENT,) in self._read(sql.STATUS, (revocation.issuer_key, revocation.serial)):

@@ -38,6 +38,8 @@ def make(path: Path, new: NewState) -> None:
         with told(path):
             connection = sqlite3.connect(draft, isolation_level=None)
             try:
+                # Larger pages than usual: what costs is how many a batch of random serials touches.
+                connection.execute("PRAGMA page_size = 8192")
                 connection.execute("PRAGMA journal_mode = WAL")
                 fill(connection, new)
             finally:
