@@ -70,10 +70,16 @@ HELD_PUT = (
 HELD_DROP = f"DELETE FROM resources WHERE {_ROW} AND version = $5"
 RECORDS = "SELECT key, generation, record FROM resources WHERE kind = $1 AND name = $2"
 RECORD = f"{RECORDS} AND key = $3"
+AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
 SERIAL_TAKEN = "SELECT 1 FROM certificates WHERE serial = $2 AND (issuer_key = $1 OR issuer_dn = $3)"
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
+LIVING = (
+    "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
+    " AND not_after >= $1 GROUP BY ca, ca_generation"
+)
+DER = "SELECT der FROM certificates WHERE issuer_key = $1 AND serial = $2 AND sha256 <> ''"
 SETTLE = (
     "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"
     " WHERE issuer_key = $1 AND serial = $2 AND status = 'intent'"
@@ -92,6 +98,7 @@ MARK_REVOKED = (
 )
 # Hexadecimal without leading zeros sorts as a number by length first.
 REVOCATIONS = f"SELECT {_REVOCATION} FROM revocations WHERE issuer_key = $1 ORDER BY length(serial), serial"
+REVOKED = "SELECT issuer_key, count(*) FROM revocations GROUP BY issuer_key"
 
 ARTEFACTS = f"SELECT {_ARTEFACT}, NULL FROM artefacts"
 ARTEFACT = f"SELECT {_ARTEFACT}, der FROM artefacts WHERE kind = $1 AND name = $2 AND scope = $3"

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 from attrs import field, frozen
 
 from pkicode.adapters import sql, statefile
+from pkicode.adapters.holder import here, is_dead
 from pkicode.adapters.sql import NewState
 from pkicode.model.address import Address
 from pkicode.model.instants import rfc3339
@@ -94,30 +95,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-def here() -> str:
-    """This host, for a lease; with the number of the process namespace where pids are not the host's own."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux: one namespace
-        return os.uname().nodename
-    inner = re.sub(r"\D", "", namespace)
-    # 0xEFFFFFFC is the namespace of init (PROC_PID_INIT_INO in linux/proc_ns.h).
-    return os.uname().nodename if inner == str(0xEFFFFFFC) else f"{os.uname().nodename}/{inner}"
-
-
-def is_dead(lease: Lease) -> bool:
-    """Whether the process that took the lease is known to be gone; on another host nobody knows."""
-    if lease.host != here():
-        return False
-    try:
-        os.kill(lease.pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
-
-
 @frozen(eq=False)
 class SqliteStore:
     """ports.Store on one SQLite file; every method runs in the store's own thread, so the loop is never blocked."""
@@ -142,6 +119,18 @@ class SqliteStore:
     async def records(self, kind: str, name: str, keys: Sequence[str] | None = None) -> Mapping[tuple[str, int], str]:
         return await self._run(self._records, kind, name, keys)
 
+    async def authorities(self) -> Mapping[tuple[str, int], str]:
+        rows = await self._run(self._read, sql.AUTHORITIES)
+        return {(name, generation): record for name, generation, record in rows}
+
+    async def living(self, now: int) -> Mapping[tuple[str, int], int]:
+        rows = await self._run(self._read, sql.LIVING, (now,))
+        return {(ca, generation): count for ca, generation, count in rows}
+
+    async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
+        found = await self._run(lambda: [self._read(sql.DER, one) for one in ids])
+        return [rows[0][0] if rows else None for rows in found]
+
     async def artefacts(self) -> Sequence[Artefact]:
         return await self._run(lambda: list(starmap(Artefact, self._read(sql.ARTEFACTS))))
 
@@ -160,6 +149,9 @@ class SqliteStore:
 
     async def revocations(self, issuer_key: str) -> Sequence[Revocation]:
         return await self._run(lambda: list(starmap(Revocation, self._read(sql.REVOCATIONS, (issuer_key,)))))
+
+    async def revoked(self) -> Mapping[str, int]:
+        return await self._run(lambda: dict(self._read(sql.REVOKED)))
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         return await self._run(self._acquire, name, holder, now, ttl)

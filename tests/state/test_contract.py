@@ -88,6 +88,35 @@ def test_records_of_some_keys_are_those_and_no_others(store, run, lease, templat
     assert run(store.records("cert", "other")) == {}
 
 
+def test_authorities_are_the_records_of_every_ca_generation(store, run, lease, template):
+    rows = [(held("", template, kind="ca", name="root", generation=g), f"{g}") for g in (1, 2)]
+    run(store.commit(write(held=[*rows, (held("a", template), "{}")]), lease))
+    assert run(store.authorities()) == {("root", 1): "1", ("root", 2): "2"}
+
+
+def test_the_living_are_counted_by_ca_generation(store, run, lease):
+    rows = [
+        certificate(1, status="issued"),
+        certificate(2, status="unknown"),
+        certificate(3, status="issued", ca_generation=2),
+        certificate(4, status="issued", not_after=NOW - 1),
+        certificate(5, status="revoked"),
+        certificate(6),
+        certificate(7, status="issued", ca=""),
+    ]
+    run(store.commit(write(adopted=rows), lease))
+    assert run(store.living(NOW)) == {("issuing", 1): 2, ("issuing", 2): 1}
+    assert run(store.living(NOW - 1)) == {("issuing", 1): 3, ("issuing", 2): 1}
+
+
+def test_bytes_are_asked_for_by_serial_in_any_order(store, run, lease):
+    rows = [certificate(n) for n in range(3)]
+    run(store.commit(write(intents=rows), lease))
+    run(store.commit(write(settled=[settled(rows[0]), settled(rows[1])]), lease))
+    ids = [(ISSUER, rows[number].serial) for number in (1, 2, 0)]
+    assert run(store.ders([*ids, (ISSUER, "99")])) == [b"certificate tbs 1", None, b"certificate tbs 0", None]
+
+
 def test_intents_come_back_as_they_went_in_and_in_order(store, run, lease):
     rows = [certificate(n) for n in (3, 1, 2)]
     run(store.commit(write(intents=rows), lease))
@@ -194,6 +223,13 @@ def test_revocations_are_sorted_by_serial_as_a_number_and_asked_for_by_issuer(st
     run(store.commit(write(revocations=[*map(revocation, serials), foreign]), lease))
     assert [one.serial for one in run(store.revocations(ISSUER))] == ["9", "a", "10", "ff", "100"]
     assert run(store.revocations("ee")) == [foreign]
+
+
+def test_revocations_are_counted_by_issuer(store, run, lease):
+    assert run(store.revoked()) == {}
+    twice = [revocation("1"), revocation("2"), revocation("1"), revocation("1", issuer_key="ee")]
+    run(store.commit(write(revocations=twice), lease))
+    assert run(store.revoked()) == {ISSUER: 2, "ee": 1}
 
 
 def test_an_open_intent_is_not_revoked_before_it_is_settled(store, run, lease):
