@@ -49,12 +49,12 @@ class Secret:
 @frozen
 class ProjectSpec:
     name: str = says("the project's name; part of every renewal's jitter, so it cannot change")
-    requires: str | None = says("versions of pkicode that may read this, e.g. >=0.1,<2", default=None)
+    requires: str | None = says("versions of pkicode that may read this, e.g. >=0.1,<2", default=None, form="requires")
 
 
 @frozen
 class StateSpec:
-    url: str = says("sqlite:///PATH, relative to the root", default="sqlite:///.pkicode/state.db")
+    url: str = says("sqlite:///PATH, relative to the root", default="sqlite:///.pkicode/state.db", form="state-url")
     lock_timeout: int = says("how long apply waits for another apply", form="duration", default=30)
     plan_ttl: int = says("how long a saved plan may be applied", form="duration", default=86400)
 
@@ -71,7 +71,7 @@ class KeystoreSpec:
 class PublishSpec:
     name: str
     url: str = says("any fsspec URL; file:// and relative paths are local folders inside the root unless absolute")
-    base_url: str = says("the http URL under which `url` is served; goes into CDP and AIA")
+    base_url: str = says("the http URL under which `url` is served; goes into CDP and AIA", form="http-url")
     content: tuple[str, ...] = says("what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "bundle"))
 
 
@@ -156,7 +156,7 @@ class Output:
     p12: str | None = says("PKCS#12", default=None, form="path")
     p12_password: Secret | None = says("password of the PKCS#12 file", default=None)
     combined: str | None = says("key, then chain, in one PEM", default=None, form="path")
-    mode: str = says("octal, of every file that holds a key", default="0600")
+    mode: str = says("octal, of every file that holds a key", default="0600", form="mode")
     owner: str | None = says("user, for root", default=None)
     group: str | None = says("group", default=None)
 

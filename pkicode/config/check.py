@@ -1,0 +1,228 @@
+"""What tables say about each other: references, circles, nesting, narrowing.  Paths are in check_paths.py."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import attrs
+
+from pkicode.config import check_paths
+from pkicode.config.language import CaSpec, CertSpec
+from pkicode.config.named import Entry, Tables
+from pkicode.config.tables import closest
+from pkicode.config.tree import Notes, Path
+from pkicode.model.address import parse
+from pkicode.model.instants import duration
+from pkicode.model.names import SanType
+from pkicode.model.problem import Part
+
+_Listed = dict[str, list[tuple[Path, dict[str, Any]]]]
+
+
+def bare(reference: str) -> str:
+    """The name in a reference to a CA, which may be written `issuing` or `ca.issuing`."""
+    return reference.removeprefix("ca.")
+
+
+def everything(tables: Tables, listed: _Listed) -> None:
+    """Tell of everything that is wrong between sound tables."""
+    _references(tables)
+    cas = {name: entry for name, entry in tables.entries["ca"].items() if entry.sound}
+    certs = {name: entry for name, entry in tables.entries["cert"].items() if entry.sound}
+    _ca_chains(tables, cas)
+    for entry in cas.values():
+        if not entry.values.get("subject"):
+            mend = 'add subject = { cn = "...", o = "..." }'
+            tables.notes.add("E0201", f"[ca.{entry.name}] has no `subject`", entry.path, part=Part.TABLE, help=mend)
+    for entry in certs.values():
+        _certificate(tables, entry)
+    check_paths.everything(tables, list(certs.values()))
+    _moves(tables, listed)
+
+
+def _references(tables: Tables) -> None:
+    """One problem for each name that is missing, at its first use."""
+    missing: dict[tuple[str, str], list[Path]] = {}
+    for kind, name, path in _uses(tables):
+        if name not in tables.entries[kind] and not tables.suspect(kind):
+            missing.setdefault((kind, name), []).append(path)
+    for (kind, name), paths in missing.items():
+        guess = closest(name, tables.entries[kind])
+        times = f", used {len(paths)} times" if len(paths) > 1 else ""
+        tables.notes.add(
+            "E0301",
+            f"there is no [{kind}.{name}]{times}",
+            paths[0],
+            label=f"did you mean `{guess}`?" if guess else "",
+            help="" if guess else f"declared: {', '.join(tables.entries[kind]) or 'none'}",
+            related=[("declared here", (kind, guess))] if guess else [],
+        )
+
+
+def _uses(tables: Tables) -> Iterator[tuple[str, str, Path]]:
+    """Every reference as written: the kind meant, the name, where."""
+    for entry in _all(tables, "profile", "ca", "cert"):
+        for key, kind in (("extends", "profile"), ("profile", "profile"), ("issuer", "ca")):
+            name = entry.raw.get(key)
+            if isinstance(name, str) and _is_own(entry, key):
+                yield kind, bare(name) if kind == "ca" else name, (*entry.path, key)
+        key_table = entry.raw.get("key")
+        if isinstance(key_table, dict) and isinstance(key_table.get("store"), str) and _is_own(entry, "key", "store"):
+            yield "keystore", key_table["store"], (*entry.path, "key", "store")
+        targets = entry.raw.get("publish", [])
+        for index, name in enumerate(targets if isinstance(targets, list) else []):
+            if isinstance(name, str) and entry.path[0] == "ca":
+                yield "publish", name, (*entry.path, "publish", index)
+
+
+def _is_own(entry: Entry, *keys: str) -> bool:
+    """Whether the entry says this itself; what its profile says is told there."""
+    origin = entry.origins.get(keys)
+    return origin is None or tuple(entry.path) == origin.keys[-len(keys) - 2 : -len(keys)]
+
+
+def _all(tables: Tables, *kinds: str) -> Iterable[Entry]:
+    return [entry for kind in kinds for entry in tables.entries[kind].values()]
+
+
+def _ca_chains(tables: Tables, cas: dict[str, Entry]) -> None:
+    for name, entry in cas.items():
+        chain = _chain(cas, name)
+        if chain[-1] in chain[:-1]:
+            if chain[0] == chain[-1] == min(chain):
+                told = " -> ".join(chain)
+                tables.notes.add("E0303", f"CAs sign each other in a circle: {told}", (*entry.path, "issuer"))
+            continue
+        _path_length(tables.notes, entry, [cas[link] for link in chain[1:]])
+        if len(chain) > 1:
+            _outlives(tables.notes, entry, cas[chain[1]], CaSpec)
+
+
+def _chain(cas: dict[str, Entry], name: str) -> list[str]:
+    """The CA and its issuers up to the root, or up to the first that comes again."""
+    chain = [name]
+    while (issuer := bare(cas[chain[-1]].values.get("issuer") or "")) in cas:
+        chain.append(issuer)
+        if issuer in chain[:-1]:
+            break
+    return chain
+
+
+def _path_length(notes: Notes, entry: Entry, issuers: list[Entry]) -> None:
+    """RFC 5280 section 4.2.1.9: at most path_len CAs may follow below."""
+    for below, issuer in enumerate(issuers):
+        limit = issuer.values.get("path_len")
+        if limit is not None and limit <= below:
+            message = f"ca.{entry.name} is {below + 1} below ca.{issuer.name}, whose path_len is {limit}"
+            mend = f"set path_len = {below + 1} or more in [ca.{issuer.name}]"
+            notes.add(
+                "E0304",
+                message,
+                (*entry.path, "issuer"),
+                help=mend,
+                related=[("its path_len", (*issuer.path, "path_len"))],
+            )
+            return
+    own, above = entry.values.get("path_len"), issuers[0].values.get("path_len") if issuers else None
+    if own is not None and above is not None and own >= above:
+        message = f"path_len of ca.{entry.name} must be less than that of its issuer, {above}"
+        notes.add(
+            "E0304", message, (*entry.path, "path_len"), related=[("the issuer's", (*issuers[0].path, "path_len"))]
+        )
+
+
+def _outlives(notes: Notes, entry: Entry, issuer: Entry, cls: type) -> None:
+    default = attrs.fields_dict(cls)["validity"].default
+    own = entry.values.get("validity", default)
+    above = issuer.values.get("validity", attrs.fields(CaSpec).validity.default)
+    if own <= above:
+        return
+    kind = entry.path[0]
+    path = (*entry.path, "validity") if "validity" in entry.values else entry.path
+    if kind == "cert" and not _is_own(entry, "validity"):
+        path = ("profile", *entry.origins[("validity",)].keys[-2:])
+    notes.add(
+        "E0311",
+        f"{kind}.{entry.name} would outlive its issuer",
+        path,
+        label=f"{duration(own)} from apply is after ca.{issuer.name} ends",
+        help=f"set validity <= {duration(above)}, or ca.{issuer.name}.validity >= {duration(own)}   (pkicode explain E0311)",
+        related=[
+            (
+                f"ca.{issuer.name}, declared here",
+                (*issuer.path, "validity") if "validity" in issuer.values else issuer.path,
+            )
+        ],
+    )
+
+
+def narrower(notes: Notes, entry: Entry, profile: Entry) -> None:
+    """A certificate may make its profile's validity shorter, not longer."""
+    own = entry.values.get("validity")
+    limit = profile.values.get("validity", attrs.fields(CertSpec).validity.default)
+    if own is not None and own > limit:
+        place = ("profile", profile.name)
+        related = [("the profile's", (*place, "validity") if "validity" in profile.raw else place)]
+        message = f"`validity` of cert.{entry.name} is longer than its profile's {duration(limit)}"
+        notes.add(
+            "E0307",
+            message,
+            (*entry.path, "validity"),
+            help="a certificate may only narrow its profile",
+            related=related,
+        )
+
+
+def _certificate(tables: Tables, entry: Entry) -> None:
+    notes, values = tables.notes, entry.values
+    if "issuer" not in values:
+        mend = f'add issuer = "..." to [profile.{values["profile"]}]'
+        notes.add("E0306", f"nothing says which CA signs cert.{entry.name}", (*entry.path, "profile"), help=mend)
+    issuer = tables.entries["ca"].get(bare(values.get("issuer", "")))
+    if issuer is not None and issuer.sound:
+        _outlives(notes, entry, issuer, CertSpec)
+    named = any(values.get(str(kind)) for kind in SanType) or values.get("copy")
+    if not named:
+        mend = 'add dns = ["..."], or ip, email, uri, upn; a CN alone names nobody (RFC 6125)'
+        notes.add("E0305", f"cert.{entry.name} has no names", entry.path, part=Part.TABLE, help=mend)
+    if "cn" in dict(values.get("subject", ())):
+        notes.add(
+            "E0206",
+            "the common name of a certificate is its own key",
+            (*entry.path, "subject", "cn"),
+            help='write cn = "..."',
+        )
+    if "csr" in values:
+        for key in ("key", "p12", "combined"):
+            if getattr(values.get("output"), key, None):
+                message = f"`output.{key}` needs the private key, which stays on the host that made the CSR"
+                notes.add(
+                    "E0308", message, (*entry.path, "output", key), part=Part.KEY, help="remove it, or remove csr"
+                )
+
+
+def _moves(tables: Tables, listed: _Listed) -> None:
+    """[[moved]] and [[forget]]: an old address may not be declared any more, a new one must be."""
+    seen: dict[str, Path] = {}
+    for path, values in [*listed["moved"], *listed["forget"]]:
+        key = "from" if path[0] == "moved" else "address"
+        old, new = values.get("from_", values.get("address")), values.get("to")
+        if old is None:
+            continue
+        if old in seen:
+            tables.notes.add(
+                "E0325", f"`{old}` is moved or forgotten twice", (*path, key), related=[("first here", seen[old])]
+            )
+        seen.setdefault(old, path)
+        if _is_declared(tables, old, with_key=False):
+            mend = "remove its block, or this entry"
+            tables.notes.add("E0325", f"`{old}` is still declared", (*path, key), help=mend)
+        if new is not None and not _is_declared(tables, new, with_key=True):
+            tables.notes.add(
+                "E0325", f"`{new}` is not declared", (*path, "to"), help="write the address of a block that is there"
+            )
+
+
+def _is_declared(tables: Tables, text: str, *, with_key: bool) -> bool:
+    """Whether a block stands at an address; a row of a fan-out counts only where the question is `with_key`."""
+    address, _ = parse(text)
+    return address.name in tables.entries[address.kind] and (with_key or not address.key)

@@ -1,0 +1,78 @@
+"""CSR files of a project: found inside the root, hashed, read within a limit.  Parsing is x509/request.py's."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from pkicode.config.check_paths import escapes
+from pkicode.config.language import CertSpec, CsrSpec
+from pkicode.config.reader import Config
+from pkicode.model.problem import ConfigError, Place, Problem
+
+LARGEST = 64 * 1024
+
+
+class CsrFiles:
+    """CSRs below one root; folders are resolved once, because 100,000 files stand in a few."""
+
+    def __init__(self, root: Path, spec: CsrSpec) -> None:
+        self._root = root
+        self.spec = spec
+        self._folders: dict[str, str] = {}
+
+    def read(self, folder: str, file: str) -> bytes | None:
+        """The bytes of a CSR, None where there is no file.
+
+        Raises:
+            ConfigError: it leads out of the root, is too large or cannot be read.
+        """
+        path = f"{folder}/{file}"
+        if escapes(folder) or escapes(file) or not path.isprintable():
+            raise _refused("E0112", f"the CSR path `{path}` leaves the project's root", path)
+        parent, _, name = path.rpartition("/")
+        if parent not in self._folders:
+            self._folders[parent] = self._folder(parent)
+        return self._bytes(f"{self._folders[parent]}/{name}", path)
+
+    def digest(self, folder: str, file: str) -> str:
+        """sha256 hex of a CSR, "" where there is no file."""
+        data = self.read(folder, file)
+        return "" if data is None else hashlib.sha256(data).hexdigest()
+
+    def _folder(self, parent: str) -> str:
+        folder = (self._root / parent).resolve()
+        if not folder.is_relative_to(self._root):
+            raise _refused("E0112", f"the CSR folder `{parent}` leads out of the project's root", parent)
+        return str(folder)
+
+    def _bytes(self, file: str, shown: str) -> bytes | None:
+        # No link is followed: the folder was resolved above, and a name that is a link could point anywhere.
+        # A FIFO would block for ever, so it is opened without waiting and then read as what it is: empty or refused.
+        try:
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _refused("E0328", f"the CSR `{shown}` is a link or cannot be read", shown) from error
+        try:
+            data = os.read(descriptor, LARGEST + 1)
+        except OSError as error:
+            raise _refused("E0328", f"the CSR `{shown}` cannot be read", shown) from error
+        finally:
+            os.close(descriptor)
+        if len(data) > LARGEST:
+            raise _refused("E0328", f"the CSR `{shown}` is larger than {LARGEST:,} bytes", shown)
+        return data
+
+
+def _refused(code: str, message: str, path: str) -> ConfigError:
+    return ConfigError((Problem(code, message, help="CSRs are small files inside the project", place=Place(path)),))
+
+
+def csr_bytes(config: Config, spec: CertSpec) -> bytes | None:
+    """The CSR of a filled spec; None where it is not there (the row waits), or the spec is not in CSR mode.
+
+    Raises:
+        ConfigError: outside the root, a link, larger than 64 KiB.
+    """
+    return CsrFiles(config.root, spec.csr).read(spec.csr.dir, spec.csr.file) if spec.csr else None

@@ -1,0 +1,156 @@
+"""The forms a text in pki.toml may have: durations, fractions, modes, addresses.  No tables, no places."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from pkicode.model.address import parse
+from pkicode.model.instants import YEAR, parse_duration
+
+_LONGEST = 1000 * YEAR
+_FRACTION = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})\Z")
+_PERCENT = re.compile(r"(100|[0-9]{1,2})%\Z")
+_MODE = re.compile(r"0[0-7]{3}\Z")
+_HTTP = re.compile(r"http://[A-Za-z0-9.\[\]:-]+(/[\x21-\x7e]*)?\Z")
+_SQLITE = re.compile(r"sqlite:///[^\x00-\x1f?#]+\Z")
+_VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
+
+
+class WrongForm(ValueError):
+    """A text has not the form its key asks for."""
+
+    def __init__(self, code: str, message: str, mend: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.mend = mend
+
+
+@frozen
+class Form:
+    """What is expected, in words for a message; how it is read; its pattern in JSON Schema."""
+
+    expected: str
+    example: str
+    read: Callable[[str], Any] = field(repr=False)
+    pattern: str = ""
+
+
+def _duration(text: str) -> int:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise WrongForm("E0205", str(error)) from error
+    if not 0 < seconds <= _LONGEST:
+        raise WrongForm("E0212", f"`{text}` is not between 1s and 1000y")
+    return seconds
+
+
+def _fraction_or_duration(text: str) -> str:
+    fraction = _FRACTION.match(text)
+    if fraction:
+        if int(fraction[1]) > int(fraction[2]):
+            raise WrongForm("E0212", f"`{text}` is more than the whole validity", "write a fraction such as 2/3")
+        return text
+    try:
+        _duration(text)
+    except WrongForm as error:
+        raise WrongForm("E0206", f"`{text}` is neither a fraction such as 2/3 nor a duration such as 30d") from error
+    return text
+
+
+def _matching(pattern: re.Pattern[str], code: str, what: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if not pattern.match(text):
+            raise WrongForm(code, f"`{text}` is not {what}")
+        return text
+
+    return read
+
+
+def _address(text: str) -> str:
+    try:
+        address, _ = parse(text)
+    except ValueError as error:
+        raise WrongForm("E0206", str(error)) from error
+    if address.kind not in ("ca", "cert"):
+        raise WrongForm("E0206", f"`{text}` is not the address of a CA or a certificate", "write ca.NAME or cert.NAME")
+    return text
+
+
+def _path(text: str) -> str:
+    if not text or not text.isprintable():
+        raise WrongForm("E0206", "a path may not be empty or hold control characters")
+    return text
+
+
+def _http_url(text: str) -> str:
+    if text.startswith("https://"):
+        raise WrongForm(
+            "E0213",
+            f"`{text}` is https, but whoever fetches a CRL to check that certificate would need a CRL first",
+            "write http://; CRLs and CA certificates are signed themselves (RFC 5280 section 8)",
+        )
+    return _matching(_HTTP, "E0206", "an http URL such as http://pki.example.org")(text)
+
+
+def _state_url(text: str) -> str:
+    if text.startswith(("postgres:", "postgresql:")):
+        raise WrongForm(
+            "E0210", "PostgreSQL state is not yet in this version", 'use url = "sqlite:///.pkicode/state.db"'
+        )
+    return _matching(_SQLITE, "E0206", "a state URL; write sqlite:///.pkicode/state.db")(text)
+
+
+def _requires(text: str) -> str:
+    bounds(text)
+    return text
+
+
+def bounds(text: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """`>=0.1,<2` as ((">=", (0, 1, 0)), ("<", (2, 0, 0)))."""
+    found = []
+    for part in text.split(","):
+        match = _VERSIONS.match(part.strip())
+        if not match:
+            raise WrongForm("E0206", f"`{text}` is not a list of version bounds; write e.g. >=0.1,<2")
+        numbers = [int(number) for number in match[2].split(".")]
+        found.append((match[1], (*numbers, *[0] * (3 - len(numbers)))))
+    return tuple(found)
+
+
+def covers(text: str, version: str) -> bool:
+    """Whether `>=0.1,<2` lets this version through."""
+    ours = tuple(int(number) for number in version.split("."))
+    tests: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
+        ">=": lambda a, b: a >= b,
+        "==": lambda a, b: a == b,
+        "<": lambda a, b: a < b,
+    }
+    return all(tests[sign](ours, bound) for sign, bound in bounds(text))
+
+
+FORMS: Mapping[str, Form] = {
+    "duration": Form('a duration such as "90d"', '"90d"', _duration, "^[0-9]{1,9}[smhdwy]$"),
+    "fraction-or-duration": Form(
+        'a fraction such as "2/3" or a duration such as "30d"',
+        '"2/3"',
+        _fraction_or_duration,
+        "^[0-9]+(/[0-9]+|[smhdwy])$",
+    ),
+    "percent": Form(
+        'a percentage such as "30%"', '"30%"', _matching(_PERCENT, "E0206", "a percentage such as 30%"), "^[0-9]{1,3}%$"
+    ),
+    "mode": Form(
+        'an octal file mode such as "0600"',
+        '"0600"',
+        _matching(_MODE, "E0206", "an octal file mode such as 0600"),
+        "^0[0-7]{3}$",
+    ),
+    "address": Form('an address such as "cert.portal"', '"cert.portal"', _address),
+    "path": Form("a path", '"out/portal.pem"', _path),
+    "http-url": Form("an http URL", '"http://pki.example.org"', _http_url, "^http://"),
+    "state-url": Form("a state URL", '"sqlite:///.pkicode/state.db"', _state_url, "^sqlite:///"),
+    "requires": Form("a list of version bounds", '">=0.1,<2"', _requires),
+}

@@ -1,0 +1,241 @@
+"""Fan-outs: the rows of values, matrix, CSV (RFC 4180) and JSON Lines, and the spec of one row.  Streams; keeps keys only."""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import product
+from json.encoder import encode_basestring
+from operator import itemgetter
+from typing import Any
+
+import attrs
+
+from pkicode.config.csr import CsrFiles, csr_bytes
+from pkicode.config.language import CertSpec, ForEach
+from pkicode.config.reader import Config
+from pkicode.config.substitute import HOLE
+from pkicode.config.tables import closest
+from pkicode.config.tabular import Record, RowNotes, csv_records, jsonl_records
+from pkicode.model.problem import ConfigError, Place, Problem
+from pkicode.model.row import Block, Row
+
+__all__ = ["csr_bytes", "filler", "problems", "rows"]
+
+MOST_ROWS = 1_000_000
+LONGEST_KEY = 200
+_Pick = Callable[[Record], tuple[str, ...]]
+
+
+def rows(config: Config, block: Block) -> Iterator[Row]:
+    """The rows of a block: one with key "" where it is no fan-out.
+
+    `Row.values` is a JSON list of the used columns' values, in CSR mode followed by the sha256 of the CSR file
+    ("" where the file is not there).  Sound rows are given as they are read, so a caller must read to the end before it
+    believes them.
+
+    Raises:
+        ConfigError: at the end, with every row that is wrong (the first hundred).
+    """
+    spec = block.spec
+    csr = CsrFiles(config.root, spec.csr) if block.kind == "cert" and spec.csr else None
+    if block.kind != "cert" or spec.for_each is None:
+        yield Row("", _text([csr.digest(spec.csr.dir, spec.csr.file)] if csr else []))
+        return
+    notes = RowNotes(config.root, _source(spec.for_each) or block.source.path)
+    yield from _fanned(block, _records(config, block, notes), csr, notes)
+    if notes.problems:
+        raise ConfigError(config.located(notes.problems))
+
+
+def problems(config: Config) -> tuple[Problem, ...]:
+    """What is wrong in the rows of all fan-outs: what `validate` adds to `read`."""
+    found: list[Problem] = []
+    for block in config.blocks:
+        try:
+            for _ in rows(config, block):
+                pass
+        except ConfigError as error:
+            found += error.problems
+    return tuple(found)
+
+
+def _source(fan: ForEach) -> str | None:
+    return fan.csv or fan.jsonl
+
+
+def _records(config: Config, block: Block, notes: RowNotes) -> tuple[tuple[str, ...], Iterator[tuple[int, Record]]]:
+    """The columns there are, and (line, record) of every row."""
+    fan: ForEach = block.spec.for_each
+    if fan.csv:
+        return csv_records(config.root / fan.csv, notes)
+    if fan.jsonl:
+        return jsonl_records(config.root / fan.jsonl, notes, tuple(_needed(block)))
+    if fan.values is not None:
+        return ("value",), ((0, (item,)) for item in fan.values)
+    matrix = fan.matrix or {}
+    return tuple(matrix), ((0, items) for items in product(*matrix.values()))
+
+
+def _needed(block: Block) -> dict[str, tuple[str | int, ...]]:
+    """Every column that is asked for -> the field that asks."""
+    fan: ForEach = block.spec.for_each
+    asked: dict[str, tuple[str | int, ...]] = {}
+    for name in _columns_in(fan.key or "value"):
+        asked.setdefault(name, ("for_each", "key"))
+    for name in fan.where:
+        asked.setdefault(name, ("for_each", "where", name))
+    for path, text in _texts(block.spec, ()):
+        for match in HOLE.finditer(text):
+            if match[1] and match[1].startswith("each."):
+                asked.setdefault(match[1][5:], path)
+    return asked
+
+
+def _columns_in(key: str) -> list[str]:
+    return [match[1][5:] for match in HOLE.finditer(key) if match[1]] if "${" in key else [key]
+
+
+def _texts(item: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every string in a spec with its field path, for_each left out."""
+    if isinstance(item, str):
+        yield path, item
+    elif attrs.has(type(item)) and not isinstance(item, ForEach):
+        for one in attrs.fields(type(item)):
+            yield from _texts(getattr(item, one.name), (*path, one.name))
+    elif isinstance(item, tuple) and path and path[-1] == "subject":
+        for name, value in item:
+            yield (*path, name), value
+    elif isinstance(item, tuple):
+        for index, below in enumerate(item):
+            yield from _texts(below, (*path, index))
+
+
+def _fanned(
+    block: Block,
+    source: tuple[tuple[str, ...], Iterator[tuple[int, Record]]],
+    csr: CsrFiles | None,
+    notes: RowNotes,
+) -> Iterator[Row]:
+    columns, records = source
+    if notes.problems or not _has_columns(block, columns, notes):
+        return
+    fan: ForEach = block.spec.for_each
+    at = {name: index for index, name in enumerate(columns)}
+    wanted = [(at[name], frozenset(values)) for name, values in fan.where.items()]
+    key = fan.key or "value"
+    key_of = _compiled(key if "${" in key else f"${{each.{key}}}", at)
+    values_of = _picker([at[name] for name in block.columns])
+    files_of = (_compiled(csr.spec.dir, at), _compiled(csr.spec.file, at)) if csr else None
+    place = block.source.place("for_each")
+    seen: dict[str, int] = {}
+    for line, record in records:
+        if wanted and not all(record[index] in values for index, values in wanted):
+            continue
+        key = key_of(record)
+        if key in seen or not key.isprintable() or not key or len(key) > LONGEST_KEY:
+            if notes.full():
+                return
+            notes.key(key, line, seen, place)
+            continue
+        seen[key] = line
+        values = values_of(record)
+        if csr and files_of:
+            values = (*values, csr.digest(files_of[0](record), files_of[1](record)))
+        if len(seen) > MOST_ROWS:
+            notes.add("E0321", f"more than {MOST_ROWS:,} rows", place)
+            return
+        yield Row(key, _text(values), line)
+
+
+def _text(values: Any) -> str:
+    """A JSON list of texts; the same as json.dumps(..., ensure_ascii=False), four times as fast."""
+    return "[" + ",".join(map(encode_basestring, values)) + "]"
+
+
+def _has_columns(block: Block, columns: tuple[str, ...], notes: RowNotes) -> bool:
+    sound = True
+    for name, path in _needed(block).items():
+        if name in columns:
+            continue
+        sound = False
+        guess = closest(name, columns)
+        label = f"did you mean `{guess}`?" if guess else ""
+        fan: ForEach = block.spec.for_each
+        where = f"{_source(fan)} has" if _source(fan) else "for_each has"
+        message = f"{where} no column `{name}`"
+        notes.add("E0317", message, block.source.place(*path), label=label, help=f"columns: {', '.join(columns)}")
+    return sound
+
+
+def _picker(indices: list[int]) -> _Pick:
+    if not indices:
+        return lambda record: ()
+    if len(indices) == 1:
+        only = indices[0]
+        return lambda record: (record[only],)
+    return itemgetter(*indices)
+
+
+def _compiled(text: str, at: dict[str, int]) -> Callable[[Any], str]:
+    """A text with `${each.x}` as a function of the record's values."""
+    indices: list[int] = []
+
+    def hole(match: Any) -> str:
+        if match[0] == "$${":
+            return "${"
+        indices.append(at[match[1][5:]])
+        return "%s"
+
+    form = HOLE.sub(hole, text.replace("%", "%%"))
+    if form == "%s":
+        return itemgetter(indices[0])
+    if not indices:
+        literal = form.replace("%%", "%")
+        return lambda record: literal
+    pick = _picker(indices)
+    return lambda record: form % pick(record)
+
+
+def filler(block: Block) -> Callable[[Row], CertSpec]:
+    """A function from a row to its spec: every `${each.x}` replaced, everything else shared between the rows."""
+    spec: CertSpec = block.spec
+    if spec.for_each is None:
+        return lambda row: spec
+    at = {name: index for index, name in enumerate(block.columns)}
+    fixed = {one.name: getattr(spec, one.name) for one in attrs.fields(CertSpec)}
+    varying = [(name, _filled(item, at)) for name, item in fixed.items() if name != "for_each" and _varies(item)]
+    decode = json.loads
+
+    def fill(row: Row) -> CertSpec:
+        values = decode(row.values)
+        return CertSpec(**{**fixed, **{name: make(values) for name, make in varying}})
+
+    return fill
+
+
+def _varies(item: Any) -> bool:
+    if isinstance(item, str):
+        return "${" in item
+    if isinstance(item, tuple):
+        return any(map(_varies, item))
+    return attrs.has(type(item)) and any(_varies(getattr(item, one.name)) for one in attrs.fields(type(item)))
+
+
+def _filled(item: Any, at: dict[str, int]) -> Callable[[Any], Any]:
+    """The item as a function of the values; what does not vary is shared."""
+    if not _varies(item):
+        return lambda values: item
+    if isinstance(item, str):
+        return _compiled(item, at)
+    if isinstance(item, tuple):
+        parts = [_filled(below, at) for below in item]
+        return lambda values: tuple([part(values) for part in parts])
+    cls = type(item)
+    makers = [(one.name, _filled(getattr(item, one.name), at)) for one in attrs.fields(cls)]
+    return lambda values: cls(**{name: make(values) for name, make in makers})
+
+
+def place_of(config: Config, block: Block, row: Row) -> Place:
+    """Where a row stands: its line in the CSV or JSONL file, else the block's for_each."""
+    fan = block.spec.for_each if block.kind == "cert" else None
+    source = _source(fan) if fan else None
+    return Place(source, (), line=row.line) if source else block.source.place("for_each")

@@ -1,0 +1,138 @@
+"""Which keys each table of pki.toml may have, taken from the classes of language.py.  Reads no TOML."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import attrs
+from attrs import frozen
+
+from pkicode.config import language
+
+
+@frozen
+class Key:
+    """One key of a table."""
+
+    name: str
+    attribute: str
+    type: Any
+    """The annotation, without None."""
+    form: str
+    required: bool
+    default: Any
+    choices: tuple[str, ...]
+    doc: str
+
+
+@frozen
+class Table:
+    """One table: its keys, and words kept for later versions with what they will do."""
+
+    keys: Mapping[str, Key]
+    later: Mapping[str, str]
+    elsewhere: Mapping[str, str]
+    """Keys that belong to another table -> how to say it there."""
+
+
+@cache
+def keys_of(cls: type) -> Mapping[str, Key]:
+    """The keys of a class by their TOML names; derived fields and the block's own name are not keys."""
+    hints = get_type_hints(cls)
+    found = {}
+    for field in attrs.fields(cls):
+        if "doc" not in field.metadata or field.metadata.get("derived"):
+            continue
+        name = field.name.rstrip("_")
+        found[name] = Key(
+            name,
+            field.name,
+            _without_none(hints[field.name]),
+            field.metadata["form"],
+            field.default is attrs.NOTHING,
+            field.default,
+            field.metadata.get("choices", ()),
+            field.metadata["doc"],
+        )
+    return found
+
+
+def _without_none(annotation: Any) -> Any:
+    if get_origin(annotation) in (Union, UnionType):
+        return next(part for part in get_args(annotation) if part is not NoneType)
+    return annotation
+
+
+PROFILE_KEYS = ["issuer", "key", "validity", "backdate", "usage", "eku", "policies", "allow", "must_staple", "ocsp_nocheck", "revocation", "renew", "on_remove", "lint", "copy"]
+NARROWED = ("key", "validity", "renew", "on_remove")
+"""What a [cert.X] may set although its profile sets it too."""
+
+_CERT = keys_of(language.CertSpec)
+_IN_PROFILE = {name: "set it in the [profile.X] that this certificate follows" for name in PROFILE_KEYS}
+_EXTENDS = Key("extends", "extends", str, "", False, None, (), "the [profile.Y] it starts from")  # noqa: FBT003 - attrs positional
+
+CA = Table(
+    keys_of(language.CaSpec),
+    {
+        "offline": "offline CAs and ceremonies",
+        "ceremony": "offline CAs and ceremonies",
+        "rotate": "CA rotation",
+        "cross_sign": "cross-signing",
+        "ocsp": "OCSP",
+        "retired": "retiring a CA",
+    },
+    {},
+)
+PROFILE = Table(
+    {"extends": _EXTENDS, **{name: attrs.evolve(_CERT[name], required=False) for name in PROFILE_KEYS}},
+    {"ct": "Certificate Transparency"},
+    {name: "set it in [cert.X]; a profile names nobody" for name in _CERT if name not in PROFILE_KEYS},
+)
+CERT = Table(
+    {name: key for name, key in _CERT.items() if name not in PROFILE_KEYS or name in NARROWED},
+    {"ct": "Certificate Transparency"},
+    {name: mend for name, mend in _IN_PROFILE.items() if name not in NARROWED},
+)
+SINGLE = {
+    "project": Table(keys_of(language.ProjectSpec), {}, {}),
+    "state": Table(keys_of(language.StateSpec), {"password": "PostgreSQL state"}, {}),
+    "policy": Table(keys_of(language.PolicySpec), {"require_approval": "approvals"}, {}),
+}
+NAMED = {
+    "keystore": Table(
+        keys_of(language.KeystoreSpec),
+        {"uri": "PKCS#11 keystores", "pin": "PKCS#11 keystores", "offline": "PKCS#11 keystores"},
+        {},
+    ),
+    "publish": Table(keys_of(language.PublishSpec), {}, {}),
+    "ca": CA,
+    "profile": PROFILE,
+    "cert": CERT,
+}
+LISTED = {
+    "moved": Table(keys_of(language.Moved), {}, {}),
+    "forget": Table(keys_of(language.Forget), {}, {}),
+}
+NESTED_LATER: Mapping[type, Mapping[str, str]] = {
+    language.CrlSpec: {"shards": "CRL sharding"},
+    language.KeySpec: {"uri": "PKCS#11 keys"},
+}
+TOP_LATER = {
+    "ct": "Certificate Transparency",
+    "scan": "scanning",
+    "auth": "the API",
+    "revoke": "declared revocation",
+    "import": "adopting existing certificates",
+    "approver": "approvals",
+}
+TOP = ("version", "include", "vars", "env", *SINGLE, *NAMED, *LISTED)
+SUBJECT = ("dc", "c", "st", "l", "street", "o", "ou", "title", "sn", "gn", "serialnumber", "uid", "cn", "email")
+"""Attribute names a subject may have, in the order in which they are encoded (the file's order never matters)."""
+
+
+def closest(word: str, options: Any) -> str:
+    """The option that was probably meant, or ""."""
+    found = get_close_matches(word.lower(), [str(option) for option in options], 1, 0.5 if len(word) < 4 else 0.6)
+    return found[0] if found else ""

@@ -1,0 +1,3 @@
+"""The version of pkicode, for `[project] requires` and for plans."""
+
+VERSION = "0.1.0"

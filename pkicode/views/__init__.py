@@ -1,0 +1,1 @@
+"""Values to text: human, markdown, html, json.  Decides what is said, never what is done."""

@@ -1,0 +1,48 @@
+"""Problems for people: the message, the line it is about, and how to mend it.  Finding problems is others' work."""
+
+from collections.abc import Iterable
+
+from pkicode.model.problem import Problem, Severity, Span
+from pkicode.views.text import printable
+
+_WIDEST = 160
+"""Characters of a source line that are drawn; a CSV row or a long list is cut around the caret."""
+
+
+def human(problems: Iterable[Problem]) -> str:
+    """Every problem in the form of rustc: header, arrow to the place, the line with carets, `= help:`.
+
+    Args:
+        problems: with spans filled in (Config.located); one without span is shown without a line.
+    """
+    return "\n".join(_problem(problem) for problem in problems)
+
+
+def _problem(problem: Problem) -> str:
+    word = "error" if problem.severity is Severity.ERROR else "warning"
+    lines = [f"{word}[{problem.code}]: {printable(problem.message)}"]
+    shown = [(problem.span, "^", problem.label)] + [(other.span, "-", other.label) for other in problem.related]
+    width = max((len(str(span.line)) for span, _, _ in shown if span), default=1)
+    for number, (span, mark, label) in enumerate(shown):
+        if span:
+            lines += _drawn(span, mark, label, width, arrow="-->" if number == 0 else ":::")
+    if not problem.span and problem.place:
+        lines.append(f"  --> {printable(problem.place.path)}")
+    if problem.help:
+        lines.append(f"   = help: {printable(problem.help)}")
+    return "\n".join(lines)
+
+
+def _drawn(span: Span, mark: str, label: str, width: int, *, arrow: str) -> list[str]:
+    where = f"{' ' * width}{arrow} {printable(span.path)}:{span.line}:{span.column}"
+    if not span.text:
+        return [where]
+    start, end = span.column - 1, span.end_column - 1 if span.end_line == span.line else len(span.text)
+    first = max(0, start - _WIDEST // 2) if len(span.text) > _WIDEST else 0
+    text = span.text.replace("\t", " ")[first : first + _WIDEST]
+    before = printable(text[: start - first])
+    marked = printable(text[start - first : max(end, start + 1) - first])
+    after = printable(text[max(end, start + 1) - first :])
+    gutter = " " * width
+    carets = f"{' ' * len(before)}{mark * max(1, len(marked))} {printable(label)}".rstrip()
+    return [where, f"{span.line:>{width}} | {before}{marked}{after}", f"{gutter} | {carets}"]
