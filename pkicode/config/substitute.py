@@ -20,10 +20,9 @@ def variables(notes: Notes, environ: Mapping[str, str], given: Mapping[str, str]
     if not isinstance(declared, dict):
         notes.add("E0202", "[vars] must be a table of texts", ("vars",))
         return {}
-    found = {}
+    found: dict[str, str] = {}
     for name, raw in declared.items():
-        value = given.get(name, environ.get(f"PKICODE_VAR_{name.upper().replace('-', '_')}", raw))
-        found[name] = value if isinstance(value, str) else ""
+        found[name] = given.get(name, environ.get(f"PKICODE_VAR_{name.upper().replace('-', '_')}", str(raw)))
         if not isinstance(raw, str):
             notes.add("E0202", f"`{name}` in [vars] must be a text", ("vars", name), help="put it in quotes")
         elif re.search(r"\$(\{|\Z)", found[name]):

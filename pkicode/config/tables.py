@@ -65,7 +65,23 @@ def _without_none(annotation: Any) -> Any:
     return annotation
 
 
-PROFILE_KEYS = ["issuer", "key", "validity", "backdate", "usage", "eku", "policies", "allow", "must_staple", "ocsp_nocheck", "revocation", "renew", "on_remove", "lint", "copy"]
+PROFILE_KEYS = [
+    "issuer",
+    "key",
+    "validity",
+    "backdate",
+    "usage",
+    "eku",
+    "policies",
+    "allow",
+    "must_staple",
+    "ocsp_nocheck",
+    "revocation",
+    "renew",
+    "on_remove",
+    "lint",
+    "copy",
+]
 NARROWED = ("key", "validity", "renew", "on_remove")
 """What a [cert.X] may set although its profile sets it too."""
 

@@ -1,0 +1,136 @@
+"""Reading a whole configuration: what one says is what one gets, and where it came from is remembered."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pkicode.config.reader import Config, read
+from pkicode.config.rows import rows
+from pkicode.model.problem import ConfigError, Part
+from pkicode.model.version import VERSION
+
+EXAMPLE = Path(__file__).parent / "example"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the example."""
+    shutil.copytree(EXAMPLE, tmp_path / "p")
+    return tmp_path / "p"
+
+
+@pytest.fixture(scope="module")
+def config() -> Config:
+    return read(EXAMPLE / "pki.toml", environ={})
+
+
+def test_blocks_stand_in_the_order_of_the_file_with_includes_last(config: Config) -> None:
+    names = [f"{block.kind}.{block.name}" for block in config.blocks]
+    assert names == ["ca.root", "ca.issuing", "cert.portal", "cert.mesh", "cert.fleet", "cert.team"]
+
+
+def test_a_certificate_has_its_profiles_fields_and_its_own(config: Config) -> None:
+    block = config.block("cert", "portal")
+    assert block is not None
+    assert block.spec.issuer == "issuing"
+    assert block.spec.eku == ("serverAuth",)
+    assert block.spec.validity == 90 * 86400
+    assert block.spec.dns == ("portal.corp.example", "www.corp.example")
+    assert block.spec.base_urls == ("http://pki.corp.example",)
+
+
+def test_a_field_remembers_who_set_it(config: Config) -> None:
+    block = config.block("cert", "portal")
+    assert block is not None
+    assert block.source.place("validity").keys == ("profile", "base", "validity")
+    assert block.source.place("eku").keys == ("profile", "server", "eku")
+    assert block.source.place("dns", 1).keys == ("cert", "portal", "dns", 1)
+    assert block.source.place("after").part is Part.TABLE
+
+
+def test_a_template_holds_every_field_and_names_the_defaulted(config: Config) -> None:
+    block = config.block("ca", "issuing")
+    assert block is not None
+    body = json.loads(block.template)
+    assert (body["kind"], body["version"]) == ("ca", 1)
+    assert body["spec"]["subject"] == [["c", "FI"], ["o", "Corp"], ["cn", "Corp Issuing A${generation}"]]
+    assert body["spec"]["own_base_urls"] == ["http://pki.corp.example"]
+    assert "backdate" in body["defaulted"]
+    assert "validity" not in body["defaulted"]
+
+
+def test_the_order_of_tables_changes_no_template(project: Path, config: Config) -> None:
+    text = (project / "pki.toml").read_text()
+    head, *tables = text.split("\n\n")
+    shuffled = "\n\n".join([head, *reversed(tables)]) + "\n"
+    again = read(project / "pki.toml", environ={}, text=shuffled)
+    assert {block.template_id for block in again.blocks} == {block.template_id for block in config.blocks}
+
+
+def test_a_fan_out_has_a_row_for_each_combination(config: Config) -> None:
+    block = config.block("cert", "mesh")
+    assert block is not None
+    assert [row.key for row in rows(config, block)] == [
+        "api.eu", "billing.eu", "search.eu", "api.us", "billing.us", "search.us",
+    ]  # fmt: skip
+
+
+def test_inputs_are_every_file_that_was_read(config: Config) -> None:
+    assert [path for path, _ in config.inputs] == ["fleet.csv", "pki.toml", "teams/a.toml"]
+    assert all(digest.startswith("sha256:") for _, digest in config.inputs)
+
+
+def test_a_variable_is_overridden_by_the_environment_and_that_by_the_command_line(project: Path) -> None:
+    def first_name(**more: dict[str, str]) -> str:
+        block = read(project / "pki.toml", **{"environ": {}, **more}).block("cert", "portal")
+        assert block is not None
+        return str(block.spec.cn)
+
+    environ = {"PKICODE_VAR_DOMAIN": "env.example"}
+    assert first_name(environ=environ) == "portal.env.example"
+    assert first_name(environ=environ, variables={"domain": "line.example"}) == "portal.line.example"
+
+
+def test_an_overlay_merges_deep_and_leaves_the_rest(project: Path) -> None:
+    root = read(project / "pki.toml", environ={}, env="dev").block("ca", "root")
+    assert root is not None
+    assert root.spec.key.alg == "ec-p384"
+    assert root.source.place("key", "store").keys == ("env", "dev", "ca", "root", "key", "store")
+    assert read(project / "pki.toml", environ={"PKICODE_ENV": "prod"}).env == "prod"
+
+
+def test_a_what_if_text_is_read_instead_of_the_file(project: Path) -> None:
+    text = (project / "pki.toml").read_text().replace('validity = "5y"', 'validity = "4y"')
+    issuing = read(project / "pki.toml", environ={}, text=text).block("ca", "issuing")
+    assert issuing is not None
+    assert issuing.spec.validity == 4 * 365 * 86400
+
+
+def test_a_link_out_of_the_root_is_not_included(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside.toml").write_text('[cert.x]\nprofile = "server"\ndns = ["x.corp.example"]\n')
+    (project / "teams" / "b.toml").symlink_to(tmp_path / "outside.toml")
+    with pytest.raises(ConfigError) as caught:
+        read(project / "pki.toml", environ={})
+    assert [problem.code for problem in caught.value.problems] == ["E0106"]
+
+
+def test_the_only_keystore_is_the_one_meant(project: Path) -> None:
+    text = (project / "pki.toml").read_text().replace(', store = "soft"', "")
+    portal = read(project / "pki.toml", environ={}, text=text).block("cert", "portal")
+    assert portal is not None
+    assert portal.spec.key.store == "soft"
+    assert "key.store" in json.loads(portal.template)["defaulted"]
+
+
+def test_the_version_that_requires_is_checked_against_is_the_packages() -> None:
+    import pkicode  # noqa: PLC0415 - the one place where the root's name is looked at
+
+    assert pkicode.__version__ == VERSION
+
+
+def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "pki.toml", environ={})
+    assert "pki.toml: no such file" in caught.value.problems[0].message
