@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterable
 
 from attrs import frozen
-from cryptography import x509
 
 from pkicode.model.names import San, Sans, SanType, Subject
 from pkicode.x509 import der
@@ -45,14 +44,15 @@ _ATTRIBUTES = {
     "uid": _Attribute("0.9.2342.19200300.100.1.1", "UID", 256),
     "dc": _Attribute("0.9.2342.19200300.100.1.25", "DC", 63, der.IA5),
 }
-_BY_OID = {attribute.oid: name for name, attribute in _ATTRIBUTES.items()}
 _BY_TEXT = {attribute.text.lower(): name for name, attribute in _ATTRIBUTES.items()}
+_BY_OID = {attribute.oid: name for name, attribute in _ATTRIBUTES.items()}
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]+")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):((?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)")
 _DOT_SEGMENT = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|[?#]|$)", re.IGNORECASE)
+_RFC4514 = re.compile(r"\s*([A-Za-z]+)=(?!#)((?:\\[0-9A-Fa-f]{2}|\\[^0-9A-Za-z]|[^\\,+\"<>;\0])+),")
 _HOSTLIKE = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_-]+\.)+[A-Za-z0-9_-]+\.?")
 
 
@@ -136,6 +136,8 @@ def _ip(text: str) -> str:
         raise ValueError("not an IPv4 or IPv6 address; networks belong in constraints and allow-lists") from None
     if isinstance(address, ipaddress.IPv6Address) and address.scope_id:
         raise ValueError("a zone index means something on one host only; remove it")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        raise ValueError(f"write the IPv4 address itself, {address.ipv4_mapped}")
     return str(address)
 
 
@@ -156,7 +158,7 @@ def mailbox(text: str) -> str:
 
 
 def uri_host(uri: str) -> str | None:
-    """The host of a URI in normal form: "" when it has an authority without one, None without authority."""
+    """The host of a URI in normal form, None where it has no authority."""
     _, _, rest = uri.partition(":")
     if not rest.startswith("//"):
         return None
@@ -177,8 +179,8 @@ def _uri(text: str) -> str:
         raise ValueError("`.` and `..` in a path let one URI pass for another; write the path they lead to")
     if not rest.startswith("//"):
         return f"{scheme}:{rest}"
-    authority, tail = re.fullmatch(r"//([^/?#]*)(.*)", rest).groups()  # type: ignore[union-attr] - matches any text
-    return f"{scheme}://{_authority(authority)}{tail}"
+    end = next((at for at in range(2, len(rest)) if rest[at] in "/?#"), len(rest))
+    return f"{scheme}://{_authority(rest[2:end])}{rest[end:]}"
 
 
 def _authority(text: str) -> str:
@@ -284,19 +286,19 @@ def _value(name: str, value: str) -> str:
         hint = f"did you mean `{near[0]}`?" if near else f"write one of {' '.join(_ATTRIBUTES)}"
         raise ValueError(f"`{name}` is not an attribute of a distinguished name; {hint}")
     try:
-        _no_junk(value)
-        if len(value) > attribute.longest:
-            raise ValueError(f"at most {attribute.longest} characters, not {len(value)}")
-        if name == "c":
-            return _country(value)
-        if name == "email":
-            return mailbox(value)
-        if name == "dc":
-            return host(value)
-        if attribute.tag == der.PRINTABLE and not _PRINTABLE.fullmatch(value):
-            raise ValueError("letters, digits, blanks and '()+,-./:=? only (PrintableString)")
+        return _checked(name, attribute, value)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
+
+
+def _checked(name: str, attribute: _Attribute, value: str) -> str:
+    _no_junk(value)
+    if len(value) > attribute.longest:
+        raise ValueError(f"at most {attribute.longest} characters, not {len(value)}")
+    if name in _VALUES:
+        return _VALUES[name](value)
+    if attribute.tag == der.PRINTABLE and not _PRINTABLE.fullmatch(value):
+        raise ValueError("letters, digits, blanks and '()+,-./:=? only (PrintableString)")
     return value
 
 
@@ -304,6 +306,9 @@ def _country(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z]{2}", value):
         raise ValueError("two letters of ISO 3166, as in FI")
     return value.upper()
+
+
+_VALUES = {"c": _country, "email": mailbox, "dc": host}
 
 
 def subject_der(name: Subject) -> bytes:
@@ -328,29 +333,60 @@ def _escaped(value: str) -> str:
 
 
 def subject_from_text(text: str) -> Subject:
-    """A distinguished name written as RFC 4514.
+    """A distinguished name written as RFC 4514: the last attribute first, names in any case.
 
     Raises:
         ValueError: not RFC 4514, an RDN of several attributes, or see `subject`.
     """
-    overrides = {attribute.text: x509.ObjectIdentifier(attribute.oid) for attribute in _ATTRIBUTES.values()}
-    try:
-        name = x509.Name.from_rfc4514_string(text, overrides)
-    except ValueError as error:
-        raise ValueError(f"not a distinguished name of RFC 4514, as in CN=a,O=Corp ({error})") from None
-    return _subject_of(name)
+    pairs: list[tuple[str, str]] = []
+    rest = text + ","
+    while rest:
+        match = _RFC4514.match(rest)
+        if not match:
+            raise ValueError(f"`{rest[:-1]}` is not RFC 4514; write NAME=value with commas between, as in CN=a,O=Corp")
+        pairs.append((_BY_TEXT.get(match[1].lower(), match[1]), _unescaped(match[2])))
+        rest = rest[match.end() :]
+    return subject(reversed(pairs))
+
+
+def _unescaped(value: str) -> str:
+    octets = re.sub(
+        rb"\\([0-9A-Fa-f]{2})|\\(.)",
+        lambda m: bytes.fromhex(m[1].decode()) if m[1] else m[2],
+        value.encode(),
+        flags=re.S,
+    )
+    return octets.decode("utf-8")
 
 
 def subject_from_der(data: bytes) -> Subject:
-    """A distinguished name read from a request.
+    """A distinguished name as a stranger encoded it.
 
     Raises:
-        ValueError: an RDN of several attributes, an attribute we do not know, or see `subject`.
+        ValueError: an RDN of several attributes, an attribute or string type we do not use, or see `subject`.
     """
     pairs = []
     for tag, rdn in der.children(der.only(data, der.SEQUENCE)):
-        attributes = der.children(rdn)
-        if tag != der.SET or len(attributes) != 1:
-            raise ValueError("several attributes in one RDN are not supported")
-        pairs.append(_pair(attributes[0][1]))
+        attribute = der.children(der.only(rdn, der.SEQUENCE)) if tag == der.SET else []
+        if [tag for tag, _ in attribute[:1]] != [der.OID] or len(attribute) != 2:
+            raise ValueError("the subject is not a list of single attributes")
+        (_, oid), (kind, value) = attribute
+        if kind not in {der.UTF8, der.PRINTABLE, der.IA5}:
+            raise ValueError(f"the subject holds a string of tag {kind:#04x}; use UTF8String")
+        pairs.append((_short(der.dotted(oid)), value.decode("utf-8")))
     return subject(pairs)
+
+
+def _short(oid: str) -> str:
+    if oid not in _BY_OID:
+        raise ValueError(f"the attribute {oid} is not one of {' '.join(_ATTRIBUTES)}")
+    return _BY_OID[oid]
+
+
+def looks_like_host(cn: str) -> bool:
+    """Whether a verifier may take a common name for a host: labels with dots (wildcards too), or an address."""
+    try:
+        ipaddress.ip_address(cn)
+    except ValueError:
+        return bool(_HOSTLIKE.fullmatch(cn))
+    return True

@@ -1,0 +1,274 @@
+"""Which names a CA and a profile let through: name constraints (RFC 5280 section 4.2.1.10) and allow-lists.
+
+The verdict given here at plan time is the one a verifier gives on the issued certificate; where verifiers differ it is
+the strictest.  Syntax of names is names.py's.
+"""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from attrs import evolve, fields_dict, frozen
+
+from pkicode.model.names import San, Sans, SanType, Subject
+from pkicode.x509 import der, names
+
+_NOBODY = "invalid"
+"""Never anybody's host (RFC 6761 section 6.4)."""
+_ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
+_TYPES = ("dns", "ip", "email", "uri")
+_TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}
+
+
+@frozen
+class Constraints:
+    """Name constraints of one CA, each base in normal form; see `check`."""
+
+    permit_dns: tuple[str, ...] = ()
+    """`corp.example` is itself and everything below."""
+    exclude_dns: tuple[str, ...] = ()
+    permit_ip: tuple[str, ...] = ()
+    """Networks."""
+    exclude_ip: tuple[str, ...] = ()
+    permit_email: tuple[str, ...] = ()
+    """A mailbox, a host (its own mailboxes only), or `.domain` (hosts below it)."""
+    exclude_email: tuple[str, ...] = ()
+    permit_uri: tuple[str, ...] = ()
+    """A host, or `.domain` (hosts below it)."""
+    exclude_uri: tuple[str, ...] = ()
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is constrained; an empty extension may not be issued (RFC 5280 section 4.2.1.10)."""
+        return any(getattr(self, name) for name in fields_dict(Constraints))
+
+    def permitted(self, kind: str) -> tuple[str, ...]:
+        return tuple(getattr(self, f"permit_{kind}"))
+
+    def excluded(self, kind: str) -> tuple[str, ...]:
+        return tuple(getattr(self, f"exclude_{kind}"))
+
+    def check(self) -> list[str]:
+        """What is wrong with the bases, a sentence each."""
+        wrong = []
+        for field in fields_dict(Constraints):
+            for base in getattr(self, field):
+                wrong += [f"{field}: {reason}" for reason in _base_problems(field.partition("_")[2], base)]
+        return wrong
+
+
+@frozen
+class Allow:
+    """Names a profile lets through; a type that is not given allows none of that type."""
+
+    dns: tuple[str, ...] = ()
+    """`host.example` exactly, `.example` everything below it."""
+    ip: tuple[str, ...] = ()
+    """Networks."""
+    email: tuple[str, ...] = ()
+    """A mailbox, `@host`, or `.domain` (every host below it)."""
+    uri: tuple[str, ...] = ()
+    """Prefixes that end in /, or whole URIs."""
+    wildcard: bool = False
+    """Whether `*.` names are let through."""
+
+    def check(self) -> list[str]:
+        """What is wrong with the entries, a sentence each."""
+        forms: dict[str, Callable[[str], str]] = {
+            "dns": lambda text: _dotted(text, names.host),
+            "ip": _network,
+            "email": lambda text: f"@{names.host(text[1:])}" if text.startswith("@") else _mail_base(text),
+            "uri": lambda text: names.san("uri", text)[1],
+        }
+        return [
+            f"allow.{kind}: {reason}"
+            for kind, form in forms.items()
+            for text in getattr(self, kind)
+            for reason in _differs(text, form)
+        ]
+
+
+def _base_problems(kind: str, base: str) -> Iterator[str]:
+    forms: dict[str, Callable[[str], str]] = {
+        "dns": names.host,
+        "ip": _network,
+        "email": _mail_base,
+        "uri": lambda text: _dotted(text, names.host),
+    }
+    yield from _differs(base, forms[kind])
+
+
+def _differs(text: str, form: Callable[[str], str]) -> Iterator[str]:
+    try:
+        normal = form(text)
+    except ValueError as error:
+        yield f"`{text}`: {error}"
+        return
+    if normal != text:
+        yield f"`{text}`: write `{normal}`"
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise ValueError("not a network; write an address, a slash and the bits, as in 10.0.0.0/8") from None
+
+
+def _dotted(text: str, form: Callable[[str], str]) -> str:
+    return f".{form(text[1:])}" if text.startswith(".") else form(text)
+
+
+def _mail_base(text: str) -> str:
+    return names.mailbox(text) if "@" in text else _dotted(text, names.host)
+
+
+def effective(constraints: Constraints) -> Constraints:
+    """What a certificate must say so that a permit of one type closes the others (decisions: names).
+
+    RFC 5280 leaves a type that is not mentioned wide open: with permit_dns alone every address, URI and mailbox would
+    pass.  Addresses are closed by excluding all of them; the rest by permitting the one host nobody can have, because
+    an excluded empty e-mail or URI base excludes nothing in OpenSSL 3.0 and makes Java refuse the whole chain.
+    Other types (upn, rid, dirname) are closed by `verdict` only: GnuTLS refuses every chain that constrains them.
+    """
+    closed = _closed(constraints)
+    changes: dict[str, tuple[str, ...]] = {f"permit_{kind}": (_NOBODY,) for kind in closed if kind != "ip"}
+    if "ip" in closed:
+        changes["exclude_ip"] = _ALL_ADDRESSES
+    elif constraints.permit_ip:
+        # A permitted IPv4 network leaves IPv6 open in verifiers that match families apart, and the other way round.
+        families = {ipaddress.ip_network(text).version for text in constraints.permit_ip}
+        missing = tuple(text for version, text in zip((4, 6), _ALL_ADDRESSES, strict=True) if version not in families)
+        changes["exclude_ip"] = constraints.exclude_ip + missing
+    return evolve(constraints, **changes)
+
+
+def _closed(constraints: Constraints) -> tuple[str, ...]:
+    """The types of which no name may be issued because another type is permitted."""
+    if not any(constraints.permitted(kind) for kind in _TYPES):
+        return ()
+    return tuple(kind for kind in _TYPES if not constraints.permitted(kind))
+
+
+def extension_der(constraints: Constraints) -> bytes:
+    """The NameConstraints value of `effective(constraints)`."""
+    encoded = effective(constraints)
+    parts = []
+    for tag, bases in ((0xA0, encoded.permitted), (0xA1, encoded.excluded)):
+        subtrees = [_subtree(kind, base) for kind in _TYPES for base in bases(kind)]
+        if subtrees:
+            parts.append(der.tlv(tag, *subtrees))
+    return der.tlv(der.SEQUENCE, *parts)
+
+
+def _subtree(kind: str, base: str) -> bytes:
+    if kind == "ip":
+        network = ipaddress.ip_network(base)
+        value = network.network_address.packed + network.netmask.packed
+    else:
+        value = base.encode("ascii")
+    return der.tlv(der.SEQUENCE, der.tlv(_TAGS[kind], value))
+
+
+def verdict(subject: Subject, sans: Sans, chain: Sequence[Constraints]) -> list[str]:
+    """Why the CAs of a chain do not let these names through, a sentence each; empty when they do.
+
+    The subject counts too: its e-mail addresses, and a common name that some verifier takes for a host.
+    """
+    claimed = list(dict.fromkeys([*sans, *_subject_names(subject, sans)]))
+    return [reason for constraints in chain for name in claimed for reason in _reasons(name, constraints)]
+
+
+def _subject_names(subject: Subject, sans: Sans) -> Iterator[San]:
+    has_dns = any(kind is SanType.DNS for kind, _ in sans)
+    for key, value in subject:
+        if key == "email":
+            yield SanType.EMAIL, value
+        elif key == "cn":
+            yield from _common_name(value, has_dns=has_dns)
+
+
+def _common_name(value: str, *, has_dns: bool) -> Iterator[San]:
+    """Java takes even a single label for a host, when there is no dNSName beside it."""
+    try:
+        yield SanType.IP, str(ipaddress.ip_address(value))
+    except ValueError:
+        if names.looks_like_host(value) or (not has_dns and re.fullmatch(r"[A-Za-z0-9-]+", value)):
+            yield SanType.DNS, value.lower()
+
+
+def _reasons(name: San, constraints: Constraints) -> Iterator[str]:
+    kind, text = name
+    what = f"`{names.san_text(name)}`"
+    if kind.value not in _TYPES:
+        if any(constraints.permitted(each) for each in _TYPES):
+            yield f"{what} is of a type that the CA does not permit"
+        return
+    permitted, excluded = constraints.permitted(kind), constraints.excluded(kind)
+    if kind is SanType.URI and (permitted or excluded) and not _is_dns_host(names.uri_host(text)):
+        yield f"{what} has no host name, which the CA's constraints are about"
+        return
+    for base in excluded:
+        if _within(kind, text, base) or (kind is SanType.DNS and text == f"*.{base.partition('.')[2]}"):
+            yield f"{what} is inside `{base}`, which the CA excludes"
+    if permitted and not any(_within(kind, text, base) for base in permitted):
+        yield f"{what} is outside {' '.join(f'`{base}`' for base in permitted)}, which is all the CA permits"
+    if kind.value in _closed(constraints):
+        yield f"{what} is of a type that the CA does not permit"
+
+
+def _is_dns_host(host: str | None) -> bool:
+    return bool(host) and not _is_address(str(host).strip("[]"))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _within(kind: SanType, text: str, base: str) -> bool:
+    """RFC 5280 section 4.2.1.10."""
+    if kind is SanType.DNS:
+        return text == base or text.endswith(f".{base}")
+    if kind is SanType.IP:
+        return ipaddress.ip_address(text) in ipaddress.ip_network(base)
+    if kind is SanType.EMAIL:
+        return text == base if "@" in base else _host_within(text.rpartition("@")[2], base)
+    return _host_within(names.uri_host(text) or "", base)
+
+
+def _host_within(host: str, base: str) -> bool:
+    return host.endswith(base) if base.startswith(".") else host == base
+
+
+def allowed(sans: Sans, allow: Allow) -> list[str]:
+    """Why a profile's allow-list does not let these names through, a sentence each; empty when it does."""
+    return [reason for name in sans for reason in _refusals(name, allow)]
+
+
+def _refusals(name: San, allow: Allow) -> Iterable[str]:
+    kind, text = name
+    what = f"`{names.san_text(name)}`"
+    entries = tuple(getattr(allow, kind.value, ()))
+    if not entries:
+        return [f"{what}: the profile allows no name of type {kind.value}"]
+    if kind is SanType.DNS and text.startswith("*.") and not allow.wildcard:
+        return [f"{what}: the profile allows no wildcard"]
+    if any(_entry_allows(kind, text, entry) for entry in entries):
+        return []
+    return [f"{what} is not among the names the profile allows: {' '.join(entries)}"]
+
+
+def _entry_allows(kind: SanType, text: str, entry: str) -> bool:
+    if kind is SanType.DNS:
+        # `*.corp.example` stands for names below corp.example, never for corp.example itself.
+        return text.endswith(entry) if entry.startswith(".") else text == entry
+    if kind is SanType.IP:
+        return ipaddress.ip_address(text) in ipaddress.ip_network(entry)
+    if kind is SanType.EMAIL:
+        host = text.rpartition("@")[2]
+        return text == entry or f"@{host}" == entry or (entry.startswith(".") and host.endswith(entry))
+    return text == entry or (entry.endswith("/") and text.startswith(entry))
