@@ -1,0 +1,45 @@
+"""Columns and their dtypes: text, ordered categories, instants, tuples.  What stands in them the frames decide."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def text(values: Iterable[str]) -> "pd.Series[str]":
+    """The `string` dtype, which has its own missing value."""
+    return pd.Series(list(values), dtype="string")
+
+
+def whole(values: Iterable[int]) -> "pd.Series[int]":
+    """Int64: whole numbers that may be missing."""
+    return pd.Series(list(values), dtype="Int64")
+
+
+def truth(values: Iterable[bool]) -> "pd.Series[bool]":
+    """Plain bool; never missing."""
+    return pd.Series(list(values), dtype="bool")
+
+
+def category(values: Sequence[str | None], order: Iterable[str]) -> "pd.Series[str]":
+    """An ordered category: sorting follows `order`, and groups keep it."""
+    names = [str(name) for name in order]
+    codes = {name: code for code, name in enumerate(names)}
+    numbers = np.fromiter((codes[value] if value is not None else -1 for value in values), "int64", len(values))
+    return pd.Series(pd.Categorical.from_codes(numbers, categories=pd.Index(names, dtype="str"), ordered=True))
+
+
+def instants(values: Sequence[int | None]) -> "pd.Series[pd.Timestamp]":
+    """datetime64[s, UTC]: seconds, because 9999-12-31 does not fit into nanoseconds."""
+    seconds = np.fromiter((value if value is not None else 0 for value in values), "int64", len(values))
+    found = seconds.astype("datetime64[s]")
+    found[np.fromiter((value is None for value in values), "bool", len(values))] = np.datetime64("NaT")
+    return pd.Series(found).dt.tz_localize("UTC")
+
+
+def tuples(values: Sequence[tuple[str, ...]]) -> "pd.Series[Any]":
+    """Tuples as they are: hashable, so that they can be grouped; `explode` gives one row each."""
+    found = np.empty(len(values), dtype="object")
+    found[:] = values if values else []
+    return pd.Series(found, dtype="object")

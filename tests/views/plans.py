@@ -1,0 +1,73 @@
+"""Plans made by hand: values, as the planner would give them."""
+
+from collections.abc import Sequence
+
+from pkicode.config.language import CaSpec, CertSpec, ForEach, KeySpec, NameConstraints
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Plan, Reason, ReasonCode
+from pkicode.model.instants import DAY
+from pkicode.model.row import Block, Row, Source
+
+AT = 1795424400  # 2026-11-23T09:00:00Z
+
+
+def block(kind: str, name: str, spec: object) -> Block:
+    return Block(kind, name, spec, "{}", "0" * 64, Source("pki.toml", (kind, name)))
+
+
+ROOT = block(
+    "ca",
+    "root",
+    CaSpec(subject=(("cn", "Corp Root R${generation}"),), key=KeySpec("ec-p384", "hsm"), path_len=1, protect=True),
+)
+ISSUING = block(
+    "ca",
+    "issuing",
+    CaSpec(issuer="root", subject=(("cn", "Corp A"),), name_constraints=NameConstraints(permit_dns=("corp.example",))),
+)
+PORTAL = block("cert", "portal", CertSpec("server", "issuing", dns=("portal.corp.example", "www.corp.example")))
+MESH = block("cert", "mesh", CertSpec("mtls", "issuing", validity=30 * DAY, for_each=ForEach(values=("a", "b"))))
+FLEET = block("cert", "fleet", CertSpec("server", "issuing", dns=("${each.fqdn}",), for_each=ForEach(csv="fleet.csv")))
+
+
+def change(of: Block, action: Action = Action.ISSUE, key: str = "", **more: object) -> Change:
+    values = {"generation": 1, "reasons": (Reason(ReasonCode.NEW),), "row": Row(key, "[]"), **more}
+    return Change(Address(of.kind, of.name, key), action, block=of, **values)
+
+
+def crl(name: str = "issuing", **more: object) -> Change:
+    values = {"generation": 1, "reasons": (Reason(ReasonCode.CRL_CONTENT),), "after": {"number": 1}, **more}
+    return Change(Address("crl", name), Action.SIGN, **values)
+
+
+def plan_of(changes: Sequence[Change], **more: object) -> Plan:
+    values = {
+        "project": "corp-pki",
+        "at": AT,
+        "expires_at": AT + DAY,
+        "env": "default",
+        "lineage": "",
+        "sequence": 0,
+        "inputs": (("pki.toml", "sha256:00"),),
+        "scope": ((), ()),
+        "next_due": AT + DAY,
+        **more,
+    }
+    return Plan(changes=tuple(changes), **values)
+
+
+def first_plan(fleet: int = 98) -> Plan:
+    """What the first plan of a small company looks like."""
+    changes = [
+        change(ROOT, irreversible=True, after={"subject": "CN=Corp Root R1"}),
+        change(ISSUING, irreversible=True, depends_on=("ca.root",), after={"subject": "CN=Corp A"}),
+        change(PORTAL, irreversible=True, after={"sans": ["dns:portal.corp.example", "dns:www.corp.example"]}),
+        *(change(MESH, key=key) for key in ("api.eu", "billing.eu")),
+        *(change(FLEET, key=f"h{number}", row=Row(f"h{number}", "[]", number + 2)) for number in range(fleet)),
+        crl(),
+    ]
+    return plan_of(changes, declared=fleet + 3)
+
+
+HOSTILE = "\x1b[31mred\u202e</pre><script>alert(1)</script>```\n::error::x\x00 =cmd|'/c calc'!A1"
+"""A key that attacks a terminal, a page, a comment, a log and a spreadsheet at once."""
