@@ -1,0 +1,233 @@
+"""CRLs against their oracles: cryptography's builder byte for byte, OpenSSL and GnuTLS as readers."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key
+from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pkicode.model.instants import DAY, as_datetime
+from pkicode.revocation import crl
+from pkicode.x509 import keys
+from pkicode.x509.tbs import IssuerFacts
+from tests.oracles import certtool, crl_text, revoked_serials
+
+NOW = 1_795_424_400
+"""2026-11-23T09:00:00Z."""
+NAME = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Corp"), x509.NameAttribute(NameOID.COMMON_NAME, "R1")])
+HASHES = {
+    "ec-p256": hashes.SHA256(),
+    "ec-p384": hashes.SHA384(),
+    "ec-p521": hashes.SHA512(),
+    "rsa-3072": hashes.SHA256(),
+    "ed25519": None,
+    "ed448": None,
+}
+KEYS = {alg: keys.generate(alg) for alg in HASHES}
+
+serials = st.integers(min_value=1, max_value=crl.MOST - 1)
+instants = st.integers(min_value=0, max_value=4_102_444_800)
+"""1970 to 2100: both forms of Time."""
+entries = st.lists(
+    st.builds(
+        crl.Entry,
+        serial=serials,
+        revoked_at=instants,
+        reason=st.sampled_from([None, *crl.REASONS]),
+        invalidity=st.none() | instants,
+    ),
+    max_size=20,
+    unique_by=lambda entry: entry.serial,
+).map(lambda found: sorted(found, key=lambda entry: entry.serial))
+
+
+def issuer(alg: str = "ec-p256", name: x509.Name = NAME) -> IssuerFacts:
+    spki = keys.spki(KEYS[alg])
+    return IssuerFacts(dn=name.public_bytes(), ski=spki[-20:], spki=spki, alg=alg)
+
+
+def made(*listed: crl.Entry, alg: str = "ec-p256", number: int = 1, name: x509.Name = NAME) -> bytes:
+    tbs = crl.tbs(issuer(alg, name), listed, number=number, this_update=NOW, next_update=NOW + 7 * DAY)
+    return crl.crl(tbs, alg, keys.sign(KEYS[alg], tbs))
+
+
+def ca_file(folder: Path, alg: str) -> Path:
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(NAME)
+        .issuer_name(NAME)
+        .public_key(KEYS[alg].public_key())
+        .serial_number(1)
+        .not_valid_before(as_datetime(NOW - DAY))
+        .not_valid_after(as_datetime(NOW + 100 * DAY))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier(issuer(alg).ski), critical=False)
+        .sign(KEYS[alg], HASHES[alg])
+    )
+    path = folder / "ca.pem"
+    path.write_bytes(certificate.public_bytes(Encoding.PEM))
+    return path
+
+
+def openssl_verdict(der: bytes, ca: Path) -> str:
+    """What `openssl crl -verify` says on stderr: its exit code is 0 either way."""
+    command = ["openssl", "crl", "-inform", "DER", "-noout", "-verify", "-CAfile", str(ca)]
+    return subprocess.run(command, input=der, capture_output=True).stderr.decode().strip()
+
+
+def by_builder(
+    alg: str, listed: list[crl.Entry], *, number: int, this_update: int, next_update: int
+) -> x509.CertificateRevocationList:
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(NAME)
+        .last_update(as_datetime(this_update))
+        .next_update(as_datetime(next_update))
+        .add_extension(x509.AuthorityKeyIdentifier(issuer(alg).ski, None, None), critical=False)
+        .add_extension(x509.CRLNumber(number), critical=False)
+    )
+    for entry in listed:
+        row = (
+            x509.RevokedCertificateBuilder().serial_number(entry.serial).revocation_date(as_datetime(entry.revoked_at))
+        )
+        if entry.reason not in {None, "unspecified"}:
+            row = row.add_extension(x509.CRLReason(x509.ReasonFlags(entry.reason)), critical=False)
+        if entry.invalidity is not None:
+            row = row.add_extension(x509.InvalidityDate(as_datetime(entry.invalidity)), critical=False)
+        builder = builder.add_revoked_certificate(row.build())
+    return builder.sign(load_der_private_key(keys.pkcs8(KEYS[alg]), None), HASHES[alg])
+
+
+@given(
+    alg=st.sampled_from(sorted(HASHES)),
+    listed=entries,
+    number=st.integers(min_value=0, max_value=crl.MOST - 1),
+    this_update=instants,
+    life=st.integers(min_value=1, max_value=10 * 365 * DAY),
+)
+@settings(max_examples=150)
+def test_the_tbs_is_byte_for_byte_the_builders(alg, listed, number, this_update, life):
+    dates = {"number": number, "this_update": this_update, "next_update": this_update + life}
+    assert crl.tbs(issuer(alg), listed, **dates) == by_builder(alg, listed, **dates).tbs_certlist_bytes
+
+
+@given(listed=entries, number=st.integers(min_value=0, max_value=crl.MOST - 1))
+def test_reading_gives_back_what_was_written(listed, number):
+    facts = crl.read(made(*listed, number=number), limit=100_000)
+    told = [(one.serial, one.revoked_at, one.reason or "unspecified", one.invalidity) for one in facts.entries]
+    assert told == [(one.serial, one.revoked_at, one.reason or "unspecified", one.invalidity) for one in listed]
+    assert (facts.number, facts.this_update, facts.next_update) == (number, NOW, NOW + 7 * DAY)
+    assert (facts.dn, facts.aki) == (issuer().dn, issuer().ski)
+
+
+@pytest.mark.parametrize("alg", sorted(HASHES))
+def test_openssl_and_gnutls_read_and_verify_the_crl(alg, tmp_path: Path):
+    der = made(crl.Entry(0xABC, NOW - 60, "keyCompromise", NOW - DAY), crl.Entry(2**158, NOW), alg=alg, number=2**158)
+    text = crl_text(der)
+    assert revoked_serials(der) == ["abc", f"{2**158:x}"]
+    assert "Key Compromise" in text
+    assert "Invalidity Date" in text
+    ca = ca_file(tmp_path, alg)
+    (tmp_path / "list.crl").write_bytes(der)
+    assert openssl_verdict(der, ca) == "verify OK"
+    assert "abc" in certtool("--crl-info", "--inder", "--infile", tmp_path / "list.crl").lower()
+    crl.verify(der, issuer(alg))
+
+
+def test_an_altered_crl_is_refused_by_openssl_and_by_us(tmp_path: Path):
+    der = made(crl.Entry(5, NOW))
+    altered = der.replace(b"\x02\x01\x05\x17", b"\x02\x01\x06\x17")
+    assert altered != der
+    ca = ca_file(tmp_path, "ec-p256")
+    assert openssl_verdict(der, ca) == "verify OK"
+    assert openssl_verdict(altered, ca) == "verify failure"
+    with pytest.raises(keys.SignatureError):
+        crl.verify(altered, issuer())
+
+
+def test_an_empty_crl_has_no_list_of_revoked_certificates():
+    assert "No Revoked Certificates." in crl_text(made())
+
+
+def test_unspecified_is_left_out_of_the_entry():
+    assert made(crl.Entry(7, NOW, "unspecified"))[:-80] == made(crl.Entry(7, NOW))[:-80]
+    assert "CRL entry extensions" not in crl_text(made(crl.Entry(7, NOW, "unspecified")))
+
+
+@pytest.mark.parametrize("reason", ["certificateHold", "removeFromCRL", "keycompromise", ""])
+def test_reasons_that_unrevoke_or_do_not_exist_are_refused(reason):
+    with pytest.raises(ValueError, match=f"`{reason}` is not a reason"):
+        made(crl.Entry(1, NOW, reason))
+
+
+@pytest.mark.parametrize("bad", [[(0,)], [(-1,)], [(crl.MOST,)], [(5,), (5,)], [(6,), (5,)]])
+def test_serials_are_positive_short_unique_and_in_order(bad):
+    with pytest.raises(ValueError, match="serial"):
+        made(*(crl.Entry(*serial, NOW) for serial in bad))
+
+
+@pytest.mark.parametrize("number", [-1, crl.MOST])
+def test_a_number_that_does_not_fit_20_octets_is_refused(number):
+    with pytest.raises(ValueError, match="20 octets"):
+        made(number=number)
+
+
+def test_a_crl_that_ends_before_it_begins_is_refused():
+    with pytest.raises(ValueError, match="nextUpdate"):
+        crl.tbs(issuer(), (), number=1, this_update=NOW, next_update=NOW)
+
+
+def test_another_issuers_crl_does_not_verify():
+    der = made(crl.Entry(1, NOW))
+    for other in (
+        issuer(name=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Other")])),
+        issuer("ec-p384"),
+        IssuerFacts(dn=issuer().dn, ski=issuer().ski, spki=keys.spki(KEYS["ec-p384"]), alg="ec-p384"),
+    ):
+        with pytest.raises(ValueError, match="another"):
+            crl.verify(der, other)
+
+
+def test_a_longer_crl_than_allowed_is_not_parsed():
+    with pytest.raises(ValueError, match="more than the 100 allowed"):
+        crl.read(made(), limit=100)
+
+
+def test_a_list_of_another_scope_is_not_read_as_a_full_one():
+    sharded = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(NAME)
+        .last_update(as_datetime(NOW))
+        .next_update(as_datetime(NOW + DAY))
+        .add_extension(x509.AuthorityKeyIdentifier(issuer().ski, None, None), critical=False)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(x509.DeltaCRLIndicator(1), critical=True)
+        .sign(KEYS["ec-p256"], hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+    for reader in (lambda: crl.read(sharded, limit=10_000), lambda: crl.verify(sharded, issuer())):
+        with pytest.raises(ValueError, match="critical extension"):
+            reader()
+
+
+@given(data=st.data())
+@settings(max_examples=200)
+def test_damaged_bytes_are_a_valueerror_or_a_different_crl_never_anything_else(data):
+    der = bytearray(made(crl.Entry(5, NOW, "superseded"), crl.Entry(6, NOW, None, NOW)))
+    der[data.draw(st.integers(min_value=0, max_value=len(der) - 1))] = data.draw(
+        st.integers(min_value=0, max_value=255)
+    )
+    try:
+        crl.read(bytes(der), limit=10_000)
+    except ValueError:
+        return
+    try:
+        crl.verify(bytes(der), issuer())
+    except (ValueError, keys.SignatureError):
+        return
+    assert bytes(der) == made(crl.Entry(5, NOW, "superseded"), crl.Entry(6, NOW, None, NOW))
