@@ -17,7 +17,7 @@ help:
 	@echo "make apply     plan and apply this repository's pki.toml"
 	@echo "make test      the tests, without the heavy ones"
 	@echo "make test-all  all tests"
-	@echo "make lint      ruff, mypy, import contracts, dead code"
+	@echo "make lint      ruff, mypy, import contract"
 	@echo "make bench     measure against CFSSL"
 	@echo "make docs      write the generated reference pages again, check links and console blocks"
 
@@ -35,7 +35,6 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/vulture
 
 bench: $(DEV) tools
 	$(call need,cfssl,golang-cfssl)
@@ -43,6 +42,7 @@ bench: $(DEV) tools
 
 docs: $(DEV)
 	$(BIN)/python docs/generate.py
+	$(BIN)/python -m pytest -q tests/docs
 
 # Pin again.  The two files hold versions and hashes only, never where they came from.
 COMPILE := pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \

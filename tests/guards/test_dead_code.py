@@ -1,0 +1,38 @@
+"""Guard 6: what nothing inside pkicode uses is deleted; a use by tests alone is no use.
+
+Fields of values and members of enums are left out: vulture cannot see that they are read from outside (JSON, SQL).
+"""
+
+import pytest
+from vulture import Vulture
+
+from tests.guards.tree import PACKAGE, ROOT, is_there
+
+CALLED_FROM_OUTSIDE = {
+    "__getattr__": "Python calls it for the lazy names of the package root",
+    "__dir__": "as __getattr__",
+    "_repr_mimebundle_": "notebooks call it",
+    "list_commands": "click calls it",
+    "get_command": "click calls it",
+    "parse_args": "click calls it",
+    "resolve_command": "click calls it",
+    "invoke": "click calls it",
+    "convert": "click calls it",
+}
+PUBLIC = {"pkicode/__init__.py", "pkicode/project.py"}
+"""What these offer is for users; the command line is only one of them."""
+
+
+@pytest.mark.skipif(not (is_there("project") and is_there("cli")), reason="its users are not all there yet")
+def test_nothing_in_the_package_is_unused() -> None:
+    vulture = Vulture(
+        ignore_names=list(CALLED_FROM_OUTSIDE), ignore_decorators=["@*.command", "@*.group", "@*.default"]
+    )
+    vulture.scavenge([str(PACKAGE), str(ROOT / "docs")])
+    found = [
+        f"{path}:{item.first_lineno}: {item.typ} {item.name}"
+        for item in vulture.get_unused_code(min_confidence=60)
+        if item.typ not in {"variable", "attribute"}
+        and (path := item.filename.relative_to(ROOT).as_posix()) not in PUBLIC
+    ]
+    assert not found, "nobody calls it: delete it\n" + "\n".join(found)
