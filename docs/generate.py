@@ -7,8 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 REFERENCE = Path(__file__).parent / "reference"
-ROOT = REFERENCE.parents[1]
+sys.path.insert(0, str(REFERENCE.parents[1]))
 
 
 def pages() -> dict[str, str]:
@@ -30,7 +32,7 @@ def language(tables: Any) -> Iterator[str]:
     """Every table of pki.toml and the tables inside them."""
     yield "# pki.toml\n"
     yield "Made from the types in `pkicode/config/language.py`. Every key that has no default is required.\n"
-    yield "Durations are `30s`, `5m`, `1h`, `90d`, `2w`, `2y`.\n"
+    yield "Durations are `30s`, `5m`, `1h`, `90d`, `2w`, `2y`."
     yield "`${var.x}` and `${each.column}` stand in string values only.\n"
     inside: dict[str, type] = {}
     for title, table in _tables(tables):
@@ -64,26 +66,36 @@ def _rows(keys: Mapping[str, Any], inside: dict[str, type]) -> Iterator[str]:
     yield ""
 
 
+WORDS = {
+    "str": "string",
+    "int": "number",
+    "bool": "true or false",
+    "dict[str, int]": "table of numbers",
+    "tuple[str, ...]": "list of strings",
+    "tuple[tuple[str, ...], ...]": "list of lists of strings",
+    "dict[str, tuple[str, ...]]": "table of lists of strings",
+}
+
+
 def _plain(annotation: Any) -> str:
-    text = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    words = {"str": "string", "int": "number", "bool": "true or false", "tuple[str, ...]": "list of strings"}
-    values = getattr(annotation, "__members__", None)
-    return " ".join(f"`{item.value}`" for item in values.values()) if values else words.get(text, f"`{text}`")
+    if members := getattr(annotation, "__members__", None):
+        return " ".join(f"`{member.value}`" for member in members.values())
+    return WORDS[annotation.__name__ if annotation in {str, int, bool} else str(annotation)]
 
 
 def _default(key: Any) -> str:
-    if key.required:
+    value = key.default
+    if key.required or value is attrs.NOTHING:
         return ""
-    value = getattr(key.default, "factory", key.default)
-    if value is None or value == () or isinstance(value, type):
+    if hasattr(value, "factory"):
+        return "its defaults" if hasattr(value.factory, "__attrs_attrs__") else "none"
+    if value in {None, "", ()}:
         return "none"
-    if key.form.endswith("duration") and isinstance(value, int):
-        value = import_module("pkicode.model.instants").duration(value)
-    if isinstance(value, tuple):
-        value = " ".join(value)
-    return f"`{str(value).lower() if isinstance(value, bool) else getattr(value, 'value', value)}`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if key.form == "duration":
+        return f"`{import_module('pkicode.model.instants').duration(value)}`"
+    return f"`{' '.join(value) if isinstance(value, tuple) else value}`"
 
 
 def _cell(text: str) -> str:
@@ -166,5 +178,4 @@ def _read(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     sys.exit(main(check="--check" in sys.argv))
