@@ -145,7 +145,8 @@ def _outlives(notes: Notes, entry: Entry, issuer: Entry, cls: type) -> None:
         f"{kind}.{entry.name} would outlive its issuer",
         path,
         label=f"{duration(own)} from apply is after ca.{issuer.name} ends",
-        help=f"set validity <= {duration(above)}, or ca.{issuer.name}.validity >= {duration(own)}   (pkicode explain E0311)",
+        help=f"set validity <= {duration(above)}, or ca.{issuer.name}.validity >= {duration(own)}"
+        "   (pkicode explain E0311)",
         related=[
             (
                 f"ca.{issuer.name}, declared here",

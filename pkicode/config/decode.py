@@ -256,7 +256,8 @@ def _secret(notes: Notes, path: Path, raw: Any) -> Any:
             f"{_field(path)} is written into the file; a secret may only be pointed at",
             path,
             part=Part.KEY,
-            help=f'write {path[-1]} = {{ env = "NAME" }}, {{ file = "path" }} or {{ command = ["..."] }}, and change the secret',
+            help=f'write {path[-1]} = {{ env = "NAME" }}, {{ file = "path" }} or {{ command = ["..."] }}, '
+            "and change the secret",
         )
         return MISSING
     found = _nested(notes, path, raw, Secret)

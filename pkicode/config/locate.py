@@ -33,10 +33,8 @@ def _is_secret(name: str) -> bool:
 
 def unclosed_secret(before: str) -> bool:
     """Whether a text ends inside a multi-line string that is assigned to a secret."""
-    for match in _OPEN.finditer(before):
-        if _is_secret(match[1]) and before.find(match[2], match.end()) < 0:
-            return True
-    return False
+    secrets = (match for match in _OPEN.finditer(before) if _is_secret(match[1]))
+    return any(before.find(match[2], match.end()) < 0 for match in secrets)
 
 
 class Locator:

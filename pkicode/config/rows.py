@@ -1,4 +1,4 @@
-"""Fan-outs: the rows of values, matrix, CSV (RFC 4180) and JSON Lines, and the spec of one row.  Streams; keeps keys only."""
+"""Fan-outs: the rows of values, matrix, CSV and JSON Lines, and the spec of one row.  Streams; keeps keys only."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from pkicode.config.tabular import Record, RowNotes, csv_records, jsonl_records
 from pkicode.model.problem import ConfigError, Place, Problem
 from pkicode.model.row import Block, Row
 
-__all__ = ["csr_bytes", "filler", "problems", "rows"]
+__all__ = ["csr_bytes", "filler", "place_of", "problems", "rows"]
 
 MOST_ROWS = 1_000_000
 LONGEST_KEY = 200
@@ -128,7 +128,7 @@ def _fanned(
     place = block.source.place("for_each")
     seen: dict[str, int] = {}
     for line, record in records:
-        if wanted and not all(record[index] in values for index, values in wanted):
+        if wanted and any([record[index] not in values for index, values in wanted]):
             continue
         key = key_of(record)
         if key in seen or not key.isprintable() or not key or len(key) > LONGEST_KEY:
@@ -168,7 +168,7 @@ def _has_columns(block: Block, columns: tuple[str, ...], notes: RowNotes) -> boo
 
 def _picker(indices: list[int]) -> _Pick:
     if not indices:
-        return lambda record: ()
+        return lambda _: ()
     if len(indices) == 1:
         only = indices[0]
         return lambda record: (record[only],)
@@ -190,7 +190,7 @@ def _compiled(text: str, at: dict[str, int]) -> Callable[[Any], str]:
         return itemgetter(indices[0])
     if not indices:
         literal = form.replace("%%", "%")
-        return lambda record: literal
+        return lambda _: literal
     pick = _picker(indices)
     return lambda record: form % pick(record)
 
@@ -199,7 +199,7 @@ def filler(block: Block) -> Callable[[Row], CertSpec]:
     """A function from a row to its spec: every `${each.x}` replaced, everything else shared between the rows."""
     spec: CertSpec = block.spec
     if spec.for_each is None:
-        return lambda row: spec
+        return lambda _: spec
     at = {name: index for index, name in enumerate(block.columns)}
     fixed = {one.name: getattr(spec, one.name) for one in attrs.fields(CertSpec)}
     varying = [(name, _filled(item, at)) for name, item in fixed.items() if name != "for_each" and _varies(item)]
@@ -223,7 +223,7 @@ def _varies(item: Any) -> bool:
 def _filled(item: Any, at: dict[str, int]) -> Callable[[Any], Any]:
     """The item as a function of the values; what does not vary is shared."""
     if not _varies(item):
-        return lambda values: item
+        return lambda _: item
     if isinstance(item, str):
         return _compiled(item, at)
     if isinstance(item, tuple):
@@ -234,7 +234,7 @@ def _filled(item: Any, at: dict[str, int]) -> Callable[[Any], Any]:
     return lambda values: cls(**{name: make(values) for name, make in makers})
 
 
-def place_of(config: Config, block: Block, row: Row) -> Place:
+def place_of(block: Block, row: Row) -> Place:
     """Where a row stands: its line in the CSV or JSONL file, else the block's for_each."""
     fan = block.spec.for_each if block.kind == "cert" else None
     source = _source(fan) if fan else None

@@ -1,4 +1,4 @@
-"""Positions in TOML 1.0 text: key path -> line and column.  Reads only text that tomllib has accepted; checks nothing."""
+"""Positions in TOML 1.0 text: key path -> line and column.  Takes text that tomllib has accepted; checks nothing."""
 
 import re
 import tomllib

@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from pkicode.model.problem import Place, Problem, Related
 
@@ -17,10 +16,9 @@ MOST_PROBLEMS = 100
 class _BadRow(Exception):
     """Reading cannot go on."""
 
-    def __init__(self, message: str, line: int, mend: str = "") -> None:
+    def __init__(self, message: str, line: int) -> None:
         super().__init__(message)
         self.line = line
-        self.mend = mend
 
 
 class RowNotes:
@@ -65,18 +63,20 @@ class RowNotes:
             )
 
 
-def _lines(stream: IO[str]) -> Iterator[str]:
-    number = 0
-    for line in iter(partial(stream.readline, LONGEST_ROW + 1), ""):
-        number += 1
-        if len(line) > LONGEST_ROW:
-            raise _BadRow(f"line {number} is longer than {LONGEST_ROW:,} characters", number)
-        yield line
+def _short_lines(file: Path) -> None:
+    """Refuse a line that would fill the memory, before anything reads lines.
+
+    A block without a line's end stands inside a line that is longer than a block: what passes is below two blocks.
+    """
+    with file.open("rb") as stream:
+        for number, block in enumerate(iter(partial(stream.read, LONGEST_ROW), b"")):
+            if b"\n" not in block and len(block) == LONGEST_ROW:
+                raise _BadRow(f"a line is longer than {LONGEST_ROW:,} bytes, at byte {number * LONGEST_ROW:,}", 1)
 
 
 def csv_records(file: Path, notes: RowNotes) -> tuple[tuple[str, ...], Iterator[tuple[int, Record]]]:
     """The header, and (line, fields) of every row; problems go to `notes` and end the reading where it cannot go on."""
-    rows = _guarded(_csv(file, notes), notes)
+    rows = _csv(file, notes)
     first = next(rows, None)
     if first is None:
         if not notes.problems:
@@ -89,63 +89,79 @@ def csv_records(file: Path, notes: RowNotes) -> tuple[tuple[str, ...], Iterator[
 
 
 def _csv(file: Path, notes: RowNotes) -> Iterator[tuple[int, Record]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(_lines(stream), strict=True)
-        width = 0
-        last = 0
-        for record in reader:
-            line = reader.line_num
-            width = width or len(record)
-            if len(record) != width:
-                if record and not notes.full():
-                    mend = "quote fields that hold a comma"
-                    notes.row("E0320", f"line {line} has {len(record)} fields, the header has {width}", line, mend)
-            elif line - last > 1 and sum(map(len, record)) > LONGEST_ROW:
-                raise _BadRow(f"the row that ends in line {line} is longer than {LONGEST_ROW:,} characters", line)
-            else:
-                yield line, record
-            last = line
-
-
-def _guarded(records: Iterator[tuple[int, Record]], notes: RowNotes) -> Iterator[tuple[int, Record]]:
-    line = 0
+    line = width = 0
     try:
-        for line, record in records:
-            yield line, record
-    except _BadRow as error:
-        notes.row("E0320", str(error), error.line, error.mend)
-    except UnicodeDecodeError:
+        _short_lines(file)
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.reader(stream, strict=True)
+            for record in reader:
+                last, line = line, reader.line_num
+                width = width or len(record)
+                if (len(record) == width and line - last == 1) or _is_sound(record, line, width, notes):
+                    yield line, record
+    except (_BadRow, UnicodeDecodeError, csv.Error, OSError) as error:
+        _tell(error, line, notes)
+
+
+def _is_sound(record: Record, line: int, width: int, notes: RowNotes) -> bool:
+    """Whether a row that is not plain has the header's width and a size within the limit; an empty line is no row."""
+    if not record or notes.full():
+        return False
+    if len(record) != width:
+        mend = "quote fields that hold a comma"
+        notes.row("E0320", f"line {line} has {len(record)} fields, the header has {width}", line, mend)
+        return False
+    if sum(map(len, record)) > LONGEST_ROW:
+        notes.row("E0320", f"the row that ends in line {line} is longer than {LONGEST_ROW:,} characters", line)
+        return False
+    return True
+
+
+def _tell(error: Exception, line: int, notes: RowNotes) -> None:
+    if isinstance(error, _BadRow):
+        notes.row("E0320", str(error), error.line)
+    elif isinstance(error, UnicodeDecodeError):
         notes.row("E0320", f"not UTF-8 text, after line {line}", line + 1, "save the file as UTF-8")
-    except (csv.Error, OSError) as error:
+    else:
         notes.row("E0320", f"cannot be read after line {line}: {error}", line + 1)
 
 
 def jsonl_records(
     file: Path, notes: RowNotes, columns: tuple[str, ...]
 ) -> tuple[tuple[str, ...], Iterator[tuple[int, Record]]]:
-    """(line, values of `columns`) of every object; a column that no object has is missing, one that some lack is a row's."""
-    rows = _guarded(_jsonl(file, notes, columns), notes)
-    return columns, rows
+    """`columns`, and (line, their values) of every object."""
+    return columns, _jsonl(file, notes, columns)
 
 
 def _jsonl(file: Path, notes: RowNotes, columns: tuple[str, ...]) -> Iterator[tuple[int, Record]]:
-    with file.open(encoding="utf-8-sig") as stream:
-        for line, text in enumerate(_lines(stream), 1):
-            if not text.strip() or notes.full():
-                continue
-            try:
-                item = json.loads(text)
-            except (ValueError, RecursionError):
-                notes.row("E0320", f"line {line} is not JSON", line, "write one object a line")
-                continue
-            if not isinstance(item, dict):
-                notes.row("E0320", f"line {line} is not an object", line, "write one object a line")
-                continue
-            wrong = [name for name in columns if not isinstance(item.get(name), str)]
-            if wrong:
-                there = ", ".join(str(name) for name in item)
-                notes.row(
-                    "E0317", f"line {line} has no text `{wrong[0]}`", line, f"it has: {there}; numbers go in quotes"
-                )
-                continue
-            yield line, [item[name] for name in columns]
+    line = 0
+    try:
+        _short_lines(file)
+        with file.open(encoding="utf-8-sig") as stream:
+            for line, text in enumerate(stream, 1):
+                record = _values(text, line, columns, notes) if text.strip() and not notes.full() else None
+                if record is not None:
+                    yield line, record
+    except (_BadRow, UnicodeDecodeError, OSError) as error:
+        _tell(error, line, notes)
+
+
+def _values(text: str, line: int, columns: tuple[str, ...], notes: RowNotes) -> Record | None:
+    try:
+        item = json.loads(text)
+    except (ValueError, RecursionError):
+        item = None
+    if not isinstance(item, dict):
+        notes.row("E0320", f"line {line} is not a JSON object", line, "write one object a line")
+        return None
+    for name in columns:
+        if not isinstance(item.get(name), str) or not _is_text(item[name]):
+            there = ", ".join(list(item)[:20])
+            notes.row("E0317", f"line {line} has no text `{name}`", line, f"it has: {there}; numbers go in quotes")
+            return None
+    return [item[name] for name in columns]
+
+
+def _is_text(value: str) -> bool:
+    r"""Whether a string can be stored: JSON lets half a surrogate pair through as `\ud800`."""
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)

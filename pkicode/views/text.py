@@ -8,7 +8,7 @@ _SHOWN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 def printable(text: str) -> str:
     r"""The text with every character that moves, hides or re-orders others written as `\u{..}`.
 
-    C0 and C1 controls (so ANSI escapes and NUL), bidi marks, line separators, unassigned characters and lone surrogates.
+    C0 and C1 controls (so ANSI escapes and NUL), bidi marks, line separators, unassigned characters, lone surrogates.
 
     >>> printable("a" + chr(0x202E) + "b" + chr(27) + "[31m")
     'a\\u{202e}b\\u{1b}[31m'

@@ -125,7 +125,7 @@ def test_the_only_keystore_is_the_one_meant(project: Path) -> None:
 
 
 def test_the_version_that_requires_is_checked_against_is_the_packages() -> None:
-    import pkicode  # noqa: PLC0415 - the one place where the root's name is looked at
+    import pkicode
 
     assert pkicode.__version__ == VERSION
 
