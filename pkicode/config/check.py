@@ -35,6 +35,7 @@ def everything(tables: Tables, listed: _Listed) -> None:
             tables.notes.add("E0201", f"[ca.{entry.name}] has no `subject`", entry.path, part=Part.TABLE, help=mend)
     for entry in certs.values():
         _certificate(tables, entry)
+    _unseen(tables.notes, cas, certs)
     check_paths.everything(tables, list(certs.values()))
     _moves(tables, listed)
 
@@ -199,6 +200,17 @@ def _certificate(tables: Tables, entry: Entry) -> None:
                 notes.add(
                     "E0308", message, (*entry.path, "output", key), part=Part.KEY, help="remove it, or remove csr"
                 )
+
+
+def _unseen(notes: Notes, cas: dict[str, Entry], certs: dict[str, Entry]) -> None:
+    """Warn of a CA whose certificates say nowhere where its CRL is."""
+    signed = [*cas.values(), *(one for one in certs.values() if one.values.get("revocation") != "none")]
+    issuers = {bare(one.values.get("issuer") or "") for one in signed}
+    for name, entry in cas.items():
+        if name in issuers and not entry.values.get("publish"):
+            mend = 'add publish = ["..."]'
+            message = f"ca.{name} publishes nothing, so revoking what it signs shows nowhere"
+            notes.add("W0301", message, entry.path, part=Part.TABLE, help=mend)
 
 
 def _moves(tables: Tables, listed: _Listed) -> None:

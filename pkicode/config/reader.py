@@ -86,14 +86,25 @@ def read(
     overlays = _overlays(notes, chosen)
     _requires(notes)
     tree, settings, blocks = _resolved(notes, base, chosen, environ, variables)
-    if not notes.problems:
+    if not notes.errors:
         for name in overlays:
             _other_overlay(notes, base, name, environ, variables)
     inputs = _inputs(notes, root, documents, blocks)
-    if notes.problems or settings is None:
+    if notes.errors or settings is None:
         raise ConfigError(locator.located(notes.problems))
     by_address = {(block.kind, block.name): block for block in blocks}
-    return Config(root, path, chosen, blocks, settings, inputs, tree=tree, locator=locator, by_address=by_address)
+    return Config(
+        root,
+        path,
+        chosen,
+        blocks,
+        settings,
+        inputs,
+        tuple(notes.problems),
+        tree=tree,
+        locator=locator,
+        by_address=by_address,
+    )
 
 
 def _overlays(notes: Notes, chosen: str) -> list[str]:
@@ -156,9 +167,7 @@ def _other_overlay(notes: Notes, base: Tree, name: str, environ: Mapping[str, st
     """Mistakes in an overlay that is not chosen are mistakes too: tomorrow it is."""
     apart = Notes(base)
     _resolved(apart, base, name, environ, given)
-    notes.problems += [
-        problem for problem in apart.problems if problem.place and problem.place.keys[:2] == ("env", name)
-    ]
+    notes.problems += [problem for problem in apart.errors if problem.place and problem.place.keys[:2] == ("env", name)]
 
 
 def _inputs(

@@ -42,7 +42,7 @@ def resolve(notes: Notes) -> tuple[Settings | None, tuple[Block, ...]]:
     tables = attrs.evolve(tables, entries={**tables.entries, "profile": _profiles(tables)})
     tables = attrs.evolve(tables, entries={**tables.entries, "cert": _certs(tables), "ca": _cas(tables)})
     check.everything(tables, listed)
-    if notes.problems:
+    if notes.errors:
         return None, ()
     blocks = [_block(tables, "ca", CaSpec, entry) for entry in tables.entries["ca"].values()]
     blocks += [_block(tables, "cert", CertSpec, entry) for entry in tables.entries["cert"].values()]

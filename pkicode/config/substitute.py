@@ -6,6 +6,7 @@ from typing import Any
 
 from pkicode.config.tables import CERT, TOP, closest
 from pkicode.config.tree import Notes, Path
+from pkicode.model.problem import Part
 
 HOLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 FILLED = ["cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname", "csr", "output", "after", "endpoints"]
@@ -46,6 +47,7 @@ def substituted(notes: Notes, found: Mapping[str, str], overlay: str) -> dict[st
     data = notes.tree.data
     result = {name: item if name in _UNTOUCHED else work.walk(item, (name,)) for name, item in data.items()}
     work.tell_unknown()
+    work.tell_unused()
     return result
 
 
@@ -55,6 +57,7 @@ class _Substitution:
         self.variables = found
         self.overlay = overlay
         self.unknown: dict[str, list[Path]] = {}
+        self.used: set[str] = set()
 
     def walk(self, raw: Any, path: Path) -> Any:
         if isinstance(raw, str):
@@ -84,6 +87,7 @@ class _Substitution:
         if name == "overlay":
             return self.overlay
         if name.startswith("var."):
+            self.used.add(name[4:])
             if name[4:] not in self.variables:
                 self.unknown.setdefault(name[4:], []).append(path)
                 self.notes.spoil(path)
@@ -140,3 +144,10 @@ class _Substitution:
                 help="" if guess else f'add {name} = "..." to [vars]',
                 related=[("declared here", ("vars", guess))] if guess else [],
             )
+
+    def tell_unused(self) -> None:
+        """A variable that nothing uses is often one whose use is misspelt; other overlays count as use."""
+        elsewhere = str(self.notes.tree.data.get("env", ""))
+        for name in self.variables:
+            if name not in self.used and f"${{var.{name}}}" not in elsewhere:
+                self.notes.add("W0302", f"variable `{name}` is not used", ("vars", name), part=Part.KEY)

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import field, frozen
 
 from pkicode.config.spans import Path
-from pkicode.model.problem import Part, Place, Problem, Related
+from pkicode.model.problem import Part, Place, Problem, Related, Severity
 
 __all__ = ["Notes", "Path", "Tree", "merged"]
 
@@ -68,7 +68,8 @@ class Notes:
         related: Sequence[tuple[str, Path]] = (),
     ) -> None:
         """Note one problem; `related` are (label, path) of other tables or values."""
-        self._broken.update((path[:1], path[:2]))
+        if code.startswith("E"):
+            self._broken.update((path[:1], path[:2]))
         self.problems.append(
             Problem(
                 code,
@@ -80,6 +81,11 @@ class Notes:
                 address=f"{path[0]}.{path[1]}" if len(path) > 1 and path[0] in ("ca", "cert") else "",
             )
         )
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Those that are no warnings."""
+        return [problem for problem in self.problems if problem.severity is Severity.ERROR]
 
     def carry(self, other: "Notes") -> None:
         """Take over what another round over the same tables noted."""
