@@ -10,7 +10,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import starmap
 from pathlib import Path
@@ -174,6 +174,10 @@ class SqliteStore:
     async def audit(self, *, after: int = 0, limit: int = 1000) -> Sequence[Audited]:
         return await self._run(lambda: list(starmap(Audited, self._read(sql.EVENTS, (after, limit)))))
 
+    async def overwrite(self, draft: Path, lease: Lease) -> None:
+        """Become what `draft` is, in one transaction, under the eyes of everybody who has the state open."""
+        await self._run(self._overwrite, draft, lease)
+
     async def close(self) -> None:
         await self._run(self._connection.close)
         self._thread.shutdown(wait=False)
@@ -302,6 +306,11 @@ class SqliteStore:
                     raise StateError(f"`{name}` is the store's own fact; nothing was written", help="report this")
                 self._do(sql.META_PUT, (name, value))
             return self._append(write)
+
+    def _overwrite(self, draft: Path, lease: Lease) -> None:
+        self._fence(lease)
+        with closing(sqlite3.connect(draft)) as source:
+            source.backup(self._connection)
 
     def _inventory(self, write: Write) -> None:
         """Certificates and revocations, in the order in which they may refer to one another."""

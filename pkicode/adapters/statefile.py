@@ -6,8 +6,9 @@ What stands in it is sqlite.py's; schema and statements are sql.py's.
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pkicode.adapters import sql
@@ -28,30 +29,42 @@ _NETWORK = re.compile(
 _RESTORE = "`pkicode state verify` says what is wrong; `pkicode state restore BACKUP` brings back a good copy"
 
 
+class Damaged(StateError):
+    """The file is no state any more: what stands in it cannot be compared with anything."""
+
+
 def make(path: Path, new: NewState) -> None:
-    """Create an empty state at `path`, complete or not at all; if somebody else is quicker, theirs stands."""
+    """Create an empty state at `path`; if somebody else is quicker, theirs stands."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError), placed(path) as connection:
+        # Larger pages than usual: what costs is how many a batch of random serials touches.
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA journal_mode = WAL")
+        fill(connection, new)
+
+
+@contextmanager
+def placed(path: Path) -> Iterator[sqlite3.Connection]:
+    """A new database, 0600, that appears at `path` complete, durable, or not at all.
+
+    Raises:
+        FileExistsError: something is there already.
+        StateError: there is no room, or no leave.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.unlink(missing_ok=True)
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with told(path):
-            connection = sqlite3.connect(draft, isolation_level=None)
-            try:
-                # Larger pages than usual: what costs is how many a batch of random serials touches.
-                connection.execute("PRAGMA page_size = 8192")
-                connection.execute("PRAGMA journal_mode = WAL")
-                fill(connection, new)
-            finally:
-                connection.close()
-        # A link, not a rename: it fails when the state is already there.
+        with told(path), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+            yield connection
+        # A link, not a rename: it fails when something is there.
         os.link(draft, path)
         sync_folder(path.parent)
     except FileExistsError:
-        pass
+        raise
     except OSError as error:
         raise StateError(
-            f"the state cannot be created at {path}: {error.strerror}", help="make room or give the folder to this user"
+            f"{path} cannot be made: {error.strerror}", help="make room, or choose another folder"
         ) from error
     finally:
         draft.unlink(missing_ok=True)
@@ -97,6 +110,8 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         # 32 MB: the unique indexes of a million random serials are written all over.
         connection.execute("PRAGMA cache_size = -32768")
         connection.execute("PRAGMA wal_autocheckpoint = 8192")
+        if not read_only:  # a copy that was put here by hand is not in WAL yet
+            connection.execute("PRAGMA journal_mode = WAL")
         return connection
 
 
@@ -105,7 +120,9 @@ def check_file(path: Path) -> None:
     facts = path.stat()
     if facts.st_mode & _OTHERS:
         raise StateError(f"others may open the state {path}", help=f"chmod 600 {path}")
-    if path.parent.stat().st_mode & _OTHERS_WRITE:
+    folder = path.parent.stat().st_mode
+    # In a sticky folder such as /tmp others may add files, but not replace ours.
+    if folder & _OTHERS_WRITE and not folder & stat.S_ISVTX:
         raise StateError(f"others may replace the state in {path.parent}", help=f"chmod 700 {path.parent}")
     kind = filesystem(facts.st_dev, _mounts())
     if _NETWORK.fullmatch(kind):
@@ -119,7 +136,7 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise StateError(f"the state {path} cannot be read: {error.strerror}", help="run as its owner") from error
     if magic != _MAGIC:
-        raise StateError(f"{path} is not a pkicode state: it is empty or something else", help=_RESTORE)
+        raise Damaged(f"{path} is not a pkicode state: it is empty or something else", help=_RESTORE)
 
 
 def filesystem(device: int, mounts: str) -> str:
@@ -173,13 +190,13 @@ def _told(error: sqlite3.Error, path: Path | str) -> StateError:
                 help="try again; `pkicode state lock show` says who is writing",
             )
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return StateError(f"the state {path} is damaged: {error}", help=_RESTORE)
+            return Damaged(f"the state {path} is damaged: {error}", help=_RESTORE)
         case sqlite3.SQLITE_READONLY:
             return StateError(f"the state {path} was opened for reading only", help="give this user leave to write it")
         case sqlite3.SQLITE_CONSTRAINT:
             return StateError(f"the state {path} refused a row: {error}; nothing was written", help="report this")
         case sqlite3.SQLITE_ERROR:
-            return StateError(f"the state {path} does not hold what it should: {error}", help=_RESTORE)
+            return Damaged(f"the state {path} does not hold what it should: {error}", help=_RESTORE)
         case _:
             return StateError(f"the state {path} failed: {error}", help="look at the disk, then read and try again")
 

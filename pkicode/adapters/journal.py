@@ -1,0 +1,152 @@
+"""The issuance journal: every certificate signed, one line of base64 DER each, outside the database and fsynced first.
+
+A crash between signature and commit loses nothing, and a database that was restored or tampered with can be compared
+with it.  It is appended to and never rewritten; whether a certificate in it is good is for its reader to verify.
+"""
+
+import asyncio
+import base64
+import binascii
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from attrs import field, frozen
+
+from pkicode.adapters.statefile import sync_folder
+from pkicode.model.problem import StateError
+from pkicode.x509 import der
+
+LINE_LIMIT = 1 << 20
+"""Octets of a line: a certificate of 700 KiB."""
+
+_OTHERS = 0o077
+
+
+@frozen
+class Journalled(Mapping[str, bytes]):
+    """sha256 of the TBS (hex) -> certificate; only places are kept in memory, the bytes are read when asked for."""
+
+    _path: Path
+    _places: Mapping[str, int] = field(repr=False)
+
+    def __getitem__(self, tbs: str) -> bytes:
+        with self._path.open("rb") as file:
+            file.seek(self._places[tbs])
+            return base64.b64decode(file.readline(LINE_LIMIT))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+@frozen
+class Journal:
+    """One journal file; several processes may append to it at once."""
+
+    path: Path
+
+    async def append(self, certificates: Sequence[bytes]) -> None:
+        """Write certificates (DER), durable when this returns.
+
+        Raises:
+            StateError: nothing was written, because the file may not be trusted or the disk is full.
+        """
+        await asyncio.to_thread(self._append, certificates)
+
+    async def journalled(self) -> Mapping[str, bytes]:
+        """Everything in the journal; nothing where there is none yet.
+
+        Raises:
+            StateError: a line before the last is not a certificate.
+        """
+        return await asyncio.to_thread(self.read)
+
+    def read(self) -> Mapping[str, bytes]:
+        """As `journalled`, for those who may block."""
+        try:
+            return Journalled(self.path, {hashlib.sha256(tbs).hexdigest(): place for place, tbs in self._entries()})
+        except FileNotFoundError:
+            return {}
+
+    def _entries(self) -> Iterator[tuple[int, bytes]]:
+        place = 0
+        with self.path.open("rb") as file:
+            while line := file.readline(LINE_LIMIT):
+                # Without its end it is the last one, torn by a crash: nobody was told that it is there.
+                if line.endswith(b"\n"):
+                    try:
+                        yield place, to_be_signed(base64.b64decode(line[:-1], validate=True))
+                    except (ValueError, binascii.Error) as error:
+                        raise self._damaged(place, str(error)) from error
+                elif len(line) == LINE_LIMIT:
+                    raise self._damaged(place, "the line is too long")
+                place += len(line)
+
+    def _damaged(self, place: int, why: str) -> StateError:
+        return StateError(
+            f"the issuance journal {self.path} is damaged at octet {place}: {why}",
+            help="compare it with a backup; it is only ever appended to, so an older copy is its beginning",
+        )
+
+    def _append(self, certificates: Sequence[bytes]) -> None:
+        lines = [base64.b64encode(certificate) + b"\n" for certificate in certificates]
+        if max(map(len, lines), default=0) > LINE_LIMIT:
+            raise StateError(f"a certificate is too long for {self.path}", help="give it fewer names")
+        try:
+            fresh = not self.path.exists()
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            try:
+                # One at a time: a torn end is cut off below, and must not be one that is still being written.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_mode & _OTHERS:
+                    raise StateError(f"others may write to {self.path}", help=f"chmod 600 {self.path}")
+                _write(descriptor, b"".join(lines))
+                if fresh:
+                    sync_folder(self.path.parent)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StateError(
+                f"the issuance journal {self.path} cannot be written: {error.strerror}; no certificate was recorded",
+                help="make room or give the file to this user, and run the command again",
+            ) from error
+
+
+def _write(descriptor: int, lines: bytes) -> None:
+    size = whole = os.fstat(descriptor).st_size
+    while whole:
+        start = max(0, whole - LINE_LIMIT)
+        newline = os.pread(descriptor, whole - start, start).rfind(b"\n")
+        if newline >= 0:
+            whole = start + newline + 1
+            break
+        whole = start
+    try:
+        if whole < size:
+            os.ftruncate(descriptor, whole)
+        view = memoryview(lines)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fsync(descriptor)
+    except OSError:
+        # Half a batch would be read as if the rest had never been signed.
+        os.ftruncate(descriptor, whole)
+        raise
+
+
+def to_be_signed(certificate: bytes) -> bytes:
+    """The TBSCertificate of a certificate, byte for byte (RFC 5280 section 4.1.1.1).
+
+    Raises:
+        ValueError: not a SEQUENCE that starts with a SEQUENCE.
+    """
+    tag, start, end = der.read(certificate)
+    inner, _, inner_end = der.read(certificate, start)
+    if tag != der.SEQUENCE or inner != der.SEQUENCE or end != len(certificate) or inner_end > end:
+        raise ValueError("not a certificate")
+    return certificate[start:inner_end]
