@@ -28,12 +28,27 @@ def pages() -> dict[str, str]:
     }
 
 
+AROUND = """
+## Around the tables
+
+| key | meaning |
+|---|---|
+| `version` | 1, the only version there is |
+| `include` | globs, relative to this file and inside its folder; included files add certificates and nothing else |
+| `[vars]` | strings for `${var.NAME}`; the environment's `PKICODE_VAR_NAME` and `--var NAME=VALUE` override them |
+| `[env.NAME]` | an overlay, merged deep onto the file when `--env NAME` or `PKICODE_ENV` chooses it |
+
+Substitution happens in string values only: `${var.NAME}`, `${each.COLUMN}` in a fan-out, `${overlay}`; `$${` is a
+dollar sign and a brace. An unknown name is an error.
+"""
+
+
 def language(tables: Any) -> Iterator[str]:
     """Every table of pki.toml and the tables inside them."""
     yield "# pki.toml\n"
     yield "Made from the types in `pkicode/config/language.py`. Every key that has no default is required.\n"
     yield "Durations are `30s`, `5m`, `1h`, `90d`, `2w`, `2y`."
-    yield "`${var.x}` and `${each.column}` stand in string values only.\n"
+    yield AROUND
     inside: dict[str, type] = {}
     for title, table in _tables(tables):
         yield f"## `{title}`\n"

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from pkicode.config.reader import read
 from tests.guards.tree import ROOT, is_there
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
 FENCE = re.compile(r"^```(?P<language>\w+)[ ]*(?P<file>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
+FIRST = next(FENCE.finditer((DOCS / "tutorials/first-pki.md").read_text(encoding="utf-8")))
+"""The pki.toml of the tutorial."""
 SECONDS = 120
 
 
@@ -60,7 +63,7 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.skipif(not (is_there("cli") and is_there("project")), reason="the command is not there yet")
 @pytest.mark.parametrize("page", [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")], ids=name)
 def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    """A page is played from top to bottom in an empty folder; `toml FILE` blocks write that file."""
+    """A page is played from top to bottom in an empty folder; blocks that name a file write it."""
     folder, bin_ = tmp_path / "folder", tmp_path / "bin"
     folder.mkdir()
     bin_.mkdir()
@@ -74,10 +77,28 @@ def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> Non
         "NO_COLOR": "1",
     }
     for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
-        if fence["language"] == "toml" and fence["file"]:
-            (folder / fence["file"]).write_text(fence["body"], encoding="utf-8")
-        elif fence["language"] == "console":
+        write(fence, folder)
+        if fence["language"] == "console":
             play(fence["body"], folder, environ)
+
+
+def write(fence: re.Match[str], folder: Path) -> None:
+    """Write the file that a block names; `+pki.toml` is the tutorial's, with the block at its end."""
+    file = fence["file"].lstrip("+")
+    if file:
+        before = FIRST["body"] + "\n" if fence["file"].startswith("+") else ""
+        (folder / file).write_text(before + fence["body"], encoding="utf-8")
+
+
+def files_of(page: Path) -> list[re.Match[str]]:
+    return [fence for fence in FENCE.finditer(page.read_text(encoding="utf-8")) if fence["file"]]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if files_of(page)], ids=name)
+def test_every_pki_toml_on_a_page_is_valid(page: Path, tmp_path: Path) -> None:
+    for fence in files_of(page):
+        write(fence, tmp_path)
+    assert read(tmp_path / "pki.toml", environ={}).problems == ()
 
 
 def play(block: str, folder: Path, environ: dict[str, str]) -> None:
