@@ -68,7 +68,9 @@ def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> Non
     folder.mkdir()
     bin_.mkdir()
     command = bin_ / "pkicode"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "from pkicode.cli import main; main()" "$@"\n')
+    command.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys, pkicode.cli; sys.exit(pkicode.cli.main())" "$@"\n'
+    )
     command.chmod(0o755)
     environ = {
         **os.environ,

@@ -19,7 +19,7 @@ CALLED_FROM_OUTSIDE = {
     "invoke": "click calls it",
     "convert": "click calls it",
 }
-PUBLIC = {"pkicode/__init__.py", "pkicode/project.py"}
+PUBLIC = ("pkicode/__init__.py", "pkicode/project")
 """What these offer is for users; the command line is only one of them."""
 
 
@@ -33,6 +33,6 @@ def test_nothing_in_the_package_is_unused() -> None:
         f"{path}:{item.first_lineno}: {item.typ} {item.name}"
         for item in vulture.get_unused_code(min_confidence=60)
         if item.typ not in {"variable", "attribute"}
-        and (path := item.filename.relative_to(ROOT).as_posix()) not in PUBLIC
+        and not (path := item.filename.relative_to(ROOT).as_posix()).startswith(PUBLIC)
     ]
     assert not found, "nobody calls it: delete it\n" + "\n".join(found)
