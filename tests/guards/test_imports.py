@@ -1,14 +1,17 @@
 """Guards of the floors: the import contract, no circles, nothing inside knows the package root, light start-up."""
 
+import ast
+import re
 import subprocess
 import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 
 import grimp
 import pytest
 from importlinter.cli import lint_imports_command
 
-from tests.guards.tree import ROOT, is_there
+from tests.guards.tree import ROOT, is_there, sources
 
 HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython"}
 """Nothing of these may be loaded by `import pkicode` or by starting the command."""
@@ -43,3 +46,31 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 @pytest.mark.skipif(not is_there("cli"), reason="the command line is not there yet")
 def test_the_command_starts_without_anything_heavy() -> None:
     assert not loaded_after("import pkicode.cli")
+
+
+def test_everything_imported_is_a_declared_dependency() -> None:
+    """What is imported on start is a core dependency, what is imported inside a function may come with an extra."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    core = {_module(text) for text in project["dependencies"]}
+    extras = {_module(text) for texts in project["optional-dependencies"].values() for text in texts}
+    known = {"pkicode", *sys.stdlib_module_names}
+    found = []
+    for source in sources("pkicode"):
+        allowed = known | core | (extras if source.module.startswith(("pkicode.frames", "pkicode.notebook")) else set())
+        for node in ast.walk(source.tree):
+            at_start = node in source.tree.body
+            missing = _imported(node) - (allowed if at_start else known | core | extras)
+            found += [f"{source.at(node)}: {name}" for name in missing]
+    assert not found, "declare it in pyproject.toml:\n" + "\n".join(found)
+
+
+def _module(requirement: str) -> str:
+    """`pandas>=2.2` -> `pandas`; a distribution whose module has another name is listed here."""
+    name = re.split(r"[^A-Za-z0-9-]", requirement)[0]
+    return {"python-pkcs11": "pkcs11"}.get(name, name)
+
+
+def _imported(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.ImportFrom):
+        return {str(node.module).split(".")[0]}
+    return {name.name.split(".")[0] for name in node.names} if isinstance(node, ast.Import) else set()

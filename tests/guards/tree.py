@@ -18,6 +18,7 @@ class Source:
         self.text = path.read_text(encoding="utf-8")
         self.tree = ast.parse(self.text, filename=self.path)
 
+    @cache  # noqa: B019 - sources are made once and kept
     def imports(self) -> dict[str, str]:
         """Local name -> what it was imported from, dotted, of every import in the file."""
         found = {}
