@@ -22,7 +22,7 @@ _MAGIC = b"SQLite format 3\0"
 _OTHERS = 0o077
 _OTHERS_WRITE = 0o022
 # Locks on these are advisory at best, and WAL needs memory shared by all who have the file open.
-_NETWORK = re.compile(
+NETWORK = re.compile(
     r"nfs4?|cifs|smb\d?|smbfs|afs|ceph|lustre|ncpfs|gfs2|ocfs2|beegfs"
     r"|fuse\.(sshfs|glusterfs|ceph.*|juicefs|s3fs|goofys|gcsfuse|rclone|davfs.*|blobfuse.*|mount-s3|mountpoint-s3)"
 )
@@ -125,7 +125,7 @@ def check_file(path: Path) -> None:
     if folder & _OTHERS_WRITE and not folder & stat.S_ISVTX:
         raise StateError(f"others may replace the state in {path.parent}", help=f"chmod 700 {path.parent}")
     kind = filesystem(facts.st_dev, _mounts())
-    if _NETWORK.fullmatch(kind):
+    if NETWORK.fullmatch(kind):
         raise StateError(
             f"the state {path} lies on a network file system ({kind}), where two writers may both believe to be alone",
             help="put it on a local disk and point [state] url there",

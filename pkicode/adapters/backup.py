@@ -1,0 +1,161 @@
+"""Copies of a state, and the way back from one that forgets nothing the world has seen.
+
+Keys are not in the state and not in its copies: the keystore is backed up beside it.
+"""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+from pkicode.adapters import statefile
+from pkicode.adapters.sql import NewState
+from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.statefile import Damaged
+from pkicode.adapters.verify import verify
+from pkicode.model.instants import HOUR
+from pkicode.model.problem import StateError
+from pkicode.ports import Write
+
+_NAMED = 3
+"""How many of each loss are named."""
+
+_AWAY = "keep the state; if you are sure that it must go, move it away yourself and restore again"
+
+# What the world has seen and the copy does not know: main is the state, copy the backup.
+_CERTIFICATES = """
+    SELECT serial || ' (' || address || ')' FROM main.certificates AS m WHERE status <> 'aborted' AND NOT EXISTS (
+        SELECT 1 FROM copy.certificates AS c WHERE c.serial = m.serial AND c.issuer_key = m.issuer_key
+        AND (m.sha256 = '' OR c.sha256 = m.sha256))"""
+_REVOCATIONS = """
+    SELECT serial FROM main.revocations AS m WHERE NOT EXISTS (
+        SELECT 1 FROM copy.revocations AS c WHERE c.serial = m.serial AND c.issuer_key = m.issuer_key)"""
+_NUMBERS = """
+    SELECT kind || ' ' || name || ' number ' || number FROM main.artefacts AS m WHERE NOT EXISTS (
+        SELECT 1 FROM copy.artefacts AS c WHERE c.kind = m.kind AND c.name = m.name AND c.scope = m.scope
+        AND (length(c.number), c.number) >= (length(m.number), m.number))"""
+
+
+def backup(path: Path, target: Path) -> None:
+    """Copy the state as it is at one instant, while others may write to it, into a new file (0600).
+
+    Raises:
+        FileNotFoundError: there is no state.
+        StateError: the target is there already or cannot be written, or the state is damaged.
+    """
+    try:
+        with closing(statefile.connect(path, read_only=True)) as source, statefile.placed(target) as copy:
+            source.backup(copy)
+            # One file that can be carried away; a state goes back to WAL when it is restored.
+            copy.execute("PRAGMA journal_mode = DELETE")
+    except FileExistsError as error:
+        raise StateError(f"{target} is there already", help="name a file that does not exist yet") from error
+
+
+async def restore(source: Path, path: Path, *, whose: NewState, now: int, actor: str) -> None:
+    """Make the state at `path` what the backup `source` says, with an audit event.
+
+    A damaged state is kept beside it under another name.  One that can be read is replaced in one transaction, and
+    only if the world loses nothing by it; leases given before are worth nothing afterwards.
+
+    Raises:
+        FileNotFoundError: there is no such backup.
+        LeaseHeld: somebody is writing.
+        StateError: the backup is not sound or not of this project, env and lineage, or it does not know certificates,
+            revocations or list numbers that the state knows; nothing was changed.
+    """
+    wrong = await asyncio.to_thread(verify, source, None)
+    if wrong:
+        raise StateError(
+            f"the backup {source} is not sound: {_listed(wrong)}; nothing was changed", help="try another copy"
+        )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.restore.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    try:
+        await asyncio.to_thread(backup, source, draft)
+        if not await _replace(draft, path, whose=whose, now=now, actor=actor):
+            await _prepare(draft, [], whose=whose, now=now, actor=actor)
+            await asyncio.to_thread(_set_down, draft, path, now)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+async def _replace(draft: Path, path: Path, *, whose: NewState, now: int, actor: str) -> bool:
+    """Replace a state that can be read; False if there is none."""
+    try:
+        store = await open_sqlite(path, create=None)
+    except (Damaged, FileNotFoundError):
+        return False
+    leases = []
+    try:
+        for name in {"project", *(lease.name for lease in await store.leases())}:
+            leases.append(await store.acquire(name, holder=f"{actor} (restore)", now=now, ttl=HOUR))
+        epochs = await asyncio.to_thread(_compare, path, draft)
+        await _prepare(draft, epochs, whose=whose, now=now, actor=actor)
+        await store.overwrite(draft, leases[0])
+    except Damaged:
+        return False
+    else:
+        return True
+    finally:
+        with suppress(Damaged):
+            for lease in leases:
+                await store.release(lease)
+        await store.close()
+
+
+def _compare(path: Path, draft: Path) -> list[tuple[str, int]]:
+    """Refuse to lose what the world has seen; the epochs that were given, by lease."""
+    with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
+        connection.execute("ATTACH ? AS copy", (f"{draft.absolute().as_uri()}?mode=ro",))
+        lineages = [
+            connection.execute(f"SELECT value FROM {one}.meta WHERE key = 'lineage'").fetchone()  # noqa: S608 - two names of ours
+            for one in ("main", "copy")
+        ]
+        if lineages[0] != lineages[1]:
+            raise StateError("the backup is of another lineage than the state; nothing was changed", help=_AWAY)
+        lost = [
+            f"{len(names)} {what} ({_listed(names)})"
+            for what, query in (("certificates", _CERTIFICATES), ("revocations", _REVOCATIONS), ("lists", _NUMBERS))
+            if (names := [row[0] for row in connection.execute(query)])
+        ]
+        if lost:
+            raise StateError(f"the backup does not know {'; '.join(lost)}; nothing was changed", help=_AWAY)
+        return connection.execute("SELECT name, epoch FROM leases").fetchall()
+
+
+async def _prepare(draft: Path, epochs: Sequence[tuple[str, int]], *, whose: NewState, now: int, actor: str) -> None:
+    """No lease given before may be good again, and the audit says what happened."""
+    with closing(sqlite3.connect(draft)) as connection, statefile.told(draft):
+        connection.executemany(
+            "INSERT INTO leases (name, holder, host, pid, epoch, heartbeat, expires) VALUES (?, '', '', 0, ?, 0, 0)"
+            " ON CONFLICT (name) DO UPDATE SET epoch = max(epoch, excluded.epoch)",
+            epochs,
+        )
+        connection.execute("UPDATE leases SET epoch = epoch + 1, expires = 0")
+        connection.commit()
+    store = await open_sqlite(draft, create=whose)
+    try:
+        lease = await store.acquire("project", holder=actor, now=now, ttl=HOUR)
+        await store.commit(Write(at=now, actor=actor, action="restore", subject="state"), lease)
+        await store.release(lease)
+    finally:
+        await store.close()
+
+
+def _set_down(draft: Path, path: Path, now: int) -> None:
+    """Put the copy where no state is, or a damaged one, which is kept: its log first, which must not meet the copy."""
+    for suffix in ("-wal", "-shm", ""):
+        part = Path(f"{path}{suffix}")
+        if part.exists():
+            part.rename(f"{path}.damaged-{now}{suffix}")
+    os.link(draft, path)
+    statefile.sync_folder(path.parent)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,175 @@
+"""Is a state what it was when it was written?  Its pages, its schema, the audit chain, every certificate, the journal.
+
+Reads only.  Whether a certificate was rightly issued is not asked here, and a forger who rewrites the database *and*
+the journal is found by those who kept a signed head of the audit, not by this.
+"""
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from pkicode.adapters import sql, statefile
+from pkicode.adapters.journal import Journal, to_be_signed
+from pkicode.ports import Audited, Certificate, Want
+from pkicode.x509 import der
+
+_SIGNED = frozenset({"issued", "revoked"})
+
+
+def verify(path: Path, journal: Path | None) -> list[str]:
+    """Everything that is wrong with the state at `path`, one sentence each; an empty list for a sound one.
+
+    Args:
+        path: the state file.
+        journal: the issuance journal beside it; None compares with none, as for a backup.
+
+    Raises:
+        FileNotFoundError: there is no state.
+        StateError: it cannot be read at all, or the journal is damaged.
+    """
+    with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
+        statefile.expect(path, dict(connection.execute(sql.META).fetchall()), None)
+        connection.execute("BEGIN")  # one instant of it, even if somebody writes meanwhile
+        pages = _pages(connection)
+        # Beyond this point a damaged page would only be told again, and less clearly.
+        return pages or [
+            *_schema(connection),
+            *verify_audit(connection),
+            *_certificates(connection),
+            *_revocations(connection),
+            *_artefacts(connection),
+            *(_journal(connection, Journal(journal).read()) if journal else ()),
+        ]
+
+
+def _pages(connection: sqlite3.Connection) -> list[str]:
+    try:
+        found = [row[0] for row in connection.execute("PRAGMA integrity_check(10)")]
+    except sqlite3.DatabaseError as error:  # so broken that the check itself stumbles
+        found = [str(error)]
+    return [f"page structure: {wrong}" for wrong in found if wrong != "ok"]
+
+
+def _schema(connection: sqlite3.Connection) -> Iterator[str]:
+    """A planted trigger or a dropped unique index would change what a commit does."""
+    text = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for script in sql.migrations():
+            fresh.executescript(script)
+        wanted, found = set(fresh.execute(text)), set(connection.execute(text))
+    yield from (f"schema: {kind} {name} is missing or altered" for kind, name, *_ in sorted(wanted - found, key=str))
+    yield from (f"schema: {kind} {name} does not belong here" for kind, name, *_ in sorted(found - wanted, key=str))
+
+
+def verify_audit(connection: sqlite3.Connection) -> Iterator[str]:
+    """Where the chain of audit events breaks; the first place is told, for all after it follows from that."""
+    facts = dict(connection.execute(sql.META).fetchall())
+    head, sequence = sql.genesis(facts["project"], facts["env"], facts["lineage"]), 0
+    for row in connection.execute("SELECT * FROM events ORDER BY sequence"):
+        event = Audited(*row)
+        sequence += 1
+        if event.sequence != sequence:
+            yield f"audit: event {sequence} is missing"
+            return
+        said = (event.at, event.actor, event.action, event.subject, event.detail)
+        if event.prev != head or event.hash != sql.link(head, sequence, *said):
+            yield f"audit: event {sequence} was altered"
+            return
+        head = event.hash
+    if (facts["sequence"], facts["head"]) != (str(sequence), head):
+        yield f"audit: it ends with event {sequence}, but {facts['sequence']} were written"
+
+
+def _certificates(connection: sqlite3.Connection) -> Iterator[str]:
+    statement, values = sql.certificates(Want())
+    for row in connection.execute(statement, values):
+        certificate = Certificate(*row)
+        for wrong in _wrong(certificate):
+            yield f"certificate {certificate.serial} ({certificate.address}): {wrong}"
+
+
+def _wrong(row: Certificate) -> Iterator[str]:
+    tbs = row.der
+    try:
+        if row.sha256:
+            tbs = to_be_signed(row.der)
+            if hashlib.sha256(row.der).hexdigest() != row.sha256:
+                yield "its bytes are not those that were stored"
+        elif row.status == "issued":
+            yield "it is issued, but only its draft is stored"
+        said = _facts(tbs)
+    except ValueError as error:
+        yield f"its bytes are no certificate: {error}"
+        return
+    for name, value in (("serial", row.serial), ("issuer", row.issuer_dn), ("public key", row.spki)):
+        if said[name] != value:
+            yield f"its {name} is not the one in its bytes"
+
+
+def _facts(tbs: bytes) -> dict[str, Any]:
+    """What the inventory repeats of a TBSCertificate (RFC 5280 section 4.1.2)."""
+    values = _whole(der.only(tbs, der.SEQUENCE))
+    if values and values[0][:1] == b"\xa0":
+        del values[0]  # version
+    if len(values) < 6:
+        raise ValueError("fields are missing")
+    return {
+        "serial": f"{int.from_bytes(der.only(values[0], der.INTEGER), 'big', signed=True):x}",
+        "issuer": values[2],
+        "public key": hashlib.sha256(values[5]).hexdigest(),
+    }
+
+
+def _whole(content: bytes) -> list[bytes]:
+    """The values in `content`, headers included."""
+    values, offset = [], 0
+    while offset < len(content):
+        _, _, end = der.read(content, offset)
+        values.append(content[offset:end])
+        offset = end
+    return values
+
+
+def _revocations(connection: sqlite3.Connection) -> Iterator[str]:
+    lost = (
+        "SELECT serial, address FROM certificates AS c WHERE status = 'revoked' AND NOT EXISTS"
+        " (SELECT 1 FROM revocations AS r WHERE r.issuer_key = c.issuer_key AND r.serial = c.serial)"
+    )
+    yield from (f"certificate {row[0]} ({row[1]}): its revocation is gone" for row in connection.execute(lost))
+    undone = (
+        "SELECT c.serial, address FROM certificates AS c JOIN revocations AS r"
+        " ON r.issuer_key = c.issuer_key AND r.serial = c.serial WHERE status IN ('intent', 'issued', 'unknown')"
+    )
+    yield from (f"certificate {row[0]} ({row[1]}): revoked, but listed as good" for row in connection.execute(undone))
+
+
+def _artefacts(connection: sqlite3.Connection) -> Iterator[str]:
+    for kind, name, scope, sha256, content in connection.execute(
+        "SELECT kind, name, scope, sha256, der FROM artefacts"
+    ):
+        if hashlib.sha256(content).hexdigest() != sha256:
+            yield f"{kind} {name} {scope}".rstrip() + ": its bytes are not those that were stored"
+
+
+def _journal(connection: sqlite3.Connection, journalled: Mapping[str, bytes]) -> Iterator[str]:
+    """Every certificate we signed stands in both places; imports were signed elsewhere."""
+    missing = set(journalled)
+    for serial, address, status, sha256, reason, content in connection.execute(
+        "SELECT serial, address, status, sha256, reason, der FROM certificates"
+    ):
+        try:
+            tbs = hashlib.sha256(to_be_signed(content) if sha256 else content).hexdigest()
+        except ValueError:  # told by _wrong already
+            continue
+        found = tbs in missing
+        missing.discard(tbs)
+        if found and not sha256 and status == "intent":
+            yield f"certificate {serial} ({address}): signed, but still an intent; `pkicode apply` finishes it"
+        elif found and not sha256:
+            yield f"certificate {serial} ({address}): the journal holds it, but it is listed as {status}"
+        elif not found and status in _SIGNED and sha256 and reason != "imported":
+            yield f"certificate {serial} ({address}): the journal does not know it"
+    yield from (f"the journal holds a certificate that is not in the inventory: TBS {tbs}" for tbs in sorted(missing))

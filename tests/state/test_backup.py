@@ -1,0 +1,229 @@
+"""Backup and restore: a copy is whole, and the way back forgets nothing the world has seen."""
+
+import hashlib
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from pkicode.adapters.backup import backup, restore
+from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.verify import verify
+from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
+from pkicode.ports import Settlement, Want, Write
+from pkicode.x509 import der
+from tests.state.samples import NEW, NOW, certificate, crl, revocation, write
+
+
+def tbs(number: int) -> bytes:
+    """As much of a TBSCertificate as the inventory repeats."""
+    empty, name = b"\x30\x00", b"\x30\x02\x05\x00"
+    return der.tlv(der.SEQUENCE, der.integer(number + 0x1000), empty, name, empty, empty, empty)
+
+
+def intent(number: int):
+    return certificate(
+        number, der=tbs(number), issuer_dn=b"\x30\x02\x05\x00", spki=hashlib.sha256(b"\x30\x00").hexdigest()
+    )
+
+
+def issued(number: int) -> Settlement:
+    row = intent(number)
+    whole = der.tlv(der.SEQUENCE, row.der, b"\x30\x00", der.bit_string(b""))
+    return Settlement(row.issuer_key, row.serial, "issued", hashlib.sha256(whole).hexdigest(), whole)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / ".pkicode" / "state.db"
+
+
+@pytest.fixture
+def store(path, run):
+    store = run(open_sqlite(path, create=NEW))
+    yield store
+    with suppress(RuntimeError):  # a test that closed it to lose the file
+        run(store.close())
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    return tmp_path / "copy.db"
+
+
+@pytest.fixture
+def go(store, run):
+    """Commit under a lease of its own."""
+
+    def commit(**changes) -> None:
+        async def one():
+            lease = await store.acquire("project", holder="alice", now=NOW, ttl=60)
+            await store.commit(write(**changes), lease)
+            await store.release(lease)
+
+        run(one())
+
+    return commit
+
+
+@pytest.fixture
+def back(run, copy, path):
+    def again(source: Path = copy, **how) -> None:
+        run(restore(source, path, **{"whose": NEW, "now": NOW + 9, "actor": "bob", **how}))
+
+    return again
+
+
+def test_a_backup_is_one_file_for_its_owner_taken_while_others_write(store, run, go, path, copy):
+    go(intents=[intent(1)])
+    backup(path, copy)
+    go(intents=[intent(2)])
+    assert [one.name for one in copy.parent.iterdir() if one.is_file()] == ["copy.db"]
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert verify(copy, None) == []
+    other = run(open_sqlite(copy, create=NEW, read_only=True))
+    assert run(other.intents()) == [intent(1)]
+    run(other.close())
+
+
+def test_a_backup_overwrites_nothing(store, path, copy):
+    copy.write_bytes(b"precious")
+    with pytest.raises(StateError, match="already"):
+        backup(path, copy)
+    assert copy.read_bytes() == b"precious"
+    with pytest.raises(StateError, match="cannot be made"):
+        backup(path, copy.parent / "nowhere" / "copy.db")
+
+
+def test_there_is_no_backup_of_nothing(tmp_path, copy):
+    with pytest.raises(FileNotFoundError):
+        backup(tmp_path / "state.db", copy)
+    assert not copy.exists()
+
+
+def test_a_lost_state_comes_back_with_an_event(store, run, go, path, copy, back):
+    go(intents=[intent(1)], artefacts=[crl("5")], revocations=[revocation("77")])
+    backup(path, copy)
+    run(store.close())
+    path.unlink()
+    back()
+    assert verify(path, None) == []
+    found = run(open_sqlite(path, create=NEW))
+    assert run(found.intents()) == [intent(1)]
+    assert run(found.artefact("crl", "issuing-g1")) == crl("5")
+    assert [(one.actor, one.action) for one in run(found.audit())] == [("alice", "issue.intent"), ("bob", "restore")]
+    assert path.stat().st_mode & 0o777 == 0o600
+    run(found.close())
+
+
+def test_a_state_the_backup_knows_all_of_is_replaced_for_everybody_who_has_it_open(store, run, go, path, copy, back):
+    go(intents=[intent(1)])
+    backup(path, copy)
+    run(store.commit(Write(NOW, "mallory", "forget", "x"), run(store.acquire("project", holder="m", now=NOW, ttl=1))))
+    back()
+    assert run(store.intents()) == [intent(1)]
+    assert [one.action for one in run(store.audit())] == ["issue.intent", "restore"]
+    assert run(store.leases()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "lost"),
+    [
+        ({"intents": [intent(2)]}, "certificates .*1002"),
+        ({"settled": [issued(1)]}, "certificates .*1001"),
+        ({"revocations": [revocation("77")]}, "revocations .*77"),
+        ({"artefacts": [crl("10")]}, "lists .*crl issuing-g1 number 10"),
+        ({"artefacts": [crl("1", scope="0")]}, "lists .*crl issuing-g1 number 1"),
+    ],
+)
+def test_what_the_world_has_seen_is_not_forgotten(store, run, go, path, copy, back, changes, lost):
+    go(intents=[intent(1)], artefacts=[crl("9")])
+    backup(path, copy)
+    go(**changes)
+    before = run(store.about())
+    with pytest.raises(StateError, match=f"does not know 1 {lost}.*nothing was changed"):
+        back()
+    assert run(store.about()) == before
+    assert run(store.leases()) == []
+
+
+def test_losses_are_counted_and_the_first_few_named(store, go, path, copy, back):
+    backup(path, copy)
+    go(intents=[intent(number) for number in range(10)])
+    with pytest.raises(StateError, match=r"10 certificates \(1000 .*, 1001 .*, 1002 .* and 7 more\)"):
+        back()
+
+
+def test_an_aborted_certificate_may_be_forgotten(store, run, go, path, copy, back):
+    backup(path, copy)
+    go(intents=[intent(1)])
+    go(settled=[Settlement(intent(1).issuer_key, intent(1).serial, "aborted")])
+    back()
+    assert run(store.certificates(Want())) == []
+
+
+def test_a_backup_of_another_lineage_is_refused(store, run, tmp_path, copy, back):
+    other = tmp_path / "other" / "state.db"
+    run(run(open_sqlite(other, create=evolve(NEW, lineage="another"))).close())
+    backup(other, copy)
+    with pytest.raises(StateError, match="another lineage"):
+        back()
+
+
+def test_a_backup_of_another_env_is_refused_even_where_nothing_is(store, run, path, copy, back):
+    backup(path, copy)
+    run(store.close())
+    path.unlink()
+    with pytest.raises(StateError, match="env `default`, not `prod`"):
+        back(whose=evolve(NEW, env="prod"))
+    assert not path.exists()
+
+
+def test_nobody_restores_under_a_writer(store, run, path, copy, back):
+    backup(path, copy)
+    lease = run(store.acquire("publish issuing", holder="publisher", now=NOW, ttl=60))
+    with pytest.raises(LeaseHeld, match="publisher"):
+        back()
+    assert run(store.leases()) == [lease]
+
+
+def test_leases_given_before_are_worth_nothing_after(store, run, go, path, copy, back):
+    backup(path, copy)
+    old = run(store.acquire("project", holder="paused", now=NOW, ttl=1))
+    back()
+    newer = run(store.acquire("project", holder="next", now=NOW + 9, ttl=60))
+    assert newer.epoch > old.epoch
+    with pytest.raises(LeaseLost):
+        run(store.commit(write(), old))
+
+
+@pytest.mark.parametrize("cut", [0, 100, 8192 * 3])
+def test_a_damaged_state_is_kept_aside_and_replaced(store, run, go, path, copy, back, cut):
+    go(intents=[intent(1)])
+    backup(path, copy)
+    run(store.close())
+    broken = path.read_bytes()[:cut]
+    path.write_bytes(broken)
+    back()
+    assert verify(path, None) == []
+    assert path.with_name(f"state.db.damaged-{NOW + 9}").read_bytes() == broken
+
+
+def test_a_backup_that_is_not_sound_is_refused(store, run, go, path, copy, back):
+    go(intents=[intent(1)])
+    backup(path, copy)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        connection.execute("UPDATE events SET actor = 'mallory'")
+    with pytest.raises(StateError, match="not sound: audit: event 1 was altered"):
+        back()
+    with pytest.raises(FileNotFoundError):
+        back(copy.with_name("nothing"))
+    assert run(store.intents()) == [intent(1)]
+
+
+def test_a_restore_leaves_no_draft_behind(store, run, path, copy, back):
+    backup(path, copy)
+    back()
+    assert {one.name for one in path.parent.iterdir()} == {"state.db", "state.db-wal", "state.db-shm"}
