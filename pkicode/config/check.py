@@ -44,7 +44,7 @@ def _references(tables: Tables) -> None:
     """One problem for each name that is missing, at its first use."""
     missing: dict[tuple[str, str], list[Path]] = {}
     for kind, name, path in _uses(tables):
-        if name not in tables.entries[kind] and not tables.suspect(kind):
+        if name not in tables.entries[kind] and not tables.suspect(kind) and not tables.notes.spoiled(path):
             missing.setdefault((kind, name), []).append(path)
     for (kind, name), paths in missing.items():
         guess = closest(name, tables.entries[kind])

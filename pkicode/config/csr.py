@@ -7,9 +7,17 @@ from pathlib import Path
 from pkicode.config.check_paths import escapes
 from pkicode.config.language import CertSpec, CsrSpec
 from pkicode.config.reader import Config
-from pkicode.model.problem import ConfigError, Place, Problem
+from pkicode.model.problem import PkicodeError
 
 LARGEST = 64 * 1024
+
+
+class CsrError(PkicodeError):
+    """A CSR that may not or cannot be read."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message, help="a CSR is a small file inside the project, and no link")
+        self.code = code
 
 
 class CsrFiles:
@@ -24,11 +32,11 @@ class CsrFiles:
         """The bytes of a CSR, None where there is no file.
 
         Raises:
-            ConfigError: it leads out of the root, is too large or cannot be read.
+            CsrError: it leads out of the root, is too large or cannot be read.
         """
         path = f"{folder}/{file}"
         if escapes(folder) or escapes(file) or not path.isprintable():
-            raise _refused("E0112", f"the CSR path `{path}` leaves the project's root", path)
+            raise CsrError("E0112", f"the CSR path `{path}` leaves the project's root")
         parent, _, name = path.rpartition("/")
         if parent not in self._folders:
             self._folders[parent] = self._folder(parent)
@@ -42,7 +50,7 @@ class CsrFiles:
     def _folder(self, parent: str) -> str:
         folder = (self._root / parent).resolve()
         if not folder.is_relative_to(self._root):
-            raise _refused("E0112", f"the CSR folder `{parent}` leads out of the project's root", parent)
+            raise CsrError("E0112", f"the CSR folder `{parent}` leads out of the project's root")
         return str(folder)
 
     def _bytes(self, file: str, shown: str) -> bytes | None:
@@ -53,26 +61,22 @@ class CsrFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise _refused("E0328", f"the CSR `{shown}` is a link or cannot be read", shown) from error
+            raise CsrError("E0328", f"the CSR `{shown}` is a link or cannot be read") from error
         try:
             data = os.read(descriptor, LARGEST + 1)
         except OSError as error:
-            raise _refused("E0328", f"the CSR `{shown}` cannot be read", shown) from error
+            raise CsrError("E0328", f"the CSR `{shown}` cannot be read") from error
         finally:
             os.close(descriptor)
         if len(data) > LARGEST:
-            raise _refused("E0328", f"the CSR `{shown}` is larger than {LARGEST:,} bytes", shown)
+            raise CsrError("E0328", f"the CSR `{shown}` is larger than {LARGEST:,} bytes")
         return data
-
-
-def _refused(code: str, message: str, path: str) -> ConfigError:
-    return ConfigError((Problem(code, message, help="CSRs are small files inside the project", place=Place(path)),))
 
 
 def csr_bytes(config: Config, spec: CertSpec) -> bytes | None:
     """The CSR of a filled spec; None where it is not there (the row waits), or the spec is not in CSR mode.
 
     Raises:
-        ConfigError: outside the root, a link, larger than 64 KiB.
+        CsrError: outside the root, a link, larger than 64 KiB.
     """
     return CsrFiles(config.root, spec.csr).read(spec.csr.dir, spec.csr.file) if spec.csr else None

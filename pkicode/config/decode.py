@@ -10,7 +10,7 @@ import attrs
 
 from pkicode.config.forms import FORMS, WrongForm
 from pkicode.config.language import Rekey, Secret
-from pkicode.config.tables import NESTED_LATER, SUBJECT, Key, Table, closest, keys_of
+from pkicode.config.tables import LISTED, NAMED, NESTED_LATER, SUBJECT, Key, Table, closest, keys_of
 from pkicode.config.tree import Notes, Path
 from pkicode.model.change import Action
 from pkicode.model.problem import Part
@@ -21,17 +21,20 @@ MISSING: Any = object()
 _BLOCK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
+def _depth(path: Path) -> int:
+    """How many keys of a path name its table: two in [ca.root] and [[moved]], one in [policy]."""
+    return min(len(path), 2 if path and (path[0] in NAMED or path[0] in LISTED or path[0] == "env") else 1)
+
+
 def title(path: Path) -> str:
     """The table as it is written in the file: `[ca.root]`, `[[moved]]`."""
     if len(path) > 1 and isinstance(path[1], int):
         return f"[[{path[0]}]]"
-    named = path[:2] if path and path[0] in ("keystore", "publish", "ca", "profile", "cert", "env") else path[:1]
-    return f"[{'.'.join(map(str, named))}]" if path else "the root of the file"
+    return f"[{'.'.join(map(str, path[: _depth(path)]))}]" if path else "the root of the file"
 
 
 def _field(path: Path) -> str:
-    skip = len(title(path).split(".")) if path[0] not in ("moved", "forget") else 2
-    return "`" + ".".join(str(key) for key in path[skip:] if isinstance(key, str)) + f"` in {title(path)}"
+    return "`" + ".".join(str(key) for key in path[_depth(path) :] if isinstance(key, str)) + f"` in {title(path)}"
 
 
 def what(raw: Any) -> str:
@@ -79,9 +82,11 @@ def _unknown(notes: Notes, path: Path, raw: Mapping[str, Any], shape: Table) -> 
 def unknown_key(notes: Notes, path: Path, options: Any) -> str:
     """Tell of one unknown key; gives the key that was probably meant, or ""."""
     guess = closest(str(path[-1]), options)
+    around = path[:-1]
+    nested = len(around) > _depth(around)
     notes.add(
         "E0203",
-        f"unknown key `{path[-1]}` in {title(path[:-1])}",
+        f"unknown key `{path[-1]}` in {_field(around) if nested else title(around)}",
         path,
         part=Part.KEY,
         label=f"did you mean `{guess}`?" if guess else "",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import field, frozen
 
@@ -14,7 +15,7 @@ from pkicode.config.resolve import resolve
 from pkicode.config.substitute import substituted, variables
 from pkicode.config.tables import TOP, TOP_LATER, closest
 from pkicode.config.tree import Notes, Tree
-from pkicode.model.problem import ConfigError, Part, Place, Problem
+from pkicode.model.problem import ConfigError, Part, Place, Problem, Span
 from pkicode.model.row import Block
 from pkicode.model.version import VERSION
 
@@ -46,6 +47,20 @@ class Config:
     def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """The problems with spans, in the order of files and lines.  Only here are lines counted."""
         return self._locator.located(problems)
+
+    def span(self, place: Place) -> Span | None:
+        """The span of one place."""
+        return self._locator.span(place)
+
+    def written(self, *keys: str | int) -> bool:
+        """Whether somebody wrote a value at a key path, rather than leaving it to its default."""
+        at: Any = self._tree.data
+        for key in keys:
+            there = key in at if isinstance(at, dict) else isinstance(at, list) and key in range(len(at))
+            if not there:
+                return False
+            at = at[key]
+        return True
 
     def place(self, *keys: str | int, part: Part = Part.VALUE) -> Place:
         """Where a key path such as ("policy", "max_actions") was written."""
@@ -91,7 +106,7 @@ def read(
             _other_overlay(notes, base, name, environ, variables)
     inputs = _inputs(notes, root, documents, blocks)
     if notes.errors or settings is None:
-        raise ConfigError(locator.located(notes.problems))
+        raise ConfigError(locator.located(notes.errors))
     by_address = {(block.kind, block.name): block for block in blocks}
     return Config(
         root,

@@ -124,10 +124,9 @@ def _places(tree: Tree, entry: Entry) -> dict[Path, Place]:
 
     def walk(raw: Mapping[str, Any], at: Path) -> None:
         for name, item in raw.items():
-            if isinstance(item, dict) and item:
+            found[*at, name] = tree.place((*entry.path, *at, name))
+            if isinstance(item, dict):
                 walk(item, (*at, name))
-            else:
-                found[*at, name] = tree.place((*entry.path, *at, name))
 
     walk(entry.raw, ())
     return found
@@ -177,7 +176,7 @@ def _with_store(tables: Tables, entry: Entry) -> Entry:
     stores = tables.entries["keystore"]
     if key.store is None and len(stores) == 1:
         key = attrs.evolve(key, store=next(iter(stores)))
-    elif key.store is None and "csr" not in entry.values and not tables.suspect("keystore"):
+    elif key.store is None and "csr" not in entry.values and not _unclear_stores(tables):
         mend = (
             f"add key = {{ store = ... }}: one of {', '.join(stores)}"
             if stores
@@ -186,6 +185,10 @@ def _with_store(tables: Tables, entry: Entry) -> Entry:
         message = f"nothing says which keystore holds the key of {entry.path[0]}.{entry.name}"
         tables.notes.add("E0309", message, entry.path, part=Part.TABLE, help=mend)
     return attrs.evolve(entry, values={**entry.values, "key": key})
+
+
+def _unclear_stores(tables: Tables) -> bool:
+    return tables.suspect("keystore") or tables.notes.broken(("keystore",))
 
 
 def _settings(

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from pkicode.config.csr import CsrFiles, csr_bytes
+from pkicode.config.csr import CsrError, CsrFiles, csr_bytes
 from pkicode.config.language import CertSpec, ForEach
 from pkicode.config.reader import Config
 from pkicode.config.substitute import HOLE
@@ -38,12 +38,30 @@ def rows(config: Config, block: Block) -> Iterator[Row]:
     spec = block.spec
     csr = CsrFiles(config.root, spec.csr) if block.kind == "cert" and spec.csr else None
     if block.kind != "cert" or spec.for_each is None:
-        yield Row("", _text([csr.digest(spec.csr.dir, spec.csr.file)] if csr else []))
+        one = RowNotes(config.root, block.source.path)
+        yield Row(
+            "",
+            _text([_digest(csr, spec.csr.dir, spec.csr.file, one, block.source.place("csr", "file"))] if csr else []),
+        )
+        _raise(config, one)
         return
     notes = RowNotes(config.root, _source(spec.for_each) or block.source.path)
     yield from _fanned(block, _records(config, block, notes), csr, notes)
+    _raise(config, notes)
+
+
+def _raise(config: Config, notes: RowNotes) -> None:
     if notes.problems:
         raise ConfigError(config.located(notes.problems))
+
+
+def _digest(csr: CsrFiles, folder: str, file: str, notes: RowNotes, place: Place) -> str:
+    try:
+        return csr.digest(folder, file)
+    except CsrError as error:
+        if not notes.full():
+            notes.add(error.code, str(error), place, help="a CSR is a small file inside the project, and no link")
+        return ""
 
 
 def problems(config: Config) -> tuple[Problem, ...]:
@@ -139,7 +157,8 @@ def _fanned(
         seen[key] = line
         values = values_of(record)
         if csr and files_of:
-            values = (*values, csr.digest(files_of[0](record), files_of[1](record)))
+            at_row = Place(notes.path, (), line=line) if line else place
+            values = (*values, _digest(csr, files_of[0](record), files_of[1](record), notes, at_row))
         if len(seen) > MOST_ROWS:
             notes.add("E0321", f"more than {MOST_ROWS:,} rows", place)
             return

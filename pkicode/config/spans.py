@@ -3,12 +3,12 @@
 import re
 import tomllib
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from pkicode.model.problem import Part, Span
 
 Path = tuple[str | int, ...]
-_Extent = tuple[int, int, int, int]
+Extent = tuple[int, int, int, int]
 """Offsets: key start, key end, value start, value end.  Of a `[header]` the value is the header itself."""
 
 _SPACE = re.compile(r"(?:[ \t\r\n]+|#[^\n]*)*")
@@ -25,6 +25,11 @@ _ATOM = re.compile(r"[^,\]}#\r\n]+")
 _PLAIN = re.compile(r"[ \t]*([A-Za-z0-9_-]+)[ \t]*=[ \t]*")
 
 
+def extents(text: str) -> Mapping[Path, Extent]:
+    """The extent of every key, value and header."""
+    return _Scan(text).found
+
+
 class Positions:
     """Where everything stands in one file.  Scans once, when it is made."""
 
@@ -32,7 +37,7 @@ class Positions:
         self._path = path
         self._text = text
         self._shown = shown
-        self._found: dict[Path, _Extent] = _Scan(text).found
+        self._found = extents(text)
         self._lines = [0, *(match.end() for match in re.finditer("\n", text))]
 
     def span(self, keys: Path, part: Part) -> Span:
@@ -64,7 +69,7 @@ class Positions:
 class _Scan:
     def __init__(self, text: str) -> None:
         self.text = text
-        self.found: dict[Path, _Extent] = {}
+        self.found: dict[Path, Extent] = {}
         self._counts: dict[Path, int] = {}
         table: Path = ()
         position = self._skip(0)

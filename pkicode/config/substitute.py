@@ -69,6 +69,8 @@ class _Substitution:
         return raw
 
     def _text(self, text: str, path: Path) -> str:
+        if any(match[0] == "${" for match in HOLE.finditer(text)):
+            return self._spoil("E0313", "`${` is not closed, or nests", path, mend=_LITERAL)
         filled_later = self._is_filled_later(path)
         in_subject = path[0] == "ca" and path[2:3] == ("subject",)
 
@@ -77,8 +79,6 @@ class _Substitution:
                 if in_subject:
                     self._spoil("E0313", "a CA's subject cannot hold a literal ${", path)
                 return match[0] if filled_later else "${"
-            if match[1] is None:
-                return self._spoil("E0313", "`${` is not closed, or nests", path, mend=_LITERAL)
             return self._name(match[1], path, filled_later=filled_later, in_subject=in_subject)
 
         return HOLE.sub(fill, text)

@@ -121,9 +121,20 @@ def _tell(error: Exception, line: int, notes: RowNotes) -> None:
     if isinstance(error, _BadRow):
         notes.row("E0320", str(error), error.line)
     elif isinstance(error, UnicodeDecodeError):
-        notes.row("E0320", f"not UTF-8 text, after line {line}", line + 1, "save the file as UTF-8")
+        notes.row("E0320", "not UTF-8 text", _first_odd_line(notes.root / notes.path), "save the file as UTF-8")
     else:
         notes.row("E0320", f"cannot be read after line {line}: {error}", line + 1)
+
+
+def _first_odd_line(file: Path) -> int:
+    """The first line that is not UTF-8; decoding goes by blocks, so the reader does not know."""
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
 
 
 def jsonl_records(

@@ -37,7 +37,11 @@ def _drawn(span: Span, mark: str, label: str, width: int, *, arrow: str) -> list
     where = f"{' ' * width}{arrow} {printable(span.path)}:{span.line}:{span.column}"
     if not span.text:
         return [where]
-    start, end = span.column - 1, span.end_column - 1 if span.end_line == span.line else len(span.text)
+    # A masked line is shorter than the one that was read.
+    start, end = (
+        min(span.column - 1, len(span.text)),
+        span.end_column - 1 if span.end_line == span.line else len(span.text),
+    )
     first = max(0, start - _WIDEST // 2) if len(span.text) > _WIDEST else 0
     text = span.text.replace("\t", " ")[first : first + _WIDEST]
     before = printable(text[: start - first])
