@@ -162,18 +162,18 @@ def commands(cli: Any) -> Iterator[str]:
 
     yield "# Commands\n"
     yield "What `pkicode COMMAND --help` prints. Exit codes have [a page of their own](exit-codes.md).\n"
-    for path, command in walk(cli.root, click.Context(cli.root, info_name="pkicode")):
-        yield f"## {' '.join(path)}\n"
-        context = click.Context(command, info_name=" ".join(path), max_content_width=100, terminal_width=100)
-        yield f"```text\n{command.get_help(context).rstrip()}\n```\n"
+    top = click.Context(cli.root, info_name="pkicode", terminal_width=100, **cli.root.context_settings)
+    for context in walk(top):
+        yield f"## {context.command_path}\n"
+        yield f"```text\n{context.command.get_help(context).rstrip()}\n```\n"
 
 
-def walk(command: Any, context: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every command of a click tree with its path, parents first."""
-    yield tuple(context.command_path.split()), command
-    for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
-        child = command.get_command(context, name)
-        yield from walk(child, type(context)(child, info_name=name, parent=context))
+def walk(context: Any) -> Iterator[Any]:
+    """The context of every command of a click tree, parents first."""
+    yield context
+    group = context.command
+    for name in group.list_commands(context) if hasattr(group, "list_commands") else ():
+        yield from walk(type(context)(group.get_command(context, name), info_name=name, parent=context))
 
 
 def main(*, check: bool) -> int:

@@ -11,6 +11,8 @@ import grimp
 import pytest
 from importlinter.cli import lint_imports_command
 
+import pkicode
+from pkicode.model.version import VERSION
 from tests.guards.tree import ROOT, is_there, sources
 
 HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython"}
@@ -74,3 +76,7 @@ def _imported(node: ast.AST) -> set[str]:
     if isinstance(node, ast.ImportFrom):
         return {str(node.module).split(".")[0]}
     return {name.name.split(".")[0] for name in node.names} if isinstance(node, ast.Import) else set()
+
+
+def test_there_is_one_version() -> None:
+    assert pkicode.__version__ == VERSION
