@@ -218,15 +218,7 @@ def _reasons(name: San, constraints: Constraints) -> Iterator[str]:
 
 
 def _is_dns_host(host: str | None) -> bool:
-    return bool(host) and not _is_address(str(host).strip("[]"))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return bool(host) and not names.is_address(str(host).strip("[]"))
 
 
 def _within(kind: SanType, text: str, base: str) -> bool:

@@ -385,8 +385,13 @@ def _short(oid: str) -> str:
 
 def looks_like_host(cn: str) -> bool:
     """Whether a verifier may take a common name for a host: labels with dots (wildcards too), or an address."""
+    return bool(_HOSTLIKE.fullmatch(cn)) or is_address(cn)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address."""
     try:
-        ipaddress.ip_address(cn)
+        ipaddress.ip_address(text)
     except ValueError:
-        return bool(_HOSTLIKE.fullmatch(cn))
+        return False
     return True

@@ -1,0 +1,121 @@
+"""A TBSCertificate taken apart for lint, in two halves: what all certificates of a form share, and what is each one's.
+
+Rules about the first half see nothing of the second, so that their findings may be remembered by its bytes.
+"""
+
+from functools import cached_property
+
+from attrs import frozen
+
+from pkicode.x509 import der, extensions, keys
+
+_FIELDS = [0xA0, der.INTEGER, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, der.SEQUENCE, 0xA3]
+_OWN_EXTENSIONS = (extensions.SUBJECT_KEY_IDENTIFIER, extensions.SUBJECT_ALT_NAME)
+
+
+@frozen
+class Extension:
+    """One extension as it stands there."""
+
+    oid: bytes
+    """DER."""
+    critical: bool
+    value: bytes
+
+
+@frozen
+class Shared:
+    """The half that all certificates of a form share; equal bytes are equal halves."""
+
+    version: bytes
+    algorithm: bytes
+    issuer: bytes
+    raw_extensions: tuple[bytes, ...]
+    """Content octets of all but subjectKeyIdentifier and subjectAltName, in order."""
+    key_alg: str
+    """Of the subject's key; "" where it is none of ours."""
+
+    @cached_property
+    def extensions(self) -> tuple[Extension, ...]:
+        return tuple(map(_extension, self.raw_extensions))
+
+    def find(self, oid: bytes) -> Extension | None:
+        return next((extension for extension in self.extensions if extension.oid == oid), None)
+
+    @cached_property
+    def is_ca(self) -> bool:
+        found = self.find(extensions.BASIC_CONSTRAINTS)
+        return found is not None and (der.BOOLEAN, b"\xff") in der.children(der.only(found.value, der.SEQUENCE))
+
+    @cached_property
+    def usage(self) -> frozenset[int]:
+        """The keyUsage bits that are set."""
+        found = self.find(extensions.KEY_USAGE)
+        if found is None:
+            return frozenset()
+        octets = der.only(found.value, der.BIT_STRING)[1:]
+        return frozenset(place for place in range(8 * len(octets)) if octets[place // 8] & (0x80 >> place % 8))
+
+    @cached_property
+    def purposes(self) -> tuple[str, ...]:
+        """OIDs of extKeyUsage."""
+        found = self.find(extensions.EXTENDED_KEY_USAGE)
+        values = der.children(der.only(found.value, der.SEQUENCE)) if found else []
+        return tuple(der.dotted(content) for _, content in values)
+
+
+@frozen
+class Own:
+    """The half that is each certificate's own."""
+
+    serial: bytes
+    """Content octets of the INTEGER."""
+    validity: bytes
+    """Content octets."""
+    subject: bytes
+    """DER Name."""
+    spki: bytes
+    """DER SubjectPublicKeyInfo."""
+    skis: tuple[Extension, ...]
+    sans: tuple[Extension, ...]
+    """One at most, where the certificate is right."""
+
+
+def read(tbs: bytes) -> tuple[Shared, Own]:
+    """Both halves.
+
+    Raises:
+        ValueError: not DER, or not a TBSCertificate of version 3 with extensions (RFC 5280 section 4.1).
+    """
+    fields = der.children(der.only(tbs, der.SEQUENCE))
+    if [tag for tag, _ in fields] != _FIELDS:
+        raise ValueError("not a TBSCertificate of version 3 with extensions and nothing else")
+    version, serial, algorithm, issuer, validity, subject, spki, wrapped = (content for _, content in fields)
+    whole_spki = der.tlv(der.SEQUENCE, spki)
+    rest, skis, sans = [], [], []
+    for tag, content in der.children(der.only(wrapped, der.SEQUENCE)):
+        if tag != der.SEQUENCE:
+            raise ValueError("an extension is not a SEQUENCE")
+        if not content.startswith(_OWN_EXTENSIONS):
+            rest.append(content)
+        elif content.startswith(extensions.SUBJECT_KEY_IDENTIFIER):
+            skis.append(_extension(content))
+        else:
+            sans.append(_extension(content))
+    shared = Shared(version, algorithm, issuer, tuple(rest), _key_alg(whole_spki))
+    return shared, Own(serial, validity, der.tlv(der.SEQUENCE, subject), whole_spki, tuple(skis), tuple(sans))
+
+
+def _extension(content: bytes) -> Extension:
+    fields = der.children(content)
+    critical = fields[1:2] == [(der.BOOLEAN, b"\xff")]
+    if [tag for tag, _ in fields] != [der.OID, *([der.BOOLEAN] if critical else []), der.OCTET_STRING]:
+        raise ValueError("an extension is not an OID, TRUE or nothing, and an OCTET STRING")
+    return Extension(der.tlv(*fields[0]), critical, fields[-1][1])
+
+
+def _key_alg(spki: bytes) -> str:
+    try:
+        return keys.alg_of_spki(spki)
+    except ValueError:
+        return ""
