@@ -71,7 +71,7 @@ async def restore(source: Path, path: Path, *, whose: NewState, now: int, actor:
         raise StateError(
             f"the backup {source} is not sound: {_listed(wrong)}; nothing was changed", help="try another copy"
         )
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    statefile.make_folder(path.parent)
     draft = path.with_name(f".{path.name}.restore.{os.getpid()}")
     draft.unlink(missing_ok=True)
     try:

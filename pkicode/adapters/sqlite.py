@@ -21,7 +21,6 @@ from attrs import field, frozen
 from pkicode.adapters import sql, statefile
 from pkicode.adapters.holder import here, is_dead
 from pkicode.adapters.sql import NewState
-from pkicode.model.address import Address
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
 from pkicode.model.row import Held
@@ -60,39 +59,39 @@ async def open_sqlite(
     thread = ThreadPoolExecutor(1, thread_name_prefix="state")
     try:
         loop = asyncio.get_running_loop()
-        connection = await loop.run_in_executor(thread, _connect, path, create, read_only)
+        connection, identity = await loop.run_in_executor(thread, _open, path, create, not read_only)
     except BaseException:
         thread.shutdown(wait=False)
         raise
-    identity = None if path == ":memory:" else _identity(Path(path))
     return SqliteStore(connection, thread, path, identity)
 
 
-def _connect(path: Path | Literal[":memory:"], create: NewState | None, read_only: bool) -> sqlite3.Connection:  # noqa: FBT001 - run_in_executor passes positions only
-    if not isinstance(path, Path):
+def _open(
+    path: Path | Literal[":memory:"], create: NewState | None, writing: object
+) -> tuple[sqlite3.Connection, tuple[int, int] | None]:
+    if isinstance(path, Path):
+        try:
+            identity = statefile.identity(path)
+            connection = statefile.connect(path, read_only=not writing)
+        except FileNotFoundError:
+            if create is None or not writing:
+                raise
+            statefile.make(path, create)
+            identity = statefile.identity(path)
+            connection = statefile.connect(path, read_only=False)
+    else:
+        identity = None
         connection = sqlite3.connect(path, isolation_level=None)
         connection.execute("PRAGMA foreign_keys = ON")
         if create is not None:
             statefile.fill(connection, create)
-    else:
-        if create is not None and not read_only and not path.exists():
-            statefile.make(path, create)
-        connection = statefile.connect(path, read_only=read_only)
     try:
         with statefile.told(path):
             statefile.expect(path, dict(connection.execute(sql.META).fetchall()), create)
     except BaseException:
         connection.close()
         raise
-    return connection
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        facts = path.stat()
-    except FileNotFoundError:
-        return None
-    return facts.st_dev, facts.st_ino
+    return connection, identity
 
 
 @frozen(eq=False)
@@ -108,7 +107,7 @@ class SqliteStore:
         return await self._run(self._about)
 
     async def held(self) -> Sequence[Held]:
-        return await self._run(lambda: list(starmap(Held, self._read(sql.HELD))))
+        return await self._run(lambda: sql.held(self._stream(sql.HELD)))
 
     async def templates(self) -> Mapping[int, str]:
         return await self._run(lambda: dict(self._read(sql.TEMPLATES)))
@@ -192,7 +191,11 @@ class SqliteStore:
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
 
     def _read(self, statement: str, values: Sequence[object] = ()) -> list[Any]:
-        return self._connection.execute(_rewritten(statement), values).fetchall()
+        return self._stream(statement, values).fetchall()
+
+    def _stream(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
+        """For many rows: each tuple is gone before the next one is read."""
+        return self._connection.execute(_rewritten(statement), values)
 
     def _do(self, statement: str, values: Sequence[object]) -> int:
         """Run one change; how many rows it touched."""
@@ -204,7 +207,7 @@ class SqliteStore:
         # IMMEDIATE: what is checked below still holds when it is acted on.
         connection.execute("BEGIN IMMEDIATE")
         try:
-            if self._identity is not None and _identity(Path(self._path)) != self._identity:
+            if self._identity is not None and not statefile.is_still(Path(self._path), self._identity):
                 raise StateError(
                     f"the state {self._path} was removed or replaced while it was open; nothing was written",
                     help="run the command again: it opens the state that is there now",
@@ -247,7 +250,7 @@ class SqliteStore:
 
     def _certificates(self, want: Want) -> list[Certificate]:
         statement, values = sql.certificates(want)
-        return [sql.certificate(row, with_der=want.with_der) for row in self._read(statement, values)]
+        return [sql.certificate(row, with_der=want.with_der) for row in self._stream(statement, values)]
 
     def _acquire(self, name: str, holder: str, now: int, ttl: int) -> Lease:
         with self._transaction():
@@ -318,9 +321,9 @@ class SqliteStore:
         cursor = self._connection.cursor()
         for row in map(sql.certificate_values, (*write.intents, *write.adopted)):
             if cursor.execute(taken, row[:3]).fetchone():
-                raise _taken(*row)
+                raise sql.taken(*row)
             cursor.execute(add, row)
-        self._each(sql.SETTLE, map(sql.settlement_values, write.settled), _not_an_intent)
+        self._each(sql.SETTLE, map(sql.settlement_values, write.settled), sql.not_an_intent)
         for revocation in write.revocations:
             if (CertificateStatus.INTENT,) in self._read(sql.STATUS, (revocation.issuer_key, revocation.serial)):
                 # Settling it afterwards would un-revoke it in the inventory.
@@ -338,12 +341,12 @@ class SqliteStore:
         for row, record in write.held:
             values = (*sql.held_values(row)[:-1], row.version + 1, record)
             (replaced if row.version else new).append(values)
-        self._each(sql.HELD_ADD, new, _changed)
-        self._each(sql.HELD_PUT, replaced, _changed)
+        self._each(sql.HELD_ADD, new, sql.changed)
+        self._each(sql.HELD_PUT, replaced, sql.changed)
         gone = ((row.kind, row.name, row.key, row.generation, row.version) for row in write.forgotten)
-        self._each(sql.HELD_DROP, gone, _changed)
-        self._each(sql.ARTEFACT_PUT, map(sql.artefact_values, write.artefacts), _number_fell)
-        self._each(sql.PUBLISHED_PUT, map(sql.published_values, write.published), _changed)
+        self._each(sql.HELD_DROP, gone, sql.changed)
+        self._each(sql.ARTEFACT_PUT, map(sql.artefact_values, write.artefacts), sql.number_fell)
+        self._each(sql.PUBLISHED_PUT, map(sql.published_values, write.published), sql.changed)
 
     def _each(self, statement: str, rows: Iterable[tuple[Any, ...]], refused: Callable[..., StateError]) -> None:
         """Run a change for each row; one that touches nothing undoes the whole commit."""
@@ -363,35 +366,6 @@ class SqliteStore:
         self._do(sql.META_PUT, ("sequence", str(sequence)))
         self._do(sql.META_PUT, ("head", event.hash))
         return sequence
-
-
-def _taken(issuer_key: str, serial: str, *_: object) -> StateError:
-    return StateError(
-        f"serial {serial} of the issuer key {issuer_key[:16]}... is taken; nothing was written",
-        help="draw another serial; an import that is already there needs none",
-    )
-
-
-def _not_an_intent(issuer_key: str, serial: str, *_: object) -> StateError:
-    return StateError(
-        f"serial {serial} of the issuer key {issuer_key[:16]}... is not an open intent; nothing was written",
-        help="it was settled already or never reserved: read the inventory before trying again",
-    )
-
-
-def _changed(kind: str, name: str, key: str, generation: int, *_: object) -> StateError:
-    return StateError(
-        f"{Address(kind, name, key).at(generation)} is not what it was when this was planned; nothing was written",
-        help="somebody else wrote meanwhile: plan again",
-    )
-
-
-def _number_fell(kind: str, name: str, scope: str, number: str, *_: object) -> StateError:
-    scoped = f" {scope}" if scope else ""
-    return StateError(
-        f"the {kind} {name}{scoped} has the number {number} or a higher one already; nothing was written",
-        help="numbers only rise: read the newest list before signing the next",
-    )
 
 
 @cache

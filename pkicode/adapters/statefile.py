@@ -7,8 +7,9 @@ import os
 import re
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from pkicode.adapters import sql
@@ -35,12 +36,22 @@ class Damaged(StateError):
 
 def make(path: Path, new: NewState) -> None:
     """Create an empty state at `path`; if somebody else is quicker, theirs stands."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(path.parent)
     with suppress(FileExistsError), placed(path) as connection:
         # Larger pages than usual: what costs is how many a batch of random serials touches.
         connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA journal_mode = WAL")
         fill(connection, new)
+
+
+def make_folder(folder: Path) -> None:
+    """A folder that only its owner may enter, if there is none."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(
+            f"the folder {folder} cannot be made: {error.strerror}", help="give this user leave to, or make it for them"
+        ) from error
 
 
 @contextmanager
@@ -51,7 +62,7 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
         FileExistsError: something is there already.
         StateError: there is no room, or no leave.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     draft.unlink(missing_ok=True)
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
@@ -99,30 +110,57 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         # Without leave to make the shared memory file SQLite reads only what it may believe to stand still; a folder
         # we cannot write to has no writer of ours, and one of another user would have left its log.
         mode += "&immutable=1"
-    with told(path):
+    with told(path), ExitStack() as stack:
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, timeout=BUSY_SECONDS
         )
+        stack.callback(connection.close)
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        # 32 MB: the unique indexes of a million random serials are written all over.
-        connection.execute("PRAGMA cache_size = -32768")
-        connection.execute("PRAGMA wal_autocheckpoint = 8192")
-        if not read_only:  # a copy that was put here by hand is not in WAL yet
-            connection.execute("PRAGMA journal_mode = WAL")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")  # a copy that was put here by hand is not in it yet
+            connection.execute("PRAGMA synchronous = FULL")
+            # 32 MB: the unique indexes of a million random serials are written all over.
+            connection.execute("PRAGMA cache_size = -32768")
+            connection.execute("PRAGMA wal_autocheckpoint = 8192")
+        stack.pop_all()
         return connection
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Which file stands at `path`; asked for before it is opened, so that one that is swapped in between is noticed."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return facts.st_dev, facts.st_ino
+
+
+def is_still(path: Path, known: tuple[int, int]) -> bool:
+    """Whether that file still stands there: SQLite would go on writing into one that was removed."""
+    try:
+        return identity(path) == known
+    except FileNotFoundError:
+        return False
 
 
 def check_file(path: Path) -> None:
     """Refuse a file that is not ours alone, not a database, or on a network file system."""
-    facts = path.stat()
+    try:
+        facts, folder = path.stat(), path.parent.stat()
+        with path.open("rb") as file:
+            magic = file.read(len(_MAGIC))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
     if facts.st_mode & _OTHERS:
         raise StateError(f"others may open the state {path}", help=f"chmod 600 {path}")
-    folder = path.parent.stat().st_mode
     # In a sticky folder such as /tmp others may add files, but not replace ours.
-    if folder & _OTHERS_WRITE and not folder & stat.S_ISVTX:
+    if folder.st_mode & _OTHERS_WRITE and not folder.st_mode & stat.S_ISVTX:
         raise StateError(f"others may replace the state in {path.parent}", help=f"chmod 700 {path.parent}")
     kind = filesystem(facts.st_dev, _mounts())
     if NETWORK.fullmatch(kind):
@@ -130,13 +168,12 @@ def check_file(path: Path) -> None:
             f"the state {path} lies on a network file system ({kind}), where two writers may both believe to be alone",
             help="put it on a local disk and point [state] url there",
         )
-    try:
-        with path.open("rb") as file:
-            magic = file.read(len(_MAGIC))
-    except OSError as error:
-        raise StateError(f"the state {path} cannot be read: {error.strerror}", help="run as its owner") from error
     if magic != _MAGIC:
         raise Damaged(f"{path} is not a pkicode state: it is empty or something else", help=_RESTORE)
+
+
+def _unreadable(path: Path, error: OSError) -> StateError:
+    return StateError(f"the state {path} cannot be read: {error.strerror}", help="run as its owner")
 
 
 def filesystem(device: int, mounts: str) -> str:

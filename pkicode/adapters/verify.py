@@ -30,6 +30,8 @@ def verify(path: Path, journal: Path | None) -> list[str]:
         FileNotFoundError: there is no state.
         StateError: it cannot be read at all, or the journal is damaged.
     """
+    # Read before the state: whatever is in it by now had its intent before.
+    before = frozenset(Journal(journal).read()) if journal else frozenset()
     with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
         statefile.expect(path, dict(connection.execute(sql.META).fetchall()), None)
         connection.execute("BEGIN")  # one instant of it, even if somebody writes meanwhile
@@ -41,7 +43,7 @@ def verify(path: Path, journal: Path | None) -> list[str]:
             *_certificates(connection),
             *_revocations(connection),
             *_artefacts(connection),
-            *(_journal(connection, Journal(journal).read()) if journal else ()),
+            *(_journal(connection, before, Journal(journal).read()) if journal else ()),
         ]
 
 
@@ -154,9 +156,9 @@ def _artefacts(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"{kind} {name} {scope}".rstrip() + ": its bytes are not those that were stored"
 
 
-def _journal(connection: sqlite3.Connection, journalled: Mapping[str, bytes]) -> Iterator[str]:
+def _journal(connection: sqlite3.Connection, before: frozenset[str], after: Mapping[str, bytes]) -> Iterator[str]:
     """Every certificate we signed stands in both places; imports were signed elsewhere."""
-    missing = set(journalled)
+    missing = set(before)
     for serial, address, status, sha256, reason, content in connection.execute(
         "SELECT serial, address, status, sha256, reason, der FROM certificates"
     ):
@@ -164,12 +166,12 @@ def _journal(connection: sqlite3.Connection, journalled: Mapping[str, bytes]) ->
             tbs = hashlib.sha256(to_be_signed(content) if sha256 else content).hexdigest()
         except ValueError:  # told by _wrong already
             continue
-        found = tbs in missing
         missing.discard(tbs)
-        if found and not sha256 and status == "intent":
+        if sha256:
+            if status in _SIGNED and reason != "imported" and tbs not in after:
+                yield f"certificate {serial} ({address}): the journal does not know it"
+        elif tbs in before and status == "intent":
             yield f"certificate {serial} ({address}): signed, but still an intent; `pkicode apply` finishes it"
-        elif found and not sha256:
+        elif tbs in before:
             yield f"certificate {serial} ({address}): the journal holds it, but it is listed as {status}"
-        elif not found and status in _SIGNED and sha256 and reason != "imported":
-            yield f"certificate {serial} ({address}): the journal does not know it"
     yield from (f"the journal holds a certificate that is not in the inventory: TBS {tbs}" for tbs in sorted(missing))
