@@ -151,9 +151,7 @@ def codes(module: Any) -> Iterator[str]:
     """Every diagnostic code with its page, as `pkicode explain CODE` prints it."""
     yield "# Diagnostic codes\n"
     yield "`pkicode explain CODE` prints the same.\n"
-    for code in sorted(module.codes()):
-        yield f"## {code}\n"
-        yield f"{module.explain(code).strip()}\n"
+    yield from (f"## {module.explain(code)}" for code in sorted(module.codes()))
 
 
 def commands(cli: Any) -> Iterator[str]:
