@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import re
 
 import pytest
 
@@ -12,6 +13,7 @@ LINES, LINES_OF_TESTS = 400, 600
 LONGER = {
     "pkicode/ports.py": "every Protocol and the values that cross one, in one place on purpose",
 }
+UNREASONED = re.compile(r"# [n]oqa\b(?!: [A-Z]+\d+(, [A-Z]+\d+)* - \w)")
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base", "misc"}
 AWAITED = {
     "Store": "the second is PostgreSQL, a later issue; the contract test is written for both",
@@ -128,3 +130,13 @@ def _members(node: ast.ClassDef) -> set[str]:
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef | ast.AnnAssign)
     }
     return {name for name in names if not name.startswith("_")}
+
+
+def test_every_exception_to_a_lint_rule_gives_its_reason() -> None:
+    found = [
+        f"{source.path}:{number}"
+        for source in everything()
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if UNREASONED.search(line)
+    ]
+    assert not found, f"write the code, a dash and the reason: {found}"
