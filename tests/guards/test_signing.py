@@ -6,7 +6,8 @@ from tests.guards.tree import package
 
 MAY_SIGN = {
     "pkicode.x509.keys": "assigns each key its signature algorithm; the only place that calls a private key",
-    "pkicode.issuing": "THE issuance cycle",
+    "pkicode.issuing.batch": "THE issuance cycle: its pure half, with keys that travel to a worker",
+    "pkicode.issuing.steps": "THE issuance cycle: keys that cannot leave their token",
     "pkicode.revocation.crl": "signs the TBSCertList it made",
     "pkicode.adapters.sealed": "its Signer hands the bytes to x509.keys",
     "pkicode.adapters.workers": "runs the pure signing half of the issuance cycle in another process",

@@ -1,0 +1,57 @@
+"""THE issuance cycle: prepare, lint, intent, sign, verify, journal, commit (docs/explanation/issuance-cycle.md).
+
+Everything that ever issues calls `issue`: roots, intermediates, leaves, requests; apply today, an API later.  What to
+issue, and what a resource remembers of it, is the caller's.  What a crash left open is resumption.py's.
+"""
+
+from collections.abc import Sequence
+
+from pkicode.issuing import steps
+from pkicode.issuing.batch import Issued, Order, Ready, Settle, Template, issuer_of
+from pkicode.issuing.resumption import Remade, resume
+from pkicode.model.problem import Problem, StateError
+from pkicode.ports import World
+
+__all__ = ["Issued", "Order", "Remade", "Settle", "Template", "issue", "resume"]
+
+_DRAWS = 4
+"""How often a batch draws its serials: 159 random bits never clash twice."""
+
+
+async def issue(
+    template: Template, orders: Sequence[Order], world: World, *, settle: Settle
+) -> Sequence[Issued | Problem]:
+    """Issue a batch; a bad order is a Problem in its slot and stops nothing else.
+
+    Two commits: the intents with their exact TBS; then certificates and resource rows together.  What is Issued is
+    durable in keystore, journal and store.
+
+    Args:
+        template: common to all of `orders`.
+        orders: a few hundred at most: they are one transaction.
+        world: what may be touched.
+        settle: called once, with all that was signed.
+
+    Raises:
+        PkicodeError: the issuer's key does not sign what its certificate verifies; the intents are `unknown`.
+        LeaseLost: somebody else took over; nothing was signed since.
+        StateError: the store failed; `resume` settles what is open.
+    """
+    if template.issuer is None and len(orders) != 1:
+        raise ValueError("a self-signed template is for one order")
+    for _ in range(_DRAWS):
+        prepared = await steps.prepared(template, orders, world)
+        pairs = [(order, one) for order, one in zip(orders, prepared, strict=True) if isinstance(one, Ready)]
+        if not pairs:
+            break
+        issuer = issuer_of(template, pairs[0][0].subject, pairs[0][1].spki)
+        # Before the intents: a keystore that does not open leaves nothing to settle.
+        signer = await steps.signer(template, issuer, world)
+        reserved = steps.intents(template, issuer, pairs, world)
+        if await steps.reserve(reserved, world):
+            signed = await steps.certificates(template, issuer, signer, reserved, world)
+            issued = iter(await steps.settle(reserved, signed, settle, world))
+            return [one if isinstance(one, Problem) else next(issued) for one in prepared]
+    else:
+        raise StateError("every serial number drawn is taken", help="the machine's source of randomness is broken")
+    return [one for one in prepared if isinstance(one, Problem)]

@@ -1,0 +1,148 @@
+"""What a crash left open: every intent ends as issued or as unknown (plan-and-apply invariants 4 and 5).
+
+Bytes read from the database are compared, never signed: whoever can write there would otherwise have a signing oracle.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from pkicode.issuing import steps
+from pkicode.issuing.batch import Order, Ready, Settle, Template, issuer_of, prepare
+from pkicode.ports import Certificate, CertificateStatus, Want, World
+from pkicode.x509 import der, keys
+from pkicode.x509.tbs import certificate
+
+Remade = tuple[Template, Order, Settle]
+"""What configuration says an intent was for."""
+
+Identity = tuple[str, str]
+"""Issuer key and serial."""
+
+
+async def resume(world: World, remake: Callable[[Certificate], Remade | None]) -> Sequence[Certificate]:
+    """Settle every open intent in one commit; the rows as they are then, issued or unknown.
+
+    What the journal holds is issued.  The rest is prepared again from configuration with the intent's serial and
+    not_before, and signed only if that gives the stored row byte for byte and the key signs deterministically.  All
+    else is `unknown`, and revoked.  A certificate becomes a resource row only where configuration asks for the same.
+
+    Args:
+        world: what may be touched.
+        remake: what configuration says the intent is for; None where it says nothing (any more).
+
+    Raises:
+        PkicodeError: as `issue`.
+    """
+    intents = await world.store.intents()
+    if not intents:
+        return []
+    remade = {steps.identity(one): told for one in intents if (told := remake(one))}
+    same = await _prepared_again(intents, remade, world)
+    made = await _journalled(intents, remade, world)
+    for template, reserved in same.items():
+        missing = [one for one in reserved if steps.identity(one.intent) not in made]
+        if missing:
+            made.update(await _signed_again(template, missing, world))
+    rows = [(one, remade[steps.identity(one.intent)][2]) for reserved in same.values() for one in reserved]
+    await steps.settle_all(intents, made, rows, world)
+    return [_ended(one, made.get(steps.identity(one))) for one in intents]
+
+
+def _ended(intent: Certificate, made: bytes | None) -> Certificate:
+    if made is None:
+        return evolve(intent, status=CertificateStatus.UNKNOWN)
+    return evolve(intent, status=CertificateStatus.ISSUED, sha256=hashlib.sha256(made).hexdigest(), der=made)
+
+
+async def _prepared_again(
+    intents: Sequence[Certificate], remade: Mapping[Identity, Remade], world: World
+) -> dict[Template, list[steps.Reserved]]:
+    """The intents that configuration asks for to the byte, by template."""
+    claims = Counter((one.address, one.generation) for one in intents)
+    told: dict[Template, list[tuple[Order, Certificate]]] = {}
+    for intent in intents:
+        # A generation is reserved once: of two intents for it, at least one is not ours.
+        if steps.identity(intent) in remade and claims[intent.address, intent.generation] == 1:
+            template, order, _ = remade[steps.identity(intent)]
+            if template.issuer_not_before <= intent.not_before <= world.now:
+                told.setdefault(template, []).append((order, intent))
+    return {template: await _same(template, pairs, world) for template, pairs in told.items()}
+
+
+async def _same(template: Template, pairs: Sequence[tuple[Order, Certificate]], world: World) -> list[steps.Reserved]:
+    held = await steps.held_keys(template, [order for order, _ in pairs], world)
+    batch = [
+        steps.asked(order, held, int(intent.serial, 16), intent.not_before, intent.not_before + template.validity - 1)
+        for order, intent in pairs
+    ]
+    found = []
+    for (order, intent), ready in zip(pairs, await world.work(prepare, template, batch, None), strict=True):
+        if isinstance(ready, Ready) and ready.not_after <= template.issuer_not_after:
+            issuer = issuer_of(template, order.subject, ready.spki)
+            [ours] = steps.intents(template, issuer, [(order, ready)], world)
+            if _but_for_the_occasion(ours.intent) == _but_for_the_occasion(intent):
+                found.append(evolve(ours, intent=intent))
+    return found
+
+
+def _but_for_the_occasion(intent: Certificate) -> Certificate:
+    return evolve(intent, plan_id="", reason="", session="", created=0)
+
+
+async def _signed_again(
+    template: Template, reserved: Sequence[steps.Reserved], world: World
+) -> Mapping[Identity, bytes]:
+    """Identity -> certificate, the same that may have existed before; nothing where that cannot be had."""
+    issuer = issuer_of(template, reserved[0].order.subject, reserved[0].ready.spki)
+    signer = await steps.signer(template, issuer, world)
+    if not signer.deterministic:
+        return {}
+    signed = await steps.certificates(template, issuer, signer, reserved, world)
+    return {steps.identity(one.intent): made for one, made in zip(reserved, signed, strict=True)}
+
+
+async def _journalled(
+    intents: Sequence[Certificate], remade: Mapping[Identity, Remade], world: World
+) -> dict[Identity, bytes]:
+    """Identity -> certificate of those intents that the journal holds, verified."""
+    journal = await world.journalled()
+    issuers: dict[str, bytes | None] = {}
+    found: dict[Identity, bytes] = {}
+    for intent in intents:
+        made = journal.get(hashlib.sha256(intent.der).hexdigest())
+        if made is None:
+            continue
+        if intent.issuer_key not in issuers:
+            issuers[intent.issuer_key] = await _issuer_spki(intent, made, remade.get(steps.identity(intent)), world)
+        spki = issuers[intent.issuer_key]
+        if spki and _is_signed(intent.der, made, spki):
+            found[steps.identity(intent)] = made
+    return found
+
+
+async def _issuer_spki(intent: Certificate, made: bytes, told: Remade | None, world: World) -> bytes | None:
+    """The public key with the intent's issuer key digest: from configuration, inventory, or the certificate itself."""
+    known = [told[0].issuer.spki] if told and told[0].issuer else []
+    rows = await world.store.certificates(Want(spki=intent.issuer_key, statuses=(CertificateStatus.ISSUED,)))
+    known += [_spki(one) for one in (*(row.der for row in rows), made)]
+    return next((one for one in known if hashlib.sha256(one).hexdigest() == intent.issuer_key), None)
+
+
+def _spki(certificate: bytes) -> bytes:
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _is_signed(tbs: bytes, made: bytes, spki: bytes) -> bool:
+    """Whether `made` is the certificate of `tbs` under this issuer key."""
+    alg, signature = keys.alg_of_spki(spki), der.children(der.only(made, der.SEQUENCE))[2][1][1:]
+    try:
+        keys.verify(spki, alg, tbs, signature)
+    except keys.SignatureError:
+        return False
+    return certificate(tbs, alg, signature) == made
