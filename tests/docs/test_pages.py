@@ -63,9 +63,10 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.skipif(not (is_there("cli") and is_there("project")), reason="the command is not there yet")
 @pytest.mark.parametrize("page", [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")], ids=name)
 def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    """A page is played from top to bottom in an empty folder; blocks that name a file write it."""
+    """A page is played from top to bottom, beginning with the tutorial's pki.toml; blocks that name a file write it."""
     folder, bin_ = tmp_path / "folder", tmp_path / "bin"
     folder.mkdir()
+    (folder / "pki.toml").write_text(FIRST["body"], encoding="utf-8")
     bin_.mkdir()
     command = bin_ / "pkicode"
     command.write_text(
