@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from pkicode.config.tables import TOP, closest
+from pkicode.config.tables import misspelt
 from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Place
 
@@ -33,4 +33,4 @@ class Tables:
 
     def suspect(self, kind: str) -> bool:
         """Whether the kind's tables were probably misspelt, which is told already."""
-        return any(closest(name, TOP) == kind for name in self.notes.tree.data if name not in TOP)
+        return misspelt(self.notes.tree.data, kind)

@@ -102,6 +102,7 @@ def read(
     _requires(notes)
     tree, settings, blocks = _resolved(notes, base, chosen, environ, variables)
     if not notes.errors:
+        _overlay_variables(notes)
         for name in overlays:
             _other_overlay(notes, base, name, environ, variables)
     inputs = _inputs(notes, root, documents, blocks)
@@ -137,6 +138,19 @@ def _overlays(notes: Notes, chosen: str) -> list[str]:
             if key not in TOP or key in ("version", "include", "env"):
                 _not_in_overlay(notes, name, key)
     return [name for name in overlays if name != chosen]
+
+
+def _overlay_variables(notes: Notes) -> None:
+    """An overlay gives declared variables other values; a name that only it knows is a misspelt one."""
+    declared = notes.tree.data.get("vars", {})
+    overlays = notes.tree.data.get("env", {})
+    for name, variable in [(name, one) for name, overlay in overlays.items() for one in overlay.get("vars", {})]:
+        if variable not in declared:
+            guess = closest(variable, declared)
+            label = f"did you mean `{guess}`?" if guess else ""
+            message = f"[env.{name}.vars] sets `{variable}`, which [vars] does not have"
+            mend = "" if guess else "declare it in [vars] first"
+            notes.add("E0326", message, ("env", name, "vars", variable), part=Part.KEY, label=label, help=mend)
 
 
 def _not_in_overlay(notes: Notes, name: str, key: str) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pkicode.config.tables import CERT, TOP, closest
+from pkicode.config.tables import closest, known, misspelt
 from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Part
 
@@ -61,7 +61,7 @@ class _Substitution:
 
     def walk(self, raw: Any, path: Path) -> Any:
         if isinstance(raw, str):
-            return self._text(raw, path) if "${" in raw else raw
+            return self._text(raw, path) if "${" in raw and known(path) else raw
         if isinstance(raw, dict):
             return {name: self.walk(item, (*path, name)) for name, item in raw.items()}
         if isinstance(raw, list):
@@ -119,8 +119,6 @@ class _Substitution:
     def _each_elsewhere(self, name: str, path: Path) -> None:
         self.notes.spoil(path)
         block = self.notes.tree.data["cert"][path[1]] if path[0] == "cert" and len(path) > 2 else {}
-        if path[0] == "cert" and path[2] not in CERT.keys:
-            return  # the unknown key is told already
         if "for_each" in block:
             message = f"`{path[2]}` is the same for every row and cannot hold `${{{name}}}`"
             self._spoil("E0314", message, path, mend=f"rows may differ in {', '.join(FILLED)}")
@@ -131,7 +129,7 @@ class _Substitution:
 
     def tell_unknown(self) -> None:
         """One problem for each unknown variable, however often it is used."""
-        if any(closest(name, TOP) == "vars" for name in self.notes.tree.data if name not in TOP):
+        if misspelt(self.notes.tree.data, "vars"):
             return  # a misspelt [vars] is told already
         for name, paths in self.unknown.items():
             guess = closest(name, self.variables)

@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from pkicode.config import language
+from pkicode.config.spans import Path
 
 
 @frozen
@@ -146,6 +147,31 @@ TOP_LATER = {
 TOP = ("version", "include", "vars", "env", *SINGLE, *NAMED, *LISTED)
 SUBJECT = ("dc", "c", "st", "l", "street", "o", "ou", "title", "sn", "gn", "serialnumber", "uid", "cn", "email")
 """Attribute names a subject may have, in the order in which they are encoded (the file's order never matters)."""
+
+
+def known(path: Path) -> bool:
+    """Whether every key of a path is one; what stands below a misspelt key is not worth a word."""
+    first = path[0]
+    keys: Mapping[str, Key] | None = None
+    if first in SINGLE:
+        keys, rest = SINGLE[str(first)].keys, path[1:]
+    elif first in NAMED or first in LISTED:
+        keys, rest = {**NAMED, **LISTED}[str(first)].keys, path[2:]
+    else:
+        return first in TOP
+    for name in rest:
+        if keys is None:
+            return True
+        if name not in keys:
+            return False
+        kind = keys[str(name)].type
+        keys = keys_of(kind) if attrs.has(kind) else None
+    return True
+
+
+def misspelt(data: Mapping[str, Any], table: str) -> bool:
+    """Whether an unknown table was probably meant to be this one, which is told already."""
+    return any(closest(name, TOP) == table for name in data if name not in TOP)
 
 
 def closest(word: str, options: Any) -> str:
