@@ -209,8 +209,10 @@ def _choice(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
 def _nested(notes: Notes, path: Path, raw: Any, cls: type) -> Any:
     before = len(notes.problems)
     found = table(notes, path, raw, Table(keys_of(cls), NESTED_LATER.get(cls, {}), {}))
+    if len(notes.problems) != before:
+        return MISSING
     whole = all(key.attribute in found for name, key in keys_of(cls).items() if name in raw or key.required)
-    return cls(**found) if whole and len(notes.problems) == before else MISSING
+    return cls(**found) if whole else MISSING
 
 
 def _list(notes: Notes, path: Path, raw: Any, key: Key) -> Any:

@@ -144,7 +144,8 @@ def _overlay_variables(notes: Notes) -> None:
     """An overlay gives declared variables other values; a name that only it knows is a misspelt one."""
     declared = notes.tree.data.get("vars", {})
     overlays = notes.tree.data.get("env", {})
-    for name, variable in [(name, one) for name, overlay in overlays.items() for one in overlay.get("vars", {})]:
+    given = {name: overlay["vars"] for name, overlay in overlays.items() if isinstance(overlay.get("vars"), dict)}
+    for name, variable in [(name, variable) for name, variables in given.items() for variable in variables]:
         if variable not in declared:
             guess = closest(variable, declared)
             label = f"did you mean `{guess}`?" if guess else ""
