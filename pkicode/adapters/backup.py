@@ -128,14 +128,14 @@ def _compare(path: Path, draft: Path) -> list[tuple[str, int]]:
 
 
 async def _prepare(draft: Path, epochs: Sequence[tuple[str, int]], *, whose: NewState, now: int, actor: str) -> None:
-    """No lease given before may be good again, and the audit says what happened."""
+    """No epoch is given twice, nobody holds a lease, and the audit says what happened."""
     with closing(sqlite3.connect(draft)) as connection, statefile.told(draft):
         connection.executemany(
             "INSERT INTO leases (name, holder, host, pid, epoch, heartbeat, expires) VALUES (?, '', '', 0, ?, 0, 0)"
             " ON CONFLICT (name) DO UPDATE SET epoch = max(epoch, excluded.epoch)",
             epochs,
         )
-        connection.execute("UPDATE leases SET epoch = epoch + 1, expires = 0")
+        connection.execute("UPDATE leases SET expires = 0")
         connection.commit()
     store = await open_sqlite(draft, create=whose)
     try:

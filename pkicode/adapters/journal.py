@@ -147,6 +147,6 @@ def to_be_signed(certificate: bytes) -> bytes:
     """
     tag, start, end = der.read(certificate)
     inner, _, inner_end = der.read(certificate, start)
-    if tag != der.SEQUENCE or inner != der.SEQUENCE or end != len(certificate) or inner_end > end:
+    if tag != der.SEQUENCE or inner != der.SEQUENCE or end != len(certificate):
         raise ValueError("not a certificate")
     return certificate[start:inner_end]

@@ -1,6 +1,7 @@
 """Backup and restore: a copy is whole, and the way back forgets nothing the world has seen."""
 
 import hashlib
+import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -80,9 +81,9 @@ def test_a_backup_is_one_file_for_its_owner_taken_while_others_write(store, run,
     go(intents=[intent(1)])
     backup(path, copy)
     go(intents=[intent(2)])
-    assert [one.name for one in copy.parent.iterdir() if one.is_file()] == ["copy.db"]
     assert copy.stat().st_mode & 0o777 == 0o600
     assert verify(copy, None) == []
+    assert [one.name for one in copy.parent.iterdir() if one.is_file()] == ["copy.db"]
     other = run(open_sqlite(copy, create=NEW, read_only=True))
     assert run(other.intents()) == [intent(1)]
     run(other.close())
@@ -197,6 +198,38 @@ def test_leases_given_before_are_worth_nothing_after(store, run, go, path, copy,
     assert newer.epoch > old.epoch
     with pytest.raises(LeaseLost):
         run(store.commit(write(), old))
+
+
+def test_epochs_go_on_from_where_the_state_was_and_not_the_backup(store, run, path, copy, back):
+    run(store.acquire("publish", holder="one", now=NOW, ttl=1))
+    backup(path, copy)
+    for number in range(1, 5):
+        old = run(store.acquire("publish", holder="one", now=NOW + number, ttl=1))
+    back()
+    assert run(store.acquire("publish", holder="next", now=NOW + 9, ttl=60)).epoch > old.epoch
+
+
+def test_a_state_is_overwritten_under_its_newest_lease_only(store, run, path, copy):
+    old = run(store.acquire("project", holder="paused", now=NOW, ttl=1))
+    run(store.acquire("project", holder="next", now=NOW + 1, ttl=60))
+    backup(path, copy)
+    with pytest.raises(LeaseLost):
+        run(store.overwrite(copy, old))
+
+
+def test_the_log_of_a_damaged_state_does_not_reach_the_restored_one(store, run, go, path, copy, back, tmp_path):
+    go(intents=[intent(1)])
+    backup(path, copy)
+    go(intents=[intent(number) for number in range(2, 300)])
+    crashed = tmp_path / "crashed" / "state.db"
+    crashed.parent.mkdir(mode=0o700)
+    shutil.copy(path, crashed)
+    shutil.copy(f"{path}-wal", f"{crashed}-wal")
+    crashed.write_bytes(b"\0" * 100)
+    run(restore(copy, crashed, whose=NEW, now=NOW + 9, actor="bob"))
+    aside = [f"state.db.damaged-{NOW + 9}", f"state.db.damaged-{NOW + 9}-wal"]
+    assert sorted(one.name for one in crashed.parent.iterdir()) == ["state.db", *aside]
+    assert verify(crashed, None) == []
 
 
 @pytest.mark.parametrize("cut", [0, 100, 8192 * 3])

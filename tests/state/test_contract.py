@@ -217,6 +217,17 @@ def test_a_reason_is_upgraded_to_key_compromise_and_to_nothing_else(store, run, 
     assert (row.status, row.revoked_at, row.revocation_reason) == ("revoked", first.revoked_at, "keyCompromise")
 
 
+def test_the_instant_of_a_compromise_is_said_once(store, run, lease):
+    first = revocation("1", invalidity=NOW - 1)
+    for one in (
+        first,
+        evolve(first, reason="keyCompromise", invalidity=None),
+        evolve(first, reason="keyCompromise", invalidity=NOW - 99),
+    ):
+        run(store.commit(write(revocations=[one]), lease))
+    assert run(store.revocations(ISSUER)) == [evolve(first, reason="keyCompromise")]
+
+
 def test_revocations_are_sorted_by_serial_as_a_number_and_asked_for_by_issuer(store, run, lease):
     serials = ["10", "9", "ff", "a", "100"]
     foreign = revocation("1", issuer_key="ee")

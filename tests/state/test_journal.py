@@ -1,6 +1,8 @@
 """The issuance journal: what was appended is there, and a crash costs the torn end only."""
 
+import asyncio
 import base64
+import fcntl
 import hashlib
 import os
 import resource
@@ -21,6 +23,9 @@ def certificate(number: int) -> tuple[bytes, bytes]:
     """A TBS and a certificate around it, as far as the journal looks."""
     tbs = der.tlv(der.SEQUENCE, der.integer(number))
     return tbs, der.tlv(der.SEQUENCE, tbs, der.tlv(der.SEQUENCE), der.bit_string(b"signature"))
+
+
+NO_CERTIFICATES = (b"no certificate", certificate(1)[0], certificate(1)[1] + b"\0")
 
 
 def key(tbs: bytes) -> str:
@@ -123,6 +128,24 @@ def test_a_certificate_too_long_to_be_read_back_is_not_appended(journal, run):
     with pytest.raises(StateError, match="too long"):
         run(journal.append([certificate(1)[1], der.tlv(der.SEQUENCE, certificate(2)[0], b"\0" * (1 << 20))]))
     assert dict(run(journal.journalled())) == {}
+
+
+def test_a_line_that_is_still_being_written_is_not_taken_for_torn(journal, run):
+    run(journal.append([certificate(1)[1]]))
+    line = base64.b64encode(certificate(2)[1]) + b"\n"
+
+    async def meanwhile():
+        with journal.path.open("ab", buffering=0) as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            other.write(line[:9])
+            waiting = asyncio.create_task(journal.append([certificate(3)[1]]))
+            for _ in range(1000):
+                await asyncio.sleep(0)
+            other.write(line[9:])
+        await waiting
+
+    run(meanwhile())
+    assert list(run(journal.journalled())) == [key(certificate(number)[0]) for number in (1, 2, 3)]
 
 
 _WRITER = """

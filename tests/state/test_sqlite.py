@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -246,12 +245,6 @@ def test_the_loop_turns_while_the_store_waits_for_another_writer(filled, run):
         await store.close()
 
     run(wait())
-
-
-def test_sql_runs_in_one_thread_that_is_not_the_callers(filled, run):
-    store = run(open_sqlite(filled, create=NEW))
-    assert [one.name for one in threading.enumerate() if one.name.startswith("state")] == ["state_0"]
-    run(store.close())
 
 
 def test_a_lease_of_a_process_that_died_on_this_host_is_free_at_once(filled, run):
