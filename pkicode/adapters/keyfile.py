@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from attrs import astuple
 
+from pkicode.adapters.durable import sync
 from pkicode.adapters.envelope import Header
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, MintedKey
@@ -160,7 +161,7 @@ def make_key_file(path: Path) -> KeyFile:
         # Never readable by others, not even for an instant, and never somebody else's file.
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            _sync_folder(path.parent)
+            sync(path.parent)
     return _open(path)
 
 
@@ -176,14 +177,6 @@ def _open(path: Path) -> KeyFile:
             connection.close()
             raise
     return KeyFile(path, connection)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _refuse_open_doors(path: Path) -> None:

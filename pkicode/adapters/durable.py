@@ -1,0 +1,49 @@
+"""Files that survive a power cut: made under another name, fsynced, then put in place in one step.
+
+Which files, and who may read them, is decided elsewhere.
+"""
+
+import os
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """A file's bytes, or the names that were made, replaced or removed in a folder, are durable only after this."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Make a folder and those above it, durably; the last one with `mode`.  One that is there stays as it is."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, 0o777)
+    # Another process may be making the same folder.
+    path.mkdir(mode=mode, exist_ok=True)
+    sync(path.parent)
+
+
+def write_new(path: Path, data: bytes, mode: int) -> None:
+    """A new file with these bytes, on disk when this returns; its name is durable after sync of its folder.
+
+    Raises:
+        FileExistsError: something is there, be it a link that leads nowhere.
+    """
+    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600)
+    try:
+        write_all(file, data)
+        # The umask has no say, and nobody could read it before it was whole.
+        os.fchmod(file, mode)
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write_all(file: int, data: bytes) -> None:
+    """os.write may stop halfway."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]

@@ -1,0 +1,272 @@
+"""Publish targets (ports.Publisher): a local folder, or whatever fsspec reaches by URL.
+
+A reader never sees half a file, and what was put was read back.  What is published, and in which order, is decided
+elsewhere.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pkicode.adapters.durable import make_folder, sync, write_new
+from pkicode.model.faults import FaultPoint, Reach
+from pkicode.model.problem import PkicodeError
+from pkicode.ports import Publisher
+
+Check = Callable[[], Awaitable[object]]
+"""Raises when we may no longer write (LeaseLost); awaited immediately before the first file is put in place."""
+
+CACHE_CONTROL = "public, max-age=3600, must-revalidate"
+"""A CRL replaced today must not be hidden by a cache until its nextUpdate."""
+_LOCK = ".pkicode.lock"
+_LOCK_SECONDS = 30
+_LOCK_POLL = 0.05
+_MODE = 0o644
+
+
+def open_publisher(url: str, root: Path, *, reach: Reach, check: Check) -> Publisher:
+    """The target of a [publish.X] url: a relative path, file:, or any fsspec URL.
+
+    Args:
+        url: as declared; a relative path is a folder inside the root.
+        root: the project's folder.
+        reach: fault points.
+        check: see Check.
+
+    Raises:
+        PkicodeError: the URL's scheme is unknown or its library is not installed, or a relative path leaves the root.
+    """
+    scheme = url.partition(":")[0] if ":" in url else ""
+    if scheme not in ("", "file", "local"):
+        return RemotePublisher(url, reach=reach, check=check)
+    path = Path(unquote(url.removeprefix(f"{scheme}:").removeprefix("//")) if scheme else url)
+    if not path.is_absolute():
+        path = (root / path).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise PkicodeError(
+                f"the publish target `{url}` leaves the project's folder",
+                help="a relative target stays inside, links included; write file:///the/absolute/path if you mean it",
+            )
+    return LocalPublisher(path, reach=reach, check=check)
+
+
+class LocalPublisher:
+    """A folder, usually the one a web server serves.
+
+    One writer at a time (a lock file in the folder), and the check is made while the lock is held: a process that
+    slept through its lease wakes up to LeaseLost, and never puts an older file over a newer one.
+    """
+
+    def __init__(self, folder: Path, *, reach: Reach, check: Check) -> None:
+        self._folder = folder
+        self._reach = reach
+        self._check = check
+
+    async def put(self, files: Sequence[tuple[str, bytes, str]]) -> None:
+        """ports.Publisher.put; a folder keeps no content types."""
+        if not files:
+            return
+        with _telling(str(self._folder)):
+            places = [(self._place(path), data) for path, data, _ in files]
+            async with self._locked():
+                drafts = await asyncio.to_thread(_stage, places)
+                self._reach(FaultPoint.PUBLISH_STAGED)
+                await self._check()
+                await asyncio.to_thread(_switch, drafts)
+                await asyncio.to_thread(_compare, places)
+
+    async def read(self, path: str, *, limit: int) -> bytes | None:
+        """ports.Publisher.read."""
+        with _telling(str(self._folder)):
+            data = await asyncio.to_thread(_read, self._place(path), limit)
+        _refuse_longer(path, data, limit)
+        return data
+
+    def _place(self, path: str) -> Path:
+        target = self._folder.resolve()
+        place = target.joinpath(*_parts(path))
+        folder = place.parent.resolve()
+        if not folder.is_relative_to(target):
+            raise PkicodeError(f"`{path}` leaves the publish target {target} through a link", help="remove the link")
+        return folder / place.name
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        await asyncio.to_thread(make_folder, self._folder, 0o755)
+        lock = os.open(self._folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                async with asyncio.timeout(_LOCK_SECONDS):
+                    while not _take(lock):  # noqa: ASYNC110 - another process has it, which sets no event of ours
+                        await asyncio.sleep(_LOCK_POLL)
+            except TimeoutError:
+                raise PkicodeError(
+                    f"another process is publishing to {self._folder} and did not end in {_LOCK_SECONDS} s",
+                    help="find it (a stopped process keeps its lock) and let it end, then apply again",
+                ) from None
+            yield
+        finally:
+            os.close(lock)
+
+
+class RemotePublisher:
+    """An object store by fsspec: each object is replaced as a whole, with its Content-Type where the store keeps it."""
+
+    def __init__(self, url: str, *, reach: Reach, check: Check) -> None:
+        self._name = _public(url)
+        self._reach = reach
+        self._check = check
+        if "::" in url:
+            raise PkicodeError(
+                f"publish target {self._name}: chained URLs are refused",
+                help="a cache would be read back, not the target",
+            )
+        with _telling_remote(self._name):
+            # Here and not above: fsspec takes 30 ms to import, and most targets are folders.
+            from fsspec import available_protocols
+            from fsspec.core import url_to_fs
+
+            if (scheme := url.partition(":")[0]) not in available_protocols():
+                raise PkicodeError(
+                    f"publish target {self._name}: no library knows {scheme}:", help="use file:, s3:, ..."
+                )
+            self._filesystem, self._base = url_to_fs(url)
+
+    async def put(self, files: Sequence[tuple[str, bytes, str]]) -> None:
+        """ports.Publisher.put."""
+        self._reach(FaultPoint.PUBLISH_STAGED)
+        for path, data, content_type in files:
+            await self._check()
+            _refuse_other(path, await asyncio.to_thread(self._replace, self._place(path), data, content_type), data)
+
+    async def read(self, path: str, *, limit: int) -> bytes | None:
+        """ports.Publisher.read."""
+        data = await asyncio.to_thread(self._read, self._place(path), limit)
+        _refuse_longer(path, data, limit)
+        return data
+
+    def _replace(self, place: str, data: bytes, content_type: str) -> bytes:
+        with _telling_remote(self._name):
+            self._filesystem.pipe_file(place, data, **_headers(self._filesystem.protocol, content_type))
+            there: bytes = self._filesystem.cat_file(place)
+        return there
+
+    def _read(self, place: str, limit: int) -> bytes | None:
+        with _telling_remote(self._name):
+            try:
+                data: bytes = self._filesystem.cat_file(place, start=0, end=limit + 1)
+            except FileNotFoundError:
+                return None
+        return data
+
+    def _place(self, path: str) -> str:
+        return "/".join((self._base.rstrip("/"), *_parts(path)))
+
+
+def _parts(path: str) -> list[str]:
+    parts = path.split("/")
+    for part in parts:
+        if part in ("", ".", "..") or part.startswith(".") or not part.isprintable() or "\\" in part:
+            raise PkicodeError(f"`{path!r}` is not a path below a publish target", help="this is a mistake in pkicode")
+    return parts
+
+
+def _stage(places: Sequence[tuple[Path, bytes]]) -> Sequence[tuple[Path, Path]]:
+    drafts = []
+    for place, data in places:
+        make_folder(place.parent, 0o755)
+        # Always the same name: what a crash leaves behind is overwritten, nobody has to sweep a public folder.
+        draft = place.with_name(f".{place.name}.draft")
+        draft.unlink(missing_ok=True)
+        write_new(draft, data, _MODE)
+        drafts.append((draft, place))
+    return drafts
+
+
+def _switch(drafts: Sequence[tuple[Path, Path]]) -> None:
+    for draft, place in drafts:
+        draft.replace(place)
+        # Each before the next: a CRL must not be on disk before the certificate of who signed it.
+        sync(place.parent)
+
+
+def _compare(places: Sequence[tuple[Path, bytes]]) -> None:
+    for place, data in places:
+        _refuse_other(str(place), place.read_bytes(), data)
+
+
+def _read(place: Path, limit: int) -> bytes | None:
+    try:
+        with place.open("rb") as file:
+            return file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _headers(protocols: str | tuple[str, ...], content_type: str) -> Mapping[str, Any]:
+    """Content-Type and Cache-Control in each library's own words."""
+    names = {protocols} if isinstance(protocols, str) else set(protocols)
+    if "s3" in names:
+        return {"ContentType": content_type, "CacheControl": CACHE_CONTROL}
+    if "gs" in names:
+        return {"content_type": content_type, "fixed_key_metadata": {"cache_control": CACHE_CONTROL}}
+    if "abfs" in names:
+        return {"content_settings": {"content_type": content_type, "cache_control": CACHE_CONTROL}}
+    return {}
+
+
+def _refuse_other(path: str, there: bytes, data: bytes) -> None:
+    if there != data:
+        raise PkicodeError(
+            f"{path} was published, but reading it back gives something else",
+            help="somebody else writes there, or a cache is in between; apply again",
+        )
+
+
+def _refuse_longer(path: str, data: bytes | None, limit: int) -> None:
+    if data is not None and len(data) > limit:
+        raise PkicodeError(f"{path} is longer than {limit} bytes", help="it is not what was published there")
+
+
+def _public(url: str) -> str:
+    """The URL without what may be a credential."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+@contextmanager
+def _telling(target: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        raise PkicodeError(f"publish target {target}: {what}", help="see that it is there and ours to write") from error
+
+
+@contextmanager
+def _telling_remote(target: str) -> Iterator[None]:
+    try:
+        yield
+    except PkicodeError:
+        raise
+    except ImportError as error:
+        raise PkicodeError(f"publish target {target}: {error}", help="install that library beside pkicode") from error
+    except Exception as error:
+        # Every library behind fsspec has errors of its own, whose texts may quote signed URLs: only the name is told.
+        raise PkicodeError(
+            f"publish target {target}: {type(error).__name__}",
+            help="check the URL, the credentials and the network; what was published before is still there",
+        ) from error

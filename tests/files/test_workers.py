@@ -1,0 +1,181 @@
+"""Workers: what they are given, how they fail, and that none outlives us."""
+
+import asyncio
+import functools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from pkicode.adapters.workers import Workers
+from tests.files.processes import ends
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(script: str, *args: str, cwd: Path) -> subprocess.Popen:
+    """A program of its own that imports `work` (below): what a pool's processes import."""
+    (cwd / "work.py").write_text(textwrap.dedent(WORK))
+    (cwd / "program.py").write_text(textwrap.dedent(script))
+    environ = os.environ | {"PYTHONPATH": f"{ROOT}:{cwd}"}
+    command = [sys.executable, "program.py", *args]
+    return subprocess.Popen(command, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+WORK = """
+    import os, signal, sys, time
+    from pathlib import Path
+    kept = []
+    def square(number):
+        return number * number, os.getpid()
+    def fail(text):
+        raise ValueError(text)
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+    def remember(secret):
+        kept.append(secret)
+    def recall():
+        return kept, Path("/proc/self/cmdline").read_bytes(), Path("/proc/self/environ").read_bytes()
+    def modules():
+        return sorted(sys.modules)
+    def wait_for(path):
+        while not Path(path).exists():
+            time.sleep(0.01)
+        return os.getpid()
+"""
+
+
+def test_one_job_is_a_thread_of_this_process_and_not_the_loops(tmp_path: Path) -> None:
+    async def main() -> tuple[int, int]:
+        async with Workers(1) as workers:
+            return await workers.run(os.getpid), await workers.run(threading.get_ident)
+
+    pid, thread = asyncio.run(main())
+    assert pid == os.getpid()
+    assert thread != threading.get_ident()
+
+
+def test_one_job_initialises_its_thread_once() -> None:
+    seen: list[str] = []
+
+    async def main() -> None:
+        async with Workers(1, functools.partial(seen.append, "begun")) as workers:
+            await workers.run(seen.append, "first")
+            await workers.run(seen.append, "second")
+
+    asyncio.run(main())
+    assert seen == ["begun", "first", "second"]
+
+
+def test_nothing_is_started_when_nothing_is_run() -> None:
+    async def main() -> int:
+        async with Workers(2):
+            return threading.active_count()
+
+    before = threading.active_count()
+    assert asyncio.run(main()) == before
+
+
+def test_errors_come_back_as_they_are() -> None:
+    async def main() -> None:
+        async with Workers(1) as workers:
+            await workers.run(int, "seven")
+
+    with pytest.raises(ValueError, match="seven"):
+        asyncio.run(main())
+
+
+def test_several_jobs_are_processes_that_return_raise_and_import_little(tmp_path: Path) -> None:
+    script = """
+        import asyncio, os, work
+        from pkicode.adapters.workers import Workers
+        async def main():
+            async with Workers(2) as workers:
+                answers = await asyncio.gather(*(workers.run(work.square, number) for number in range(50)))
+                print([square for square, _ in answers] == [number * number for number in range(50)])
+                print(os.getpid() not in {pid for _, pid in answers})
+                try:
+                    await workers.run(work.fail, "as it is")
+                except ValueError as error:
+                    print(error)
+                print({"click", "sqlite3", "pandas", "rich", "cryptography"} & set(await workers.run(work.modules)))
+        if __name__ == "__main__":
+            asyncio.run(main())
+    """
+    process = run(script, cwd=tmp_path)
+    out, err = process.communicate(timeout=60)
+    assert (out.split("\n")[:4], err) == (["True", "True", "as it is", "set()"], "")
+
+
+def test_a_secret_is_handed_to_each_worker_by_pipe_alone(tmp_path: Path) -> None:
+    script = """
+        import asyncio, functools, work
+        from pkicode.adapters.workers import Workers
+        async def main():
+            async with Workers(2, functools.partial(work.remember, b"hunter2")) as workers:
+                kept, cmdline, environ = await workers.run(work.recall)
+                print(kept, b"hunter2" in cmdline + environ)
+        if __name__ == "__main__":
+            asyncio.run(main())
+    """
+    out, err = run(script, cwd=tmp_path).communicate(timeout=60)
+    assert (out, err) == ("[b'hunter2'] False\n", "")
+
+
+def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path) -> None:
+    script = """
+        import asyncio, work
+        from pkicode.adapters.workers import Workers
+        from pkicode.model.problem import PkicodeError
+        async def main():
+            async with Workers(2) as workers:
+                await workers.run(work.die)
+        if __name__ == "__main__":
+            try:
+                asyncio.run(main())
+            except PkicodeError as error:
+                print(error.message, "|", error.help)
+    """
+    out, err = run(script, cwd=tmp_path).communicate(timeout=60)
+    assert out.startswith("a worker process died")
+    assert "--jobs 1" in out
+    assert err == ""
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_no_worker_outlives_us_however_we_end(tmp_path: Path, ending: signal.Signals) -> None:
+    """^C goes to the whole group, as a terminal sends it: the batch in flight ends, nobody prints a traceback."""
+    script = """
+        import asyncio, sys, work
+        from pkicode.adapters.workers import Workers
+        async def main():
+            async with Workers(2) as workers:
+                pids = set()
+                while len(pids) < 2:
+                    pids = {pid for _, pid in await asyncio.gather(*(workers.run(work.square, 1) for _ in range(9)))}
+                waiting = [workers.run(work.wait_for, sys.argv[1]) for _ in range(2)]
+                print(*pids, flush=True)
+                await asyncio.gather(*waiting)
+        if __name__ == "__main__":
+            try:
+                asyncio.run(main())
+            except KeyboardInterrupt:
+                print("interrupted")
+    """
+    process = run(script, str(tmp_path / "go"), cwd=tmp_path)
+    assert process.stdout is not None
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    process.send_signal(ending)
+    if ending is signal.SIGINT:
+        for pid in pids:
+            os.kill(pid, ending)
+        (tmp_path / "go").touch()
+    out, err = process.communicate(timeout=60)
+    if ending is signal.SIGINT:
+        assert (out, err) == ("interrupted\n", "")
+    assert all(ends(pid) for pid in pids)
