@@ -6,10 +6,11 @@ Which commands may be run is decided in config; what their output means, by the 
 import asyncio
 import os
 import signal
-from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _CHUNK = 65536
 _GRACE_SECONDS = 5
@@ -43,35 +44,66 @@ async def run(
     Raises:
         CommandFailed: with what was read so far.
     """
+    output = bytearray()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command, cwd=root, env=dict(environ), stdin=DEVNULL, stdout=PIPE, stderr=stderr, start_new_session=True
-        )
+        async with _pipe() as (pipe, end):
+            process = await _start(command, root, environ, pipe, stderr)
+            try:
+                async with asyncio.timeout(seconds):
+                    await _read(end, output, limit)
+                    code = await process.wait()
+            except BaseException:
+                await _kill(process)
+                raise
+    except TimeoutError:
+        raise CommandFailed(f"was stopped after {seconds:g} s", bytes(output)) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise CommandFailed(f"could not be started: {why}") from error
-    output = bytearray()
-    ended = False
-    try:
-        async with asyncio.timeout(seconds):
-            await _read(process, output, limit)
-            code = await process.wait()
-        ended = True
-    except TimeoutError:
-        raise CommandFailed(f"was stopped after {seconds:g} s", bytes(output)) from None
-    finally:
-        if not ended:
-            await _kill(process)
     if code:
         why = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         raise CommandFailed(why, bytes(output))
     return bytes(output)
 
 
-async def _read(process: Process, output: bytearray, limit: int) -> None:
-    if process.stdout is None:
-        return
-    while chunk := await process.stdout.read(_CHUNK):
+@asynccontextmanager
+async def _pipe() -> AsyncIterator[tuple[BinaryIO, asyncio.StreamReader]]:
+    # Of our own: asyncio's cannot be given up while somebody who left the process group holds its other end.
+    ours, theirs = os.pipe()
+    reader = asyncio.StreamReader()
+    with os.fdopen(ours, "rb", 0) as file, os.fdopen(theirs, "wb", 0) as pipe:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), file
+        )
+        try:
+            yield pipe, reader
+        finally:
+            transport.close()
+
+
+async def _start(
+    command: Sequence[str], root: Path, environ: Mapping[str, str], pipe: BinaryIO, stderr: int
+) -> Process:
+    starting = asyncio.create_task(
+        asyncio.create_subprocess_exec(
+            *command, cwd=root, env=dict(environ), stdin=DEVNULL, stdout=pipe, stderr=stderr, start_new_session=True
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # Cancelled halfway, asyncio kills the first process, but not what that one may have started already.
+        await asyncio.wait({starting})
+        if not starting.exception():
+            await _kill(starting.result())
+        raise
+    finally:
+        # Only the command holds it now: the end of its output is the end of ours.
+        pipe.close()
+
+
+async def _read(end: asyncio.StreamReader, output: bytearray, limit: int) -> None:
+    while chunk := await end.read(_CHUNK):
         output += chunk[: limit - len(output)]
 
 
@@ -79,7 +111,7 @@ async def _kill(process: Process) -> None:
     # Also when its first process is gone already: what that one has started is in the group.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    # A child that left the group, or runs as another user, may still hold the pipe.
+    # A child that runs as another user may live on.
     with suppress(TimeoutError):
         async with asyncio.timeout(_GRACE_SECONDS):
             await process.wait()

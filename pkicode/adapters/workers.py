@@ -61,10 +61,10 @@ class Workers:
 
     def _submit(self, function: Callable[..., Any], args: tuple[object, ...]) -> Future[Any]:
         if self._jobs == 1:
-            self._pool = self._pool or ThreadPoolExecutor(1, "worker", self._initialise or _nothing)
+            self._pool = self._pool or ThreadPoolExecutor(1, "worker", self._initialise)
             return self._pool.submit(function, *args)
         self._pool = self._pool or ProcessPoolExecutor(
-            self._jobs, multiprocessing.get_context("spawn"), _begin, (self._initialise or _nothing,)
+            self._jobs, multiprocessing.get_context("spawn"), _begin, (self._initialise,)
         )
         # Processes start inside submit and keep the signal mask they are born with: ^C is ours alone, from the first
         # instant, and a batch in flight is finished.
@@ -75,9 +75,10 @@ class Workers:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(initialise: Callable[[], object]) -> None:
+def _begin(initialise: Callable[[], object] | None) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    initialise()
+    if initialise:
+        initialise()
 
 
 def _end_with_parent() -> None:
@@ -86,7 +87,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def _nothing() -> None:
-    pass
