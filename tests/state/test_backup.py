@@ -129,6 +129,7 @@ def test_a_state_the_backup_knows_all_of_is_replaced_for_everybody_who_has_it_op
     assert run(store.leases()) == []
 
 
+@pytest.mark.invariant(8)
 @pytest.mark.parametrize(
     ("changes", "lost"),
     [

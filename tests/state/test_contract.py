@@ -133,6 +133,7 @@ def test_a_settled_intent_holds_the_certificate(store, run, lease):
     assert (unknown.status, unknown.der, unknown.sha256) == ("unknown", b"tbs 1", "")
 
 
+@pytest.mark.invariant(4)
 @pytest.mark.parametrize("number", [0, 7], ids=["settled already", "never reserved"])
 def test_only_an_open_intent_can_be_settled(store, run, lease, number):
     run(store.commit(write(intents=[certificate(0), certificate(1)]), lease))
@@ -142,6 +143,7 @@ def test_only_an_open_intent_can_be_settled(store, run, lease, number):
     assert run(store.intents()) == [certificate(1)]
 
 
+@pytest.mark.invariant(2)
 @pytest.mark.parametrize(
     "changes",
     [{}, {"issuer_dn": b"another name"}, {"issuer_key": "ff"}],
@@ -197,6 +199,7 @@ def test_facts_without_bytes_differ_in_the_bytes_only(store, run, lease):
     assert run(store.certificates(Want(with_der=False))) == [evolve(certificate(1), der=b"")]
 
 
+@pytest.mark.invariant(8)
 def test_the_first_revocation_date_stays_for_ever(store, run, lease):
     run(store.commit(write(adopted=[certificate(1, status="issued")]), lease))
     first = revocation(certificate(1).serial)
@@ -274,6 +277,7 @@ def test_the_newest_artefact_of_each_scope_is_kept(store, run, lease):
     ]
 
 
+@pytest.mark.invariant(8)
 @pytest.mark.parametrize("number", ["10", "f"])
 def test_the_number_of_an_artefact_only_rises(store, run, lease, number):
     run(store.commit(write(artefacts=[crl("10")]), lease))
@@ -301,6 +305,7 @@ def test_a_lease_is_held_by_one(store, run, lease):
     assert run(store.acquire("publish issuing", holder="bob", now=NOW, ttl=60)).epoch == 1
 
 
+@pytest.mark.invariant(7)
 def test_an_expired_lease_is_taken_over_and_its_old_holder_cannot_write(store, run, lease):
     newer = run(store.acquire("project", holder="bob", now=NOW + 60, ttl=60))
     assert newer.epoch > lease.epoch
@@ -323,6 +328,7 @@ def test_a_renewed_lease_lasts_longer_with_the_same_epoch(store, run, lease):
         run(store.acquire("project", holder="bob", now=NOW + 100, ttl=60))
 
 
+@pytest.mark.invariant(7)
 def test_epochs_are_never_given_twice(store, run, lease):
     run(store.release(lease))
     assert run(store.leases()) == []
@@ -361,6 +367,7 @@ def test_the_audit_is_a_chain_from_the_lineage_on(store, run, lease):
     assert run(store.audit(after=2, limit=2)) == events[2:4]
 
 
+@pytest.mark.invariant(13)
 def test_a_refused_commit_leaves_no_audit(store, run, lease):
     with pytest.raises(StateError):
         run(store.commit(write(settled=[settled(certificate(1))]), lease))

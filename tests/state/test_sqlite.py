@@ -314,6 +314,7 @@ def test_two_processes_make_one_state_and_write_to_it_in_turn(path, run):
     assert [one.name for one in path.parent.iterdir()] == ["state.db"]
 
 
+@pytest.mark.invariant(7)
 def test_of_two_processes_that_want_one_lease_the_second_is_refused(path, run):
     store = run(open_sqlite(path, create=NEW))
     lease = run(store.acquire("project", holder="alice", now=NOW, ttl=60))
