@@ -206,7 +206,8 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], Snapshot]:
             held_rows.append(held)
             continue
         name, key = _target(target, held)
-        moved = evolve(held, name=name, key=key)
+        # The move is committed first and leaves version 1.
+        moved = evolve(held, name=name, key=key, version=1)
         held_rows.append(moved)
         reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
         changes.append(

@@ -1,0 +1,199 @@
+"""Full CRLs (RFC 5280 section 5), one per CA key generation: when one is due, and signing it from the inventory.
+
+Numbers only rise, against the state and against what is published; what the published list says revoked stays revoked
+even when the database has forgotten it (decisions 11).
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from attrs import evolve
+
+from pkicode.config.language import CrlSpec
+from pkicode.config.reader import Config
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.ca import by_depth
+from pkicode.kinds.rows import after, derived, template_number
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.event import Event
+from pkicode.model.faults import FaultPoint
+from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
+from pkicode.model.problem import PkicodeError, Problem
+from pkicode.model.row import Block, Held, Row
+from pkicode.plan.applier import write
+from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
+from pkicode.ports import Artefact, Revocation
+from pkicode.revocation import crl
+
+LIMIT = 512 * 1024 * 1024
+"""The largest published CRL that is read back."""
+
+
+def blocks(config: Config) -> list[Block]:
+    return [derived("crl", ca, "crl") for ca in by_depth(config)]
+
+
+def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
+    """One row; its value is how many revocations the CRL must know of."""
+    standing = authorities.standing(block.name, outlook)
+    if standing is None:
+        return
+    count = outlook.snapshot.revoked.get(standing.authority.issuer_key, 0) if standing.authority else 0
+    coming = "+" if _revocations_coming(block.name, outlook) else ""
+    yield Row("", json.dumps([f"{count}{coming}"]))
+
+
+def _revocations_coming(ca: str, outlook: Outlook) -> bool:
+    """Whether this plan revokes a certificate of this CA."""
+    return any(
+        change.action is Action.REVOKE and change.held is not None and change.held.needs == f"ca.{ca}"
+        for changes in outlook.changes.values()
+        for change in changes
+    )
+
+
+def check(block: Block, outlook: Outlook) -> Iterable[Problem]:
+    return ()
+
+
+def needs(block: Block, row: Row, outlook: Outlook) -> str:
+    standing = authorities.standing(block.name, outlook)
+    return f"ca.{block.name}@{standing.generation}" if standing else ""
+
+
+def diff(
+    block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
+) -> Change | None:
+    if block is None or row is None:
+        return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held) if held else None
+    standing = authorities.standing(block.name, outlook)
+    generation = standing.generation if standing else 1
+    reason = _reason(block, row, held, outlook, difference)
+    if reason is None:
+        return None
+    spec: CrlSpec = block.spec
+    return Change(
+        Address("crl", block.name),
+        Action.SIGN,
+        generation,
+        (reason,),
+        block,
+        row,
+        held,
+        after={"refresh": duration(spec.refresh), "validity": duration(spec.validity)},
+        depends_on=(f"ca.{block.name}",),
+    )
+
+
+def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, difference: Difference) -> Reason | None:
+    if held is None or held.status == "forgotten":
+        return Reason(ReasonCode.NEW)
+    if held.needs != needs(block, row, outlook):
+        return Reason(ReasonCode.NEW, "another key generation")
+    if held.values != row.values:
+        return Reason(ReasonCode.CRL_CONTENT, "certificates were revoked")
+    if held.due <= outlook.now:
+        return Reason(ReasonCode.CRL_DUE, f"due {rfc3339(held.due)}")
+    if difference:
+        return Reason(ReasonCode.SPEC_CHANGED, "`crl` changed")
+    return None
+
+
+def foresee(change: Change, outlook: Outlook) -> int:
+    refresh: int = change.block.spec.refresh if change.block and change.action is Action.SIGN else NO_EXPIRY
+    return min(outlook.now + refresh, NO_EXPIRY)
+
+
+async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    return [await _sign(change, run) for change in changes]
+
+
+async def _sign(change: Change, run: Run) -> Problem | None:
+    world, block = run.world, change.block
+    authority = await authorities.load(change.address.name, run)
+    if authority is None or block is None:
+        return Problem("E0501", f"{change.address} waits for ca.{change.address.name}, which is not there",
+                       help="apply again without leaving the CA out", address=str(change.address))
+    spec: CrlSpec = block.spec
+    # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
+    counted = (await world.store.revoked()).get(authority.issuer_key, 0)
+    known = await world.store.artefact("crl", authority.stem)
+    revocations = list(await world.store.revocations(authority.issuer_key))
+    number = int(known.number, 16) if known else 0
+    for target in run.config.block("ca", authority.name).spec.publish:  # type: ignore[union-attr]
+        found = await _published(target, authority, run)
+        if found is not None:
+            number = max(number, found.number)
+            revocations += _vanished(found, revocations, authority, run)
+    this_update, next_update = world.now, min(world.now + spec.validity, NO_EXPIRY)
+    since = known.this_update if known else 0
+    entries = [
+        crl.Entry(int(one.serial, 16), one.revoked_at, one.reason, one.invalidity)
+        for one in revocations
+        # Expired ones stay on one more list (RFC 5280 section 3.3).
+        if one.not_after >= since
+    ]
+    signer = await world.keystores[authority.key_store].signer(authority.key_label)
+    facts = authority.facts
+    tbs = crl.tbs(facts, entries, number=number + 1, this_update=this_update, next_update=next_update)
+    der = crl.crl(tbs, facts.alg, signer.sign(tbs))
+    crl.verify(der, facts)
+    world.reach(FaultPoint.CRL_SIGNED)
+    made = _artefact(authority, der, number + 1, this_update, next_update)
+    row = after(change, await template_number(block, run), due=this_update + spec.refresh, needs=authority.at)
+    row = evolve(row, values=json.dumps([str(counted)]))
+    record = json.dumps({"next_update": next_update, "number": made.number, "sha256": made.sha256, "this_update": this_update})
+    stored = write(run, "crl", [change], held=[(row, record)], artefacts=[made])
+    await world.store.commit(stored, world.lease)
+    world.reach(FaultPoint.CRL_STORED)
+    return None
+
+
+def _artefact(authority: Authority, der: bytes, number: int, this_update: int, next_update: int) -> Artefact:
+    digest = hashlib.sha256(der).hexdigest()
+    return Artefact("crl", authority.stem, "", f"{number:x}", this_update, next_update, digest, der)
+
+
+async def _published(target: str, authority: Authority, run: Run) -> crl.CrlFacts | None:
+    """The CRL readers see now, if it is there and ours; a forged or broken one counts for nothing, and is told."""
+    data = await run.world.publishers[target].read(f"crl/{authority.stem}.crl", limit=LIMIT)
+    if data is None:
+        return None
+    try:
+        crl.verify(data, authority.facts)
+        return crl.read(data, limit=LIMIT)
+    except (ValueError, PkicodeError) as error:
+        message = f"publish.{target}: crl/{authority.stem}.crl is not a CRL of {authority.at} ({error}); it is replaced"
+        run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
+        return None
+
+
+def _vanished(found: crl.CrlFacts, known: Sequence[Revocation], authority: Authority, run: Run) -> list[Revocation]:
+    """Entries of the published CRL that the database does not know: kept as revoked, with an alarm."""
+    have = {int(one.serial, 16) for one in known}
+    lost = [entry for entry in found.entries if entry.serial not in have]
+    if lost:
+        message = f"{len(lost)} serials on the published CRL of {authority.at} are not in the state; they stay revoked"
+        run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
+    # Nobody knows when they expire: they stay for as long as the CA lives.
+    return [
+        Revocation(authority.issuer_key, f"{entry.serial:x}", entry.revoked_at, entry.reason or "unspecified",
+                   authority.not_after + DAY, "published", entry.invalidity)
+        for entry in lost
+    ]
+
+
+KIND = Kind(
+    name="crl",
+    classes={"validity": FieldClass.METADATA, "refresh": FieldClass.METADATA},
+    blocks=blocks,
+    rows=rows,
+    check=check,
+    needs=needs,
+    diff=diff,
+    foresee=foresee,
+    apply=apply,
+)

@@ -1,0 +1,230 @@
+"""Outputs: the chain, key and PKCS#12 files of a certificate, and the deploy hook that runs after they changed.
+
+All files of one certificate switch together, and the row is recorded only after its hook succeeded (decisions 28).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from pkicode.config.language import CertSpec, Output
+from pkicode.config.reader import Config
+from pkicode.config.rows import filler
+from pkicode.config.rows import rows as config_rows
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.rows import after, template_number
+from pkicode.kinds.rows import made as made_block
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.faults import FaultPoint
+from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.problem import PkicodeError, Problem
+from pkicode.model.row import Block, Held, Row
+from pkicode.plan.applier import write
+from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
+from pkicode.ports import OutputFile, OutputSet
+from pkicode.x509.keys import pkcs12
+from pkicode.x509.pem import encode
+
+
+def blocks(config: Config) -> Iterator[Block]:
+    for block in config.blocks:
+        if block.kind == "cert" and block.spec.output:
+            told = json.loads(block.template)["spec"]
+            spec = {"after": told["after"], "output": told["output"]}
+            yield made_block("output", block.name, block.spec, spec, block.source, block.columns)
+
+
+def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
+    cert = outlook.config.block("cert", block.name)
+    return config_rows(outlook.config, cert) if cert else iter(())
+
+
+def check(block: Block, outlook: Outlook) -> Iterable[Problem]:
+    return ()
+
+
+def needs(block: Block, row: Row, outlook: Outlook) -> str:
+    """The certificate generation whose files these are, e.g. `cert.portal@3`; "" while there is none."""
+    generation = _generations(block.name, outlook).get(row.key, 0)
+    return Address("cert", block.name, row.key).at(generation) if generation else ""
+
+
+def _generations(name: str, outlook: Outlook) -> dict[str, int]:
+    memo_key = ("generations", name)
+    if memo_key not in outlook.memo:
+        found = {
+            one.key: one.generation
+            for one in outlook.snapshot.held
+            if one.kind == "cert" and one.name == name and one.status != "forgotten"
+        }
+        for change in outlook.planned("cert", name):
+            if change.action in (Action.ISSUE, Action.RENEW) and change.readiness == "ready":
+                found[change.address.key] = change.generation
+        outlook.memo[memo_key] = found
+    generations: dict[str, int] = outlook.memo[memo_key]
+    return generations
+
+
+def diff(
+    block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
+) -> Change | None:
+    if block is None or row is None:
+        return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held) if held else None
+    stands_on = needs(block, row, outlook)
+    if not stands_on:
+        return None
+    generation = _generations(block.name, outlook)[row.key]
+    return Change(
+        Address("output", block.name, row.key),
+        Action.UPDATE,
+        generation,
+        (_reason(held, stands_on, row, difference),),
+        block,
+        row,
+        held,
+        after=_paths(_filled(block, row, outlook.memo).output),
+        depends_on=(str(Address("cert", block.name, row.key)),),
+    )
+
+
+def _reason(held: Held | None, stands_on: str, row: Row, difference: Difference) -> Reason:
+    if held is None or held.status == "forgotten":
+        return Reason(ReasonCode.NEW)
+    if held.status == "hook-failed":
+        return Reason(ReasonCode.SPEC_CHANGED, "the deploy hook failed and is tried again")
+    if held.needs != stands_on:
+        return Reason(ReasonCode.DUE, f"follows {stands_on}")
+    return Reason(ReasonCode.SPEC_CHANGED, "the declared files changed, no signature")
+
+
+def _filled(block: Block, row: Row, memo: dict[object, object]) -> CertSpec:
+    fill = memo.get(("filler", block.template_id))
+    if fill is None:
+        fill = memo["filler", block.template_id] = filler(block)
+    return fill(row)  # type: ignore[operator, no-any-return]
+
+
+def _paths(output: Output | None) -> dict[str, object]:
+    names = ("chain", "key", "p12", "combined")
+    return {one: getattr(output, one) for one in names if output and getattr(output, one)}
+
+
+def foresee(change: Change, outlook: Outlook) -> int:
+    return NO_EXPIRY
+
+
+async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    world = run.world
+    sets = await _sets(changes, run)
+    ready = [(change, one) for change, one in zip(changes, sets, strict=True) if isinstance(one, OutputSet)]
+    told = await world.write_outputs([one for _, one in ready])
+    answers: dict[Address, Problem | None] = {
+        change.address: one for change, one in zip(changes, sets, strict=True) if isinstance(one, Problem)
+    }
+    rows = []
+    for (change, one), error in zip(ready, told, strict=True):
+        if error:
+            answers[change.address] = Problem("E0520", f"{change.address}: {error}", address=str(change.address))
+            continue
+        failed = await _hook(change, one, run)
+        answers[change.address] = failed
+        rows.append(await _row(change, run, "hook-failed" if failed else "ok"))
+    if rows:
+        world.reach(FaultPoint.HOOK_RUN)
+        await world.store.commit(write(run, "output", [one for one, _ in ready], held=rows), world.lease)
+    return [answers[change.address] for change in changes]
+
+
+async def _row(change: Change, run: Run, status: str) -> tuple[Held, str]:
+    if change.block is None:
+        raise ValueError(f"{change.address} has no block")
+    stands_on = Address("cert", change.address.name, change.address.key).at(change.generation)
+    row = after(change, await template_number(change.block, run), due=NO_EXPIRY, needs=stands_on, status=status)
+    return row, json.dumps(change.after, sort_keys=True)
+
+
+async def _hook(change: Change, files: OutputSet, run: Run) -> Problem | None:
+    command = change.block.spec.after if change.block else ()
+    if not command or not change.row or not change.block:
+        return None
+    spec = _filled(change.block, change.row, run.memo)
+    environ = {"PKICODE_ADDRESS": files.address, "PKICODE_GENERATION": str(files.generation)}
+    failed = await run.world.run_hook(spec.after, environ)
+    if not failed:
+        return None
+    return Problem("E0521", f"{change.address}: the deploy hook failed: {failed}", address=str(change.address),
+                   help="the new files are in place; mend the hook and apply again, it is retried")
+
+
+async def _sets(changes: Sequence[Change], run: Run) -> list[OutputSet | Problem]:
+    """The files of each change, from the inventory and the keystore."""
+    store = run.world.store
+    records = await store.records("cert", changes[0].address.name, [one.address.key for one in changes])
+    told = [json.loads(records.get((one.address.key, one.generation), "null")) for one in changes]
+    ders = await store.ders([(one["issuer_key"], one["serial"]) for one in told if one])
+    keys = await _keys(changes, told, run)
+    found: list[OutputSet | Problem] = []
+    each = iter(ders)
+    for change, record in zip(changes, told, strict=True):
+        der = next(each) if record else None
+        if der is None or record is None:
+            found.append(Problem("E0501", f"{change.address} waits for its certificate, which is not there",
+                                 help="apply again", address=str(change.address)))
+            continue
+        found.append(await _set(change, record, der, keys.get(record["key_label"]), run))
+    return found
+
+
+async def _keys(changes: Sequence[Change], told: Sequence[dict[str, str] | None], run: Run) -> dict[str, bytes]:
+    """Label -> PKCS#8 of the keys these outputs declare; none is opened otherwise."""
+    output: Output = changes[0].block.spec.output  # type: ignore[union-attr]
+    labels = [one["key_label"] for one in told if one and one["key_label"]]
+    if not labels or not (output.key or output.p12 or output.combined):
+        return {}
+    store = next(one["key_store"] for one in told if one and one["key_label"])
+    return dict(zip(labels, await run.world.keystores[store].export(labels), strict=True))
+
+
+async def _set(change: Change, record: dict[str, object], der: bytes, key: bytes | None, run: Run) -> OutputSet | Problem:
+    if change.block is None or change.row is None:
+        raise ValueError(f"{change.address} has no block")
+    output = _filled(change.block, change.row, run.memo).output
+    issuer = await authorities.load(record["issuer"][0], run)  # type: ignore[index]
+    if output is None or issuer is None:
+        return Problem("E0501", f"{change.address} waits for its issuer", help="apply again", address=str(change.address))
+    above = [one.der for one in (await authorities.path(issuer, run))[:-1]]
+    chain = b"".join(encode("CERTIFICATE", one) for one in (der, *above))
+    pem = encode("PRIVATE KEY", key) if key else b""
+    try:
+        files = [
+            *([OutputFile(output.chain, chain, False)] if output.chain else ()),
+            *([OutputFile(output.key, pem, True)] if output.key else ()),
+            *([OutputFile(output.combined, pem + chain, True)] if output.combined else ()),
+            *([await _p12(output, change, der, above, key, run)] if output.p12 else ()),
+        ]
+    except PkicodeError as error:
+        return Problem("E0522", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
+    address = str(Address("cert", change.address.name, change.address.key))
+    return OutputSet(address, change.generation, tuple(files), int(output.mode, 8), output.owner, output.group)
+
+
+async def _p12(
+    output: Output, change: Change, der: bytes, above: Sequence[bytes], key: bytes | None, run: Run
+) -> OutputFile:
+    if output.p12 is None or output.p12_password is None or key is None:
+        raise PkicodeError("a PKCS#12 file needs p12_password", help='output.p12_password = { env = "NAME" }')
+    password = await run.world.secret(output.p12_password)
+    return OutputFile(output.p12, pkcs12(key, der, list(above), password, str(change.address)), True)
+
+
+KIND = Kind(
+    name="output",
+    classes={"output": FieldClass.METADATA, "after": FieldClass.METADATA},
+    blocks=blocks,
+    rows=rows,
+    check=check,
+    needs=needs,
+    diff=diff,
+    foresee=foresee,
+    apply=apply,
+)

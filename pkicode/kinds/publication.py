@@ -1,0 +1,171 @@
+"""Publication: the files under every [publish.X], and that they are what state says they should be.
+
+Certificates first, then CRLs, then bundles and the index (invariant 9).  Local readers never see half a file; what is
+already there and unchanged is not written again.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+
+from attrs import evolve
+
+from pkicode.config.reader import Config
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.ca import by_depth
+from pkicode.kinds.rows import after, made, template_number
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.faults import FaultPoint
+from pkicode.model.instants import NO_EXPIRY, rfc3339
+from pkicode.model.problem import PkicodeError, Problem
+from pkicode.model.row import Block, Held, Row, Source
+from pkicode.plan.applier import write
+from pkicode.plan.kind import Difference, Kind, Outlook, Run
+from pkicode.ports import Published
+from pkicode.x509.pem import encode
+
+_CERT, _CRL, _PEM, _JSON = "application/pkix-cert", "application/pkix-crl", "application/pem-certificate-chain", "application/json"
+
+
+def blocks(config: Config) -> Iterator[Block]:
+    for target in config.settings.publish:
+        told = {"content": target.content, "url": target.url, "base_url": target.base_url}
+        yield made("publish", target.name, target, told, Source(str(config.path.name), ("publish", target.name)))
+
+
+def _authorities(target: str, config: Config) -> list[str]:
+    return [block.name for block in by_depth(config) if target in block.spec.publish]
+
+
+def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
+    """One row; its value is the digest of what should be there, "" where this plan will change it."""
+    facts = []
+    digests = {(one.kind, one.name, one.scope): one.sha256 for one in outlook.snapshot.artefacts}
+    for name in _authorities(block.name, outlook.config):
+        if outlook.planned("crl", name) or outlook.planned("ca", name):
+            facts.append("coming")
+        elif (standing := authorities.standing(name, outlook)) and standing.authority:
+            facts.append(f"{standing.authority.stem} {digests.get(('crl', standing.authority.stem, ''))}")
+    yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
+
+
+def _digest(facts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def check(block: Block, outlook: Outlook) -> Iterable[Problem]:
+    return ()
+
+
+def needs(block: Block, row: Row, outlook: Outlook) -> str:
+    return ""
+
+
+def diff(
+    block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
+) -> Change | None:
+    if block is None or row is None:
+        return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held) if held else None
+    if not _authorities(block.name, outlook.config):
+        return None
+    detail = "" if held is None else "what it should hold changed"
+    reason = Reason(ReasonCode.NEW if held is None else ReasonCode.PUBLISH_MISSING, detail)
+    return Change(
+        Address("publish", block.name),
+        Action.PUBLISH,
+        1,
+        (reason,),
+        block,
+        row,
+        held,
+        after={"url": block.spec.url},
+        depends_on=tuple(f"crl.{name}" for name in _authorities(block.name, outlook.config)),
+    )
+
+
+def foresee(change: Change, outlook: Outlook) -> int:
+    return NO_EXPIRY
+
+
+async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    return [await _publish(change, run) for change in changes]
+
+
+async def _publish(change: Change, run: Run) -> Problem | None:
+    world, block = run.world, change.block
+    if block is None:
+        return None
+    facts: list[str] = []
+    files = await _files(block, run, facts)
+    there = {one.path: one.sha256 for one in await world.store.published() if one.target == block.name}
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data, _ in files}
+    fresh = [one for one in files if there.get(one[0]) != digests[one[0]]]
+    try:
+        await world.publishers[block.name].put(fresh)
+    except PkicodeError as error:
+        return Problem("E0510", f"publish.{block.name}: {error.message}", help=error.help, address=str(change.address))
+    world.reach(FaultPoint.PUBLISHED)
+    published = [Published(block.name, path, digests[path], world.now) for path, _, _ in fresh]
+    row = after(change, await template_number(block, run), due=NO_EXPIRY, needs="")
+    values = json.dumps([_digest(facts)])
+    stored = write(run, "publish", [change], held=[(evolve(row, values=values), "{}")], published=published)
+    await world.store.commit(stored, world.lease)
+    return None
+
+
+async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, bytes, str]]:
+    """(path, bytes, content type) in the order they are put; `facts` gets what `rows` makes its digest of."""
+    certificates, crls, bundles, index, trust = [], [], [], {}, []
+    content = block.spec.content
+    for name in _authorities(block.name, run.config):
+        authority = await authorities.load(name, run)
+        artefact = await run.world.store.artefact("crl", authority.stem) if authority else None
+        if authority is None:
+            continue
+        facts.append(f"{authority.stem} {artefact.sha256 if artefact else None}")
+        chain = await authorities.path(authority, run)
+        certificates += [(f"ca/{authority.stem}.cer", authority.der, _CERT),
+                         (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM)]
+        bundles.append((f"bundle/{name}.pem", _chain(chain), _PEM))
+        if chain[-1] not in trust:
+            trust.append(chain[-1])
+        index[f"ca/{authority.stem}.cer"] = {"not_after": rfc3339(authority.not_after), "sha256": _sha256(authority.der)}
+        if artefact and artefact.der:
+            crls.append((f"crl/{authority.stem}.crl", artefact.der, _CRL))
+            index[f"crl/{authority.stem}.crl"] = {
+                "next_update": rfc3339(artefact.next_update),
+                "number": int(artefact.number, 16),
+                "sha256": artefact.sha256,
+                "this_update": rfc3339(artefact.this_update),
+            }
+    bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in trust), _PEM))
+    files = [*(certificates if "ca" in content else ()), *(crls if "crl" in content else ()),
+             *(bundles if "bundle" in content else ())]
+    listed = {path: told for path, told in index.items() if any(path == one[0] for one in files)}
+    document = {"files": listed, "format": "pkicode.index", "version": "1.0"}
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    return [*files, ("index.json", text.encode(), _JSON)]
+
+
+def _chain(path: Sequence[Authority]) -> bytes:
+    """The CAs a server hands out below the root; the root alone where it signs leaves itself."""
+    return b"".join(encode("CERTIFICATE", one.der) for one in (path[:-1] or path))
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+KIND = Kind(
+    name="publish",
+    classes={},
+    blocks=blocks,
+    rows=rows,
+    check=check,
+    needs=needs,
+    diff=diff,
+    foresee=foresee,
+    apply=apply,
+)

@@ -1,0 +1,80 @@
+"""Resource rows as kinds write them: which template, values and dates a change leaves behind."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+
+from pkicode.model.change import Change
+from pkicode.model.row import Block, Held, Row, Source
+from pkicode.plan.applier import write
+from pkicode.plan.kind import Run
+
+
+async def template_number(block: Block, run: Run) -> int:
+    """The store's number of a block's template, stored once per run."""
+    memo_key = ("template", block.template_id)
+    if memo_key not in run.memo:
+        run.memo[memo_key] = await run.world.store.template(block.template, lease=run.world.lease)
+    found: int = run.memo[memo_key]
+    return found
+
+
+def after(change: Change, template: int, *, due: int, needs: str, status: str = "ok") -> Held:
+    """The row a change leaves; it replaces the version the plan was made from."""
+    return Held(
+        kind=change.address.kind,
+        name=change.address.name,
+        key=change.address.key,
+        generation=change.generation,
+        template=template,
+        values=change.row.values if change.row else "[]",
+        due=due,
+        needs=needs,
+        status=status,
+        version=change.held.version if change.held else 0,
+    )
+
+
+async def rewrite(changes: Sequence[Change], run: Run, due: Callable[[Change, str], int]) -> None:
+    """Metadata changed: new template, values and dates, the same record, no signature."""
+    first = changes[0].address
+    records = await run.world.store.records(first.kind, first.name, [one.address.key for one in changes])
+    rows = []
+    for change in changes:
+        if change.block is None or change.held is None:
+            continue
+        record = records[change.address.key, change.held.generation]
+        number = await template_number(change.block, run)
+        rows.append((after(change, number, due=due(change, record), needs=change.held.needs), record))
+    await run.world.store.commit(write(run, "update", changes, held=rows), run.world.lease)
+
+
+def derived(kind: str, parent: Block, field: str) -> Block:
+    """The block of a kind that pki.toml declares as a table inside another block: `crl` of a ca, `output` of a cert."""
+    told = json.loads(parent.template)
+    defaulted = [
+        one.removeprefix(field).removeprefix(".") for one in told["defaulted"] if one == field or one.startswith(f"{field}.")
+    ]
+    spec = told["spec"][field]
+    if "" in defaulted:
+        defaulted = sorted(spec)
+    return made(kind, parent.name, getattr(parent.spec, field), spec, parent.source, parent.columns, defaulted)
+
+
+def made(
+    kind: str,
+    name: str,
+    spec: object,
+    told: object,
+    source: Source,
+    columns: tuple[str, ...] = (),
+    defaulted: Sequence[str] = (),
+) -> Block:
+    """A block with its canonical template text."""
+    document = {"defaulted": sorted(defaulted), "kind": kind, "spec": told, "version": 1}
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return Block(kind, name, spec, text, hashlib.sha256(text.encode()).hexdigest(), source, columns)
+
+
+SINGLE = Row("", "[]")
+"""The only row of a block without for_each and without values."""

@@ -1,0 +1,111 @@
+"""The applier: the changes of a plan, stage after stage, in batches of one block.
+
+It knows no kind; what every kind shares (moving and forgetting rows) is done here.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from attrs import evolve
+
+from pkicode.model.change import Action, Change, Readiness
+from pkicode.model.event import Event
+from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.problem import Problem
+from pkicode.plan.kind import Kind, Run
+from pkicode.ports import Write
+
+BATCH = 500
+"""Changes of one call of a kind: large enough that two fsyncs are nothing, small enough to stop and resume at."""
+
+
+async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], width: int) -> list[Problem]:
+    """Do every ready change; returns what failed, which stopped nothing but what stands on it.
+
+    Args:
+        width: batches of one block that may be under way at once.
+    """
+    by_name = {kind.name: kind for kind in kinds}
+    failed: dict[str, Problem] = {}
+    ready = [one for one in changes if one.readiness is Readiness.READY]
+    for (kind_name, _), group in groupby(ready, key=lambda one: (one.address.kind, one.address.block)):
+        block = list(group)
+        moving = [one for one in block if one.action is Action.MOVE]
+        leaving = [one for one in block if one.action is Action.FORGET]
+        await _rename(moving, run)
+        await _forget(leaving, run)
+        rest = [one for one in block if one.action not in (Action.MOVE, Action.FORGET) and not _blocked(one, failed)]
+        kind = by_name[kind_name]
+        await _block(kind, rest, run, width if kind.parallel else 1, failed)
+    return list(failed.values())
+
+
+def _blocked(change: Change, failed: dict[str, Problem]) -> bool:
+    """What it stands on failed and was told; a second problem would say nothing new."""
+    return any(one in failed for one in change.depends_on)
+
+
+async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, failed: dict[str, Problem]) -> None:
+    done = 0
+    gate = asyncio.Semaphore(width)
+
+    async def one_batch(batch: Sequence[Change]) -> None:
+        nonlocal done
+        try:
+            for change, problem in zip(batch, await kind.apply(batch, run), strict=True):
+                if problem is not None:
+                    failed[str(change.address)] = problem
+                    run.world.emit(Event(kind.name, problem.message, address=str(change.address), failed=True))
+            done += len(batch)
+            text = str(batch[0].address) if len(changes) == 1 else batch[0].address.block
+            run.world.emit(Event(kind.name, text, done, len(changes), address=text))
+        finally:
+            gate.release()
+
+    async with asyncio.TaskGroup() as tasks:
+        for batch in _batches(changes):
+            # Taken before the task exists, so that 200 batches are not all held in memory at once.
+            await gate.acquire()
+            tasks.create_task(one_batch(batch))
+
+
+def _batches(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    for start in range(0, len(changes), BATCH):
+        yield changes[start : start + BATCH]
+
+
+async def _forget(changes: Sequence[Change], run: Run) -> None:
+    """Stop managing rows; they stay in state as forgotten, so that a name that comes back goes on counting."""
+    for batch in _batches(changes):
+        first = batch[0].address
+        records = await run.world.store.records(first.kind, first.name, [one.address.key for one in batch])
+        rows = [
+            (evolve(one.held, status="forgotten", due=NO_EXPIRY), records[one.address.key, one.held.generation])
+            for one in batch
+            if one.held
+        ]
+        await run.world.store.commit(write(run, "forget", batch, held=rows), run.world.lease)
+
+
+async def _rename(changes: Sequence[Change], run: Run) -> None:
+    for batch in _batches(changes):
+        rows, left = [], []
+        for change in batch:
+            if change.held is None:
+                continue
+            old = change.held
+            records = await run.world.store.records(old.kind, old.name, [old.key])
+            new = evolve(old, name=change.address.name, key=change.address.key, version=0)
+            rows.append((new, records[old.key, old.generation]))
+            left.append(old)
+        await run.world.store.commit(write(run, "move", batch, held=rows, forgotten=left), run.world.lease)
+
+
+def write(run: Run, action: str, changes: Sequence[Change], **parts: object) -> Write:
+    """A commit of this run about these changes of one block."""
+    first = changes[0].address
+    subject = str(first) if len(changes) == 1 else f"{first.block} x{len(changes)}"
+    detail = json.dumps({"count": len(changes), "plan": run.world.plan_id}, sort_keys=True)
+    return Write(at=run.world.now, actor=run.world.actor, action=action, subject=subject, detail=detail, **parts)  # type: ignore[arg-type]

@@ -1,0 +1,229 @@
+"""Plan files: a plan as canonical JSON, and whether it still says what would be done.
+
+A saved plan is an expectation, never a source of what gets signed (decisions 21): apply plans again and compares.  No
+field can hold a secret and none a serial number, so a plan may be posted in public.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+
+from pkicode.model.change import Change, Plan, Readiness
+from pkicode.model.instants import parse_instant, rfc3339
+from pkicode.model.problem import PkicodeError, Problem, Span, StalePlan
+
+FORMAT, VERSION = "pkicode.plan", "1.0"
+LIMIT = 256 * 1024 * 1024
+"""The largest plan file that is read."""
+
+_COUNTS = ("issue", "renew", "revoke", "sign", "publish", "forget", "import", "update", "blocked")
+
+
+@frozen
+class SavedPlan:
+    """A plan file whose digest agrees with its content."""
+
+    plan_id: str
+    document: Mapping[str, Any]
+
+    @property
+    def at(self) -> int:
+        return parse_instant(self.document["at"], now=0)
+
+    @property
+    def expires_at(self) -> int:
+        return parse_instant(self.document["expires_at"], now=0)
+
+
+def document(plan: Plan, where: Callable[[Change], tuple[str, int]] | None = None) -> dict[str, Any]:
+    """The stable JSON form, with its plan_id.
+
+    Args:
+        where: gives the file and line of a change's block; without it actions have no `source`, which is not part of
+            plan_id: moving a block in its file changes nothing.
+    """
+    told = _document(plan)
+    plan_id = identify(told)
+    if where is not None:
+        for action, change in zip(told["actions"], plan.changes, strict=True):
+            path, line = where(change)
+            action["source"] = {"path": path, "line": line}
+    return {"format": FORMAT, "version": VERSION, "plan_id": plan_id, **told}
+
+
+def identify(told: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON of everything but plan_id and the sources."""
+    bare = {key: value for key, value in told.items() if key not in ("plan_id", "format", "version")}
+    bare["actions"] = [{key: value for key, value in one.items() if key != "source"} for one in bare["actions"]]
+    return hashlib.sha256(canonical(bare)).hexdigest()
+
+
+def plan_id(plan: Plan) -> str:
+    return identify(_document(plan))
+
+
+def canonical(told: object) -> bytes:
+    """Sorted keys, no spaces, UTF-8."""
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    return {
+        "project": plan.project,
+        "env": plan.env,
+        "at": rfc3339(plan.at),
+        "expires_at": rfc3339(plan.expires_at),
+        "next_due": rfc3339(plan.next_due) if plan.next_due is not None else None,
+        "has_changes": plan.has_changes,
+        "complete": plan.complete,
+        "declared": plan.declared,
+        "scope": {"only": list(plan.scope[0]), "except": list(plan.scope[1])},
+        "allow": dict(plan.allow),
+        "state": {"lineage": plan.lineage, "sequence": plan.sequence},
+        "inputs": [{"path": path, "digest": digest} for path, digest in plan.inputs],
+        "counts": counts(plan),
+        "actions": [_action(one) for one in plan.changes],
+        "pending": [{"block": one.block, "count": one.count, "fields": list(one.fields)} for one in plan.pending],
+        "policy": [{"rule": one.rule, "passed": one.passed, "message": one.message} for one in plan.verdicts],
+        "diagnostics": [diagnostic(one) for one in plan.problems],
+    }
+
+
+def counts(plan: Plan) -> dict[str, int]:
+    """How many changes of each sort; `blocked` are those that wait or are denied, counted nowhere else."""
+    found = Counter(str(one.action) if one.readiness is Readiness.READY else "blocked" for one in plan.changes)
+    return {word: found.get(word, 0) for word in _COUNTS} | {
+        word: number for word, number in sorted(found.items()) if word not in _COUNTS
+    }
+
+
+def _action(change: Change) -> dict[str, Any]:
+    return {
+        "address": str(change.address),
+        "kind": change.address.kind,
+        "action": str(change.action),
+        "generation": change.generation,
+        "status": str(change.readiness),
+        "waits": change.waits,
+        "reasons": [{"code": str(one.code), "detail": one.detail} for one in change.reasons],
+        "before": change.before,
+        "after": change.after,
+        "irreversible": change.irreversible,
+        "depends_on": list(change.depends_on),
+        # The read set: which version of the row this was decided on (0 = there was none), and from what.
+        "version": change.held.version if change.held else 0,
+        "template": change.block.template_id if change.block else None,
+        "values": change.row.values if change.row else None,
+    }
+
+
+def diagnostic(problem: Problem) -> dict[str, Any]:
+    """One problem as JSON: cli.md "diagnostics"."""
+    return {
+        "code": problem.code,
+        "severity": str(problem.severity),
+        "message": problem.message,
+        "help": problem.help,
+        "span": _span(problem.span),
+    }
+
+
+def _span(span: Span | None) -> dict[str, Any] | None:
+    if span is None:
+        return None
+    return {
+        "path": span.path,
+        "start": {"line": span.line, "column": span.column},
+        "end": {"line": span.end_line, "column": span.end_column},
+    }
+
+
+def load(data: bytes) -> SavedPlan:
+    """Read a plan file.
+
+    Raises:
+        PkicodeError: not a plan file, or of another major version.
+        StalePlan: it was edited: its digest is not its plan_id.
+    """
+    try:
+        told = json.loads(data)
+        is_plan = isinstance(told, dict) and told.get("format") == FORMAT
+        major = str(told.get("version", "")).split(".")[0] if is_plan else ""
+    except (ValueError, RecursionError) as error:
+        raise PkicodeError("this is not a plan file", help="make one with `pkicode plan -o FILE`") from error
+    if not is_plan:
+        raise PkicodeError("this is not a plan file", help="make one with `pkicode plan -o FILE`")
+    if major != VERSION.split(".", maxsplit=1)[0]:
+        raise PkicodeError(f"this plan file has version {told.get('version')!r}, this pkicode reads {VERSION}",
+                           help="plan again with the version that applies")
+    try:
+        agrees = identify(told) == told["plan_id"]
+    except (KeyError, TypeError, AttributeError):
+        agrees = False
+    if not agrees:
+        raise StalePlan("the plan file was edited: its content does not have the digest it names",
+                        help="plan again; a plan cannot be changed by hand")
+    return SavedPlan(told["plan_id"], told)
+
+
+def check(saved: SavedPlan, plan: Plan, *, now: int, consumed: bool) -> None:
+    """Whether `plan`, made anew at apply's own clock, is what the saved one announced.
+
+    Raises:
+        StalePlan: it is not; the first five differences are named and nothing was done.
+    """
+    fresh = _document(plan)
+    saved_document = saved.document
+    differences: list[str] = []
+    if consumed:
+        differences.append("it was applied before")
+    ttl = plan.expires_at - plan.at
+    if now > saved.expires_at:
+        differences.append(f"it expired at {saved_document['expires_at']}")
+    elif saved.at > now + ttl:
+        differences.append(f"it was made for {saved_document['at']}, which is more than plan_ttl ahead")
+    differences += [
+        f"{what}: the plan says {saved_document.get(what)!r}, now it is {fresh[what]!r}"
+        for what in ("project", "env", "scope", "allow")
+        if saved_document.get(what) != fresh[what]
+    ]
+    if saved_document["state"]["lineage"] not in ("", fresh["state"]["lineage"]):
+        differences.append("it was made from another state (lineage differs)")
+    differences += _input_differences(saved_document["inputs"], fresh["inputs"])
+    differences += _action_differences(saved_document["actions"], fresh["actions"])
+    if differences:
+        more = f"\n  ... and {len(differences) - 5} more" if len(differences) > 5 else ""
+        listed = "".join(f"\n  - {one}" for one in differences[:5])
+        raise StalePlan(f"the plan is stale; nothing was done:{listed}{more}", help="plan again, and look at it again")
+
+
+def _input_differences(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[str]:
+    before = {one["path"]: one["digest"] for one in old}
+    after = {one["path"]: one["digest"] for one in new}
+    return [f"{path} changed" for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
+
+
+def _action_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
+    before, after = _by_subject(old), _by_subject(new)
+    found = []
+    for subject in sorted(before.keys() | after.keys()):
+        address = subject[0]
+        if subject not in after:
+            found.append(f"{address}: the plan would {before[subject]['action']} it, now there is nothing to do")
+        elif subject not in before:
+            found.append(f"{address}: now it would {after[subject]['action']}, the plan does not")
+        else:
+            was, is_now = before[subject], after[subject]
+            differs = [key for key in is_now if key != "source" and was.get(key) != is_now[key]]
+            if differs:
+                found.append(f"{address}: {', '.join(differs)} differ")
+    return found
+
+
+def _by_subject(actions: list[dict[str, Any]]) -> dict[tuple[str, bool], dict[str, Any]]:
+    """An address may move and change in one plan; it is asked about twice then."""
+    return {(one["address"], one["action"] == "move"): one for one in actions}
