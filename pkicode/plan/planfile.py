@@ -170,8 +170,10 @@ def load(data: bytes) -> SavedPlan:
     return SavedPlan(told["plan_id"], told)
 
 
-def check(saved: SavedPlan, plan: Plan, *, now: int, consumed: bool) -> None:
+def check(saved: SavedPlan, plan: Plan, *, now: int) -> None:
     """Whether `plan`, made anew at apply's own clock, is what the saved one announced.
+
+    A plan that was applied before is refused by the same comparison: every action of it left another row version.
 
     Raises:
         StalePlan: it is not; the first five differences are named and nothing was done.
@@ -179,8 +181,6 @@ def check(saved: SavedPlan, plan: Plan, *, now: int, consumed: bool) -> None:
     fresh = _document(plan)
     saved_document = saved.document
     differences: list[str] = []
-    if consumed:
-        differences.append("it was applied before")
     ttl = plan.expires_at - plan.at
     if now > saved.expires_at:
         differences.append(f"it expired at {saved_document['expires_at']}")
