@@ -144,7 +144,7 @@ class Renew:
         default="2/3",
     )
     jitter: str = says(
-        "how much of the remaining time may be pulled earlier, in percent", form="percent", default="10%"
+        "how much earlier at random, in percent of the validity", form="percent", default="10%"
     )
     rekey: Rekey = says('true: a new key each time; false: the same; "require": wait for a new CSR', default=Rekey.YES)
 

@@ -179,9 +179,11 @@ def _issued(block: Block, row: Row, held: Held | None, spec: CertSpec, outlook: 
     if outlook.now - spec.backdate + spec.validity - 1 > standing.not_after and ("outlives", block.name) not in outlook.memo:
         outlook.memo["outlives", block.name] = True
         outlook.problems.append(_outlives(block, standing))
-    generation = held.generation + 1 if held else 1
+    address = Address("cert", block.name, row.key)
+    # A number is never reused, not even that of a certificate nobody knows the signature of.
+    generation = max(held.generation if held else 0, outlook.snapshot.lost.get(str(address), 0)) + 1
     change = Change(
-        Address("cert", block.name, row.key),
+        address,
         Action.RENEW if held and held.status != "forgotten" else Action.ISSUE,
         generation,
         (reason,),
@@ -263,16 +265,16 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
 def due_of(renew: Renew, *, not_before: int, not_after: int, seed: str) -> int:
     """When a certificate is renewed: the declared instant less a jitter that is the same at every plan.
 
-    Jitter only pulls earlier: up to `jitter` of the time between not_before and the declared instant.
+    Jitter is a share of the validity and only pulls earlier, never before half of the time to the declared instant.
     """
     validity = not_after + 1 - not_before
     if "/" in renew.at:
         at = not_before + int(Fraction(renew.at) * validity)
     else:
         at = max(not_before, not_after + 1 - parse_duration(renew.at))
-    percent = int(renew.jitter.rstrip("%"))
+    width = min(validity * int(renew.jitter.rstrip("%")) // 100, (at - not_before) // 2)
     drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-    return at - drawn * ((at - not_before) * percent // 100) // 2**64
+    return at - drawn * width // 2**64
 
 
 def foresee(change: Change, outlook: Outlook) -> int:

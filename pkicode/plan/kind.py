@@ -61,7 +61,8 @@ class Snapshot:
     """Issuer key -> number of revocations ever recorded for it."""
     living: Mapping[tuple[str, int], int] = field(factory=dict)
     """(ca, generation) -> unexpired certificates; asked for only when a [ca.X] was deleted."""
-    open_intents: int = 0
+    lost: Mapping[str, int] = field(factory=dict)
+    """Address -> highest generation that ended as unknown: its number is burnt."""
 
 
 @frozen

@@ -1,0 +1,85 @@
+"""What an interrupted apply left open, made again from the configuration (decisions 16).
+
+Which certificate an intent was for is worked out from config and keystore alone; issuing.py compares the result with
+what the store holds and never signs a byte that was read from there.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+
+from pkicode.issuing import resume as finish
+from pkicode.config.rows import rows as config_rows
+from pkicode.issuing import Order, Template
+from pkicode.kinds import ca, cert
+from pkicode.model.address import Address, parse
+from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.problem import Problem
+from pkicode.model.row import Held, Row
+from pkicode.plan.kind import Run
+from pkicode.ports import Certificate
+
+Remade = tuple[Template, Order, Callable[..., Sequence[tuple[Held, str]]]]
+
+
+async def resume(run: Run) -> Mapping[str, int]:
+    """Finish or give up every open intent; returns how many ended in which status."""
+    intents = await run.world.store.intents()
+    if not intents:
+        return {}
+    newest: dict[Address, Held] = {}
+    for held in await run.world.store.held():
+        if held.address not in newest or newest[held.address].generation < held.generation:
+            newest[held.address] = held
+    remade: dict[tuple[str, str], Remade] = {}
+    for _, group in groupby(sorted(intents, key=_block), key=_block):
+        remade.update(await _remade(list(group), newest, run))
+    ended = await finish(run.world, lambda intent: remade.get((intent.issuer_key, intent.serial)))
+    for intent in intents:
+        if intent.address.startswith("ca."):
+            run.memo.clear()
+    return Counter(one.status for one in ended)
+
+
+def _block(intent: Certificate) -> str:
+    return parse(intent.address)[0].block
+
+
+async def _remade(
+    intents: Sequence[Certificate], newest: Mapping[Address, Held], run: Run
+) -> dict[tuple[str, str], Remade]:
+    """What config says of these intents of one block; those it says nothing of are left out."""
+    address = parse(intents[0].address)[0]
+    block = run.config.block(address.kind, address.name)
+    if block is None:
+        return {}
+    wanted = {parse(one.address)[0].key: one for one in intents}
+    rows = {row.key: row for row in config_rows(run.config, block) if row.key in wanted}
+    changes = [
+        _change(block, rows[key], newest.get(Address(address.kind, address.name, key)), intent)
+        for key, intent in wanted.items()
+        if key in rows
+    ]
+    fresh = [one for one in changes if one.held is None or one.held.generation < one.generation]
+    if not fresh:
+        return {}
+    ids = {key: (intent.issuer_key, intent.serial) for key, intent in wanted.items()}
+    if address.kind == "ca":
+        made = await ca.remake(fresh[0], run)
+        return {} if isinstance(made, Problem) else {ids[""]: made}
+    many = await cert.remake(fresh, run)
+    if isinstance(many, Problem):
+        return {}
+    template, orders, settle = many
+    return {
+        ids[change.address.key]: (template, order, settle)
+        for change, order in zip(fresh, orders, strict=True)
+        if isinstance(order, Order)
+    }
+
+
+def _change(block: object, row: Row, held: Held | None, intent: Certificate) -> Change:
+    address = parse(intent.address)[0]
+    action = Action.RENEW if held and held.status != "forgotten" else Action.ISSUE
+    reason = Reason(ReasonCode(intent.reason))
+    return Change(address, action, intent.generation, (reason,), block, row, held)  # type: ignore[arg-type]
