@@ -8,14 +8,15 @@ import hashlib
 import json
 from typing import Any
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.model.address import Address
 from pkicode.model.problem import StateError
 from pkicode.plan.kind import Outlook, Run
-from pkicode.x509.constraints import Constraints, effective
-from pkicode.x509.tbs import IssuerFacts, issuer_facts
+from pkicode.x509 import der
+from pkicode.x509.constraints import Constraints
+from pkicode.x509.tbs import IssuerFacts, self_issued
 
 
 @frozen
@@ -74,12 +75,12 @@ def from_record(name: str, generation: int, record: str) -> Authority:
     """
     try:
         told: dict[str, Any] = json.loads(record)
-        der = base64.b64decode(told["der"], validate=True)
+        certificate = base64.b64decode(told["der"], validate=True)
         return Authority(
             name=name,
             generation=generation,
-            der=der,
-            facts=issuer_facts(der),
+            der=certificate,
+            facts=facts_of(certificate),
             key_store=told["key_store"],
             key_label=told["key_label"],
             issuer=told["issuer"],
@@ -163,19 +164,25 @@ async def path(authority: Authority, run: Run) -> list[Authority]:
 
 
 def constraints(spec: NameConstraints | None) -> Constraints | None:
-    """What goes into the CA's certificate: types nobody permitted are excluded (decisions 19)."""
-    if spec is None:
-        return None
-    return effective(
-        permitted_dns=spec.permit_dns,
-        excluded_dns=spec.exclude_dns,
-        permitted_ip=spec.permit_ip,
-        excluded_ip=spec.exclude_ip,
-        permitted_email=spec.permit_email,
-        excluded_email=spec.exclude_email,
-        permitted_uri=spec.permit_uri,
-        excluded_uri=spec.exclude_uri,
-    )
+    """The same as x509 says it; types nobody permitted are closed there (decisions 19)."""
+    return Constraints(**asdict(spec)) if spec else None
+
+
+def facts_of(certificate: bytes) -> IssuerFacts:
+    """What certificates below say of this one, byte for byte.
+
+    Raises:
+        ValueError: not a certificate.
+    """
+    _, start, _ = der.read(certificate)
+    _, offset, _ = der.read(certificate, start)
+    fields = []
+    # version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo (RFC 5280 section 4.1)
+    for _ in range(7):
+        _, _, end = der.read(certificate, offset)
+        fields.append(certificate[offset:end])
+        offset = end
+    return self_issued(fields[5], fields[6])
 
 
 def constraints_above(name: str | None, outlook: Outlook) -> tuple[Constraints, ...]:

@@ -66,7 +66,7 @@ def subject_of(spec: CaSpec, generation: int) -> Subject:
     return normal_subject([(kind, value.replace("${generation}", str(generation))) for kind, value in spec.subject])
 
 
-def profile_of(block: Block, issuer: Authority | None, issuer_stem: str) -> Profile:
+def profile_of(block: Block, issuer_stem: str) -> Profile:
     """What the certificate of this CA says (RFC 5280 section 4.2)."""
     spec: CaSpec = block.spec
     return Profile(
@@ -104,11 +104,12 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
                           help='give it one: subject = { cn = "Corp Root R1", o = "Corp" }')
     except ValueError as error:
         yield Problem("E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"))
-    try:
-        for reason in profile_of(block, None, f"{spec.issuer}-g1").check(spec.key.alg):
-            yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
-    except ValueError as error:
-        yield Problem("E0406", f"the name constraints of [ca.{block.name}]: {error}", place=place("name_constraints"))
+    for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
+        yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
+    if constraints := authorities.constraints(spec.name_constraints):
+        for reason in constraints.check():
+            field = reason.partition(":")[0]
+            yield Problem("E0406", f"[ca.{block.name}]: {reason}", place=place("name_constraints", field))
     if spec.issuer and (issuer := outlook.config.block("ca", spec.issuer)):
         yield from _outlives(block, spec, issuer, outlook)
     if spec.crl.refresh >= spec.crl.validity:
@@ -257,7 +258,7 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
                        help="apply again without leaving it out")
     template = Template(
         profile_name="",
-        profile=profile_of(block, issuer, issuer.stem if issuer else ""),
+        profile=profile_of(block, issuer.stem if issuer else ""),
         issuer=issuer.facts if issuer else None,
         ca=spec.issuer or block.name,
         ca_generation=issuer.generation if issuer else change.generation,
@@ -295,7 +296,7 @@ def _authority(issued: Issued, issuer: Authority | None, store: str) -> Authorit
         name=change.address.name,
         generation=change.generation,
         der=issued.der,
-        facts=authorities.issuer_facts(issued.der),
+        facts=authorities.facts_of(issued.der),
         key_store=store,
         key_label=issued.order.key_label,
         issuer=issuer.name if issuer else "",

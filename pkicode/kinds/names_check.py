@@ -8,6 +8,7 @@ certificate that nobody would accept from being made.
 from collections.abc import Iterator, Sequence
 
 from pkicode.config.language import CertSpec
+from pkicode.config.rows import place_of
 from pkicode.kinds import authority as authorities
 from pkicode.model.names import San, Sans, SanType, Subject
 from pkicode.model.problem import Place, Problem
@@ -52,11 +53,11 @@ def problems_of(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Ite
                 found.setdefault(names.san(kind, text), index)
             except ValueError as error:
                 broken = True
-                yield Problem("E0401", f"{address}: {error}", place=_place(block, row, field, index), address=address)
+                yield Problem("E0401", f"{address}: {error}", place=_place(block, row, field, outlook, index), address=address)
     try:
         subject = subject_of(spec)
     except ValueError as error:
-        yield Problem("E0405", f"{address}: {error}", place=_place(block, row, "cn"), address=address)
+        yield Problem("E0405", f"{address}: {error}", place=_place(block, row, "cn", outlook), address=address)
         return
     if not broken:
         yield from _refused(block, row, spec, subject, found, outlook, address)
@@ -67,20 +68,20 @@ def _refused(
 ) -> Iterator[Problem]:
     sans = tuple(found)
     if not sans and not spec.copy:
-        yield Problem("E0407", f"{address} has no alternative name", place=_place(block, row, "cn"), address=address,
+        yield Problem("E0407", f"{address} has no alternative name", place=_place(block, row, "cn", outlook), address=address,
                       help="clients look at SANs only: add dns, ip, email or uri")
     if spec.cn and names.looks_like_host(spec.cn) and not _is_among(spec.cn, sans):
         yield Problem("E0402", f"{address}: the CN `{spec.cn}` looks like a host and is not among the SANs", address=address,
-                      place=_place(block, row, "cn"), help=f'add "{spec.cn}" to dns, or drop cn')
+                      place=_place(block, row, "cn", outlook), help=f'add "{spec.cn}" to dns, or drop cn')
     if spec.allow is not None:
         allow = constraints.Allow(spec.allow.dns, spec.allow.ip, spec.allow.email, spec.allow.uri, spec.allow.wildcard)
         for reason in constraints.allowed(sans, allow):
-            yield Problem("E0403", f"{address}: {reason}", place=_first(block, row, found, reason), address=address,
+            yield Problem("E0403", f"{address}: {reason}", place=_first(block, row, found, reason, outlook), address=address,
                           help=f"profile {spec.profile} has an `allow` that does not cover it")
     chain = _chain(spec.issuer, outlook)
     if chain:
         for reason in constraints.verdict(subject, sans, chain):
-            yield Problem("E0408", f"{address}: {reason}", place=_first(block, row, found, reason), address=address,
+            yield Problem("E0408", f"{address}: {reason}", place=_first(block, row, found, reason, outlook), address=address,
                           help=f"the name constraints of ca.{spec.issuer} or a CA above it refuse this name")
 
 
@@ -97,15 +98,15 @@ def _is_among(cn: str, sans: Sans) -> bool:
     return any(value == lowered for kind, value in sans if kind in (SanType.DNS, SanType.IP))
 
 
-def _first(block: Block, row: Row, found: dict[San, int], reason: str) -> Place:
+def _first(block: Block, row: Row, found: dict[San, int], reason: str, outlook: Outlook) -> Place:
     """The place of the name a reason speaks of."""
     for (kind, value), index in found.items():
         if f"`{value}`" in reason or value in reason:
-            return _place(block, row, str(kind), index)
-    return _place(block, row, "cn")
+            return _place(block, row, str(kind), outlook, index)
+    return _place(block, row, "cn", outlook)
 
 
-def _place(block: Block, row: Row, field: str, index: int | None = None) -> Place:
-    if row.line and block.spec.for_each and (path := block.spec.for_each.csv or block.spec.for_each.jsonl):
-        return Place(path, (), line=row.line)
+def _place(block: Block, row: Row, field: str, outlook: Outlook, index: int | None = None) -> Place:
+    if row.line:
+        return place_of(outlook.config, block, row)
     return block.source.place(field) if index is None else block.source.place(field, index)

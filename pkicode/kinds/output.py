@@ -214,7 +214,7 @@ async def _p12(
     if output.p12 is None or output.p12_password is None or key is None:
         raise PkicodeError("a PKCS#12 file needs p12_password", help='output.p12_password = { env = "NAME" }')
     password = await run.world.secret(output.p12_password)
-    return OutputFile(output.p12, pkcs12(key, der, list(above), password, str(change.address)), True)
+    return OutputFile(output.p12, pkcs12(key, der, tuple(above), password, str(change.address)), True)
 
 
 KIND = Kind(
