@@ -143,9 +143,7 @@ class Renew:
         form="fraction-or-duration",
         default="2/3",
     )
-    jitter: str = says(
-        "how much earlier at random, in percent of the validity", form="percent", default="10%"
-    )
+    jitter: str = says("how much earlier at random, in percent of the validity", form="percent", default="10%")
     rekey: Rekey = says('true: a new key each time; false: the same; "require": wait for a new CSR', default=Rekey.YES)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import asdict, field, frozen
 
 from pkicode.config.language import CaSpec, NameConstraints
+from pkicode.config.reader import Config
 from pkicode.model.address import Address
 from pkicode.model.problem import StateError
 from pkicode.plan.kind import Outlook, Run
@@ -185,13 +186,13 @@ def facts_of(certificate: bytes) -> IssuerFacts:
     return self_issued(fields[5], fields[6])
 
 
-def constraints_above(name: str | None, outlook: Outlook) -> tuple[Constraints, ...]:
+def constraints_above(name: str | None, config: Config) -> tuple[Constraints, ...]:
     """The constraints of [ca.NAME] and of every CA above it, as declared."""
     found = []
     seen: set[str] = set()
     while name and name not in seen:
         seen.add(name)
-        block = outlook.config.block("ca", name)
+        block = config.block("ca", name)
         if block is None:
             break
         spec: CaSpec = block.spec

@@ -100,8 +100,12 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     place = block.source.place
     try:
         if not subject_of(spec, 1):
-            yield Problem("E0405", f"[ca.{block.name}] has no subject", place=place("subject"),
-                          help='give it one: subject = { cn = "Corp Root R1", o = "Corp" }')
+            yield Problem(
+                "E0405",
+                f"[ca.{block.name}] has no subject",
+                place=place("subject"),
+                help='give it one: subject = { cn = "Corp Root R1", o = "Corp" }',
+            )
     except ValueError as error:
         yield Problem("E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"))
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
@@ -114,7 +118,9 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         yield from _outlives(block, spec, issuer, outlook)
     if spec.crl.refresh >= spec.crl.validity:
         yield Problem(
-            "E0314", f"[ca.{block.name}]: the CRL would expire before it is refreshed", place=place("crl", "refresh"),
+            "E0314",
+            f"[ca.{block.name}]: the CRL would expire before it is refreshed",
+            place=place("crl", "refresh"),
             help=f"set crl.refresh below crl.validity ({duration(spec.crl.validity)})",
         )
 
@@ -161,8 +167,16 @@ def diff(
     if difference.of(FieldClass.METADATA):
         fields = ", ".join(difference.of(FieldClass.METADATA))
         reason = Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature")
-        return Change(Address("ca", block.name), Action.UPDATE, held.generation, (reason,), block, row, held,
-                      after={"protect": spec.protect})
+        return Change(
+            Address("ca", block.name),
+            Action.UPDATE,
+            held.generation,
+            (reason,),
+            block,
+            row,
+            held,
+            after={"protect": spec.protect},
+        )
     return None
 
 
@@ -215,7 +229,9 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
             held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held, irreversible=False
         )
     outlook.problems.append(
-        Problem("E0409", f"ca.{held.name} was deleted from pki.toml, but {message}", help=mend, address=f"ca.{held.name}")
+        Problem(
+            "E0409", f"ca.{held.name} was deleted from pki.toml, but {message}", help=mend, address=f"ca.{held.name}"
+        )
     )
     return None
 
@@ -254,8 +270,12 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
     store = spec.key.store or ""
     issuer = await authorities.load(spec.issuer, run) if spec.issuer else None
     if spec.issuer and issuer is None:
-        return Problem("E0501", f"{change.address} waits for ca.{spec.issuer}, which is not there", address=str(change.address),
-                       help="apply again without leaving it out")
+        return Problem(
+            "E0501",
+            f"{change.address} waits for ca.{spec.issuer}, which is not there",
+            address=str(change.address),
+            help="apply again without leaving it out",
+        )
     template = Template(
         profile_name="",
         profile=profile_of(block, issuer.stem if issuer else ""),
@@ -270,7 +290,7 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
         backdate=spec.backdate,
         store=store,
         crl_urls=crl_urls(spec.base_urls, issuer.stem) if issuer else (),
-        copy=(),
+        constraints=authorities.constraints_above(spec.issuer, run.config),
     )
     order = Order(
         address=str(change.address),

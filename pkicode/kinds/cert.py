@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from attrs import evolve
+from attrs import asdict, evolve
 
 from pkicode.config.language import CertSpec, OnRemove, Rekey, Renew
 from pkicode.config.reader import Config
@@ -30,6 +30,7 @@ from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.ports import CertificateStatus, Revocation, Want
+from pkicode.x509.constraints import Allow
 from pkicode.x509.names import san_text, subject_text
 from pkicode.x509.profile import Profile
 
@@ -37,8 +38,12 @@ _NOW, _NEXT, _META = FieldClass.NOW, FieldClass.NEXT, FieldClass.METADATA
 CLASSES = {
     **dict.fromkeys(("cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname"), _NOW),
     **dict.fromkeys(("usage", "eku", "issuer", "csr", "key.store", "must_staple", "ocsp_nocheck"), _NOW),
-    **dict.fromkeys(("validity", "backdate", "key", "key.alg", "policies", "revocation", "base_urls", "lint", "copy"), _NEXT),
-    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "output", "after", "endpoints", "protect", "note"), _META),
+    **dict.fromkeys(
+        ("validity", "backdate", "key", "key.alg", "policies", "revocation", "base_urls", "lint", "copy"), _NEXT
+    ),
+    **dict.fromkeys(
+        ("profile", "allow", "renew", "on_remove", "output", "after", "endpoints", "protect", "note"), _META
+    ),
     "for_each": _META,
 }
 _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if one is _NOW and "." not in field))
@@ -136,8 +141,16 @@ def diff(
     if difference.of(FieldClass.METADATA) or held.values != row.values or held.needs != needs(block, row, outlook):
         fields = ", ".join(difference.of(FieldClass.METADATA))
         said = Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature" if fields else "no signature")
-        return Change(held.address, Action.UPDATE, held.generation, (said,), block, row, held,
-                      after={"on_remove": str(spec.on_remove), "protect": spec.protect})
+        return Change(
+            held.address,
+            Action.UPDATE,
+            held.generation,
+            (said,),
+            block,
+            row,
+            held,
+            after={"on_remove": str(spec.on_remove), "protect": spec.protect},
+        )
     return None
 
 
@@ -169,14 +182,19 @@ def _changed_columns(block: Block, row: Row, held: Held, spec: CertSpec, outlook
     return tuple(one for one in _CERTIFICATE_FIELDS if getattr(before, one) != getattr(spec, one))
 
 
-def _issued(block: Block, row: Row, held: Held | None, spec: CertSpec, outlook: Outlook, reason: Reason) -> Change | None:
+def _issued(
+    block: Block, row: Row, held: Held | None, spec: CertSpec, outlook: Outlook, reason: Reason
+) -> Change | None:
     """The change that gives this row a new certificate; None, with a problem told, where its names cannot stand."""
     problems = list(problems_of(block, row, spec, outlook))
     outlook.problems.extend(problems)
     standing = authorities.standing(spec.issuer, outlook)
     if standing is None or any(one.severity is Severity.ERROR for one in problems):
         return None
-    if outlook.now - spec.backdate + spec.validity - 1 > standing.not_after and ("outlives", block.name) not in outlook.memo:
+    if (
+        outlook.now - spec.backdate + spec.validity - 1 > standing.not_after
+        and ("outlives", block.name) not in outlook.memo
+    ):
         outlook.memo["outlives", block.name] = True
         outlook.problems.append(_outlives(block, standing))
     address = Address("cert", block.name, row.key)
@@ -257,8 +275,16 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
         )
         return None
     if template.get("on_remove") == OnRemove.REVOKE:
-        return Change(held.address, Action.REVOKE, held.generation, (reason,), held=held, irreversible=True,
-                      before={"generation": held.generation}, after={"reason": "cessationOfOperation"})
+        return Change(
+            held.address,
+            Action.REVOKE,
+            held.generation,
+            (reason,),
+            held=held,
+            irreversible=True,
+            before={"generation": held.generation},
+            after={"reason": "cessationOfOperation"},
+        )
     return Change(held.address, Action.FORGET, held.generation, (reason,), held=held)
 
 
@@ -337,8 +363,11 @@ async def remake(changes: Sequence[Change], run: Run):  # type: ignore[no-untype
     spec: CertSpec = block.spec
     issuer = await authorities.load(spec.issuer, run)
     if issuer is None:
-        return Problem("E0501", f"cert.{block.name} waits for ca.{spec.issuer}, which is not there",
-                       help="apply again without leaving the CA out")
+        return Problem(
+            "E0501",
+            f"cert.{block.name} waits for ca.{spec.issuer}, which is not there",
+            help="apply again without leaving the CA out",
+        )
     store = spec.key.store or ""
     profile = profile_of(spec, issuer.stem)
     template = Template(
@@ -356,6 +385,8 @@ async def remake(changes: Sequence[Change], run: Run):  # type: ignore[no-untype
         store=store,
         crl_urls=profile.crl_urls,
         copy=spec.copy,
+        constraints=authorities.constraints_above(spec.issuer, run.config),
+        allow=Allow(**asdict(spec.allow)) if spec.allow else None,
     )
     kept = await _kept_keys(changes, spec, run)
     number = await template_number(block, run)
@@ -382,8 +413,12 @@ def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Or
         csr = csr_bytes(run.config, spec)
         # The plan was made from these bytes; others under the same name are another plan.
         if csr is None or change.row is None or hashlib.sha256(csr).hexdigest() != json.loads(change.row.values)[-1]:
-            return Problem("E0413", f"the CSR of {change.address} changed while applying", address=str(change.address),
-                           help="apply again; the next plan will show it as key-changed")
+            return Problem(
+                "E0413",
+                f"the CSR of {change.address} changed while applying",
+                address=str(change.address),
+                help="apply again; the next plan will show it as key-changed",
+            )
     label = "" if spec.csr else kept.get(change.address.key) or change.address.at(change.generation)
     sans: Sans = names_of(spec)
     subject: Subject = subject_of(spec)
@@ -422,8 +457,12 @@ async def _revoke(changes: Sequence[Change], run: Run) -> Sequence[Problem | Non
     revocations, rows = [], []
     records = await run.world.store.records("cert", changes[0].address.name, [one.address.key for one in changes])
     for change in changes:
-        want = Want(address=str(change.address), valid_at=run.world.now, with_der=False,
-                    statuses=(CertificateStatus.ISSUED, CertificateStatus.UNKNOWN))
+        want = Want(
+            address=str(change.address),
+            valid_at=run.world.now,
+            with_der=False,
+            statuses=(CertificateStatus.ISSUED, CertificateStatus.UNKNOWN),
+        )
         for one in await run.world.store.certificates(want):
             revocations.append(
                 Revocation(one.issuer_key, one.serial, run.world.now, "cessationOfOperation", one.not_after, "removed")

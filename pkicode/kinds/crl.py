@@ -68,7 +68,11 @@ def diff(
     block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
 ) -> Change | None:
     if block is None or row is None:
-        return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held) if held else None
+        return (
+            Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
+            if held
+            else None
+        )
     standing = authorities.standing(block.name, outlook)
     generation = standing.generation if standing else 1
     reason = _reason(block, row, held, outlook, difference)
@@ -115,8 +119,12 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     world, block = run.world, change.block
     authority = await authorities.load(change.address.name, run)
     if authority is None or block is None:
-        return Problem("E0501", f"{change.address} waits for ca.{change.address.name}, which is not there",
-                       help="apply again without leaving the CA out", address=str(change.address))
+        return Problem(
+            "E0501",
+            f"{change.address} waits for ca.{change.address.name}, which is not there",
+            help="apply again without leaving the CA out",
+            address=str(change.address),
+        )
     spec: CrlSpec = block.spec
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
@@ -145,7 +153,9 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     made = _artefact(authority, der, number + 1, this_update, next_update)
     row = after(change, await template_number(block, run), due=this_update + spec.refresh, needs=authority.at)
     row = evolve(row, values=json.dumps([str(counted)]))
-    record = json.dumps({"next_update": next_update, "number": made.number, "sha256": made.sha256, "this_update": this_update})
+    record = json.dumps(
+        {"next_update": next_update, "number": made.number, "sha256": made.sha256, "this_update": this_update}
+    )
     stored = write(run, "crl", [change], held=[(row, record)], artefacts=[made])
     await world.store.commit(stored, world.lease)
     world.reach(FaultPoint.CRL_STORED)
@@ -180,8 +190,15 @@ def _vanished(found: crl.CrlFacts, known: Sequence[Revocation], authority: Autho
         run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
     # Nobody knows when they expire: they stay for as long as the CA lives.
     return [
-        Revocation(authority.issuer_key, f"{entry.serial:x}", entry.revoked_at, entry.reason or "unspecified",
-                   authority.not_after + DAY, "published", entry.invalidity)
+        Revocation(
+            authority.issuer_key,
+            f"{entry.serial:x}",
+            entry.revoked_at,
+            entry.reason or "unspecified",
+            authority.not_after + DAY,
+            "published",
+            entry.invalidity,
+        )
         for entry in lost
     ]
 

@@ -7,6 +7,8 @@ certificate that nobody would accept from being made.
 
 from collections.abc import Iterator, Sequence
 
+from attrs import asdict
+
 from pkicode.config.language import CertSpec
 from pkicode.config.rows import place_of
 from pkicode.kinds import authority as authorities
@@ -53,7 +55,9 @@ def problems_of(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Ite
                 found.setdefault(names.san(kind, text), index)
             except ValueError as error:
                 broken = True
-                yield Problem("E0401", f"{address}: {error}", place=_place(block, row, field, outlook, index), address=address)
+                yield Problem(
+                    "E0401", f"{address}: {error}", place=_place(block, row, field, outlook, index), address=address
+                )
     try:
         subject = subject_of(spec)
     except ValueError as error:
@@ -68,27 +72,46 @@ def _refused(
 ) -> Iterator[Problem]:
     sans = tuple(found)
     if not sans and not spec.copy:
-        yield Problem("E0407", f"{address} has no alternative name", place=_place(block, row, "cn", outlook), address=address,
-                      help="clients look at SANs only: add dns, ip, email or uri")
+        yield Problem(
+            "E0407",
+            f"{address} has no alternative name",
+            place=_place(block, row, "cn", outlook),
+            address=address,
+            help="clients look at SANs only: add dns, ip, email or uri",
+        )
     if spec.cn and names.looks_like_host(spec.cn) and not _is_among(spec.cn, sans):
-        yield Problem("E0402", f"{address}: the CN `{spec.cn}` looks like a host and is not among the SANs", address=address,
-                      place=_place(block, row, "cn", outlook), help=f'add "{spec.cn}" to dns, or drop cn')
+        yield Problem(
+            "E0402",
+            f"{address}: the CN `{spec.cn}` looks like a host and is not among the SANs",
+            address=address,
+            place=_place(block, row, "cn", outlook),
+            help=f'add "{spec.cn}" to dns, or drop cn',
+        )
     if spec.allow is not None:
-        allow = constraints.Allow(spec.allow.dns, spec.allow.ip, spec.allow.email, spec.allow.uri, spec.allow.wildcard)
-        for reason in constraints.allowed(sans, allow):
-            yield Problem("E0403", f"{address}: {reason}", place=_first(block, row, found, reason, outlook), address=address,
-                          help=f"profile {spec.profile} has an `allow` that does not cover it")
+        for reason in constraints.allowed(sans, constraints.Allow(**asdict(spec.allow))):
+            yield Problem(
+                "E0403",
+                f"{address}: {reason}",
+                place=_first(block, row, found, reason, outlook),
+                address=address,
+                help=f"profile {spec.profile} has an `allow` that does not cover it",
+            )
     chain = _chain(spec.issuer, outlook)
     if chain:
         for reason in constraints.verdict(subject, sans, chain):
-            yield Problem("E0408", f"{address}: {reason}", place=_first(block, row, found, reason, outlook), address=address,
-                          help=f"the name constraints of ca.{spec.issuer} or a CA above it refuse this name")
+            yield Problem(
+                "E0408",
+                f"{address}: {reason}",
+                place=_first(block, row, found, reason, outlook),
+                address=address,
+                help=f"the name constraints of ca.{spec.issuer} or a CA above it refuse this name",
+            )
 
 
 def _chain(issuer: str, outlook: Outlook) -> Sequence[constraints.Constraints]:
     memo_key = ("constraints", issuer)
     if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = authorities.constraints_above(issuer, outlook)
+        outlook.memo[memo_key] = authorities.constraints_above(issuer, outlook.config)
     found: Sequence[constraints.Constraints] = outlook.memo[memo_key]
     return found
 

@@ -69,7 +69,11 @@ def diff(
     block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
 ) -> Change | None:
     if block is None or row is None:
-        return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held) if held else None
+        return (
+            Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
+            if held
+            else None
+        )
     stands_on = needs(block, row, outlook)
     if not stands_on:
         return None
@@ -152,8 +156,12 @@ async def _hook(change: Change, files: OutputSet, run: Run) -> Problem | None:
     failed = await run.world.run_hook(spec.after, environ)
     if not failed:
         return None
-    return Problem("E0521", f"{change.address}: the deploy hook failed: {failed}", address=str(change.address),
-                   help="the new files are in place; mend the hook and apply again, it is retried")
+    return Problem(
+        "E0521",
+        f"{change.address}: the deploy hook failed: {failed}",
+        address=str(change.address),
+        help="the new files are in place; mend the hook and apply again, it is retried",
+    )
 
 
 async def _sets(changes: Sequence[Change], run: Run) -> list[OutputSet | Problem]:
@@ -168,8 +176,14 @@ async def _sets(changes: Sequence[Change], run: Run) -> list[OutputSet | Problem
     for change, record in zip(changes, told, strict=True):
         der = next(each) if record else None
         if der is None or record is None:
-            found.append(Problem("E0501", f"{change.address} waits for its certificate, which is not there",
-                                 help="apply again", address=str(change.address)))
+            found.append(
+                Problem(
+                    "E0501",
+                    f"{change.address} waits for its certificate, which is not there",
+                    help="apply again",
+                    address=str(change.address),
+                )
+            )
             continue
         found.append(await _set(change, record, der, keys.get(record["key_label"]), run))
     return found
@@ -185,13 +199,17 @@ async def _keys(changes: Sequence[Change], told: Sequence[dict[str, str] | None]
     return dict(zip(labels, await run.world.keystores[store].export(labels), strict=True))
 
 
-async def _set(change: Change, record: dict[str, object], der: bytes, key: bytes | None, run: Run) -> OutputSet | Problem:
+async def _set(
+    change: Change, record: dict[str, object], der: bytes, key: bytes | None, run: Run
+) -> OutputSet | Problem:
     if change.block is None or change.row is None:
         raise ValueError(f"{change.address} has no block")
     output = _filled(change.block, change.row, run.memo).output
     issuer = await authorities.load(record["issuer"][0], run)  # type: ignore[index]
     if output is None or issuer is None:
-        return Problem("E0501", f"{change.address} waits for its issuer", help="apply again", address=str(change.address))
+        return Problem(
+            "E0501", f"{change.address} waits for its issuer", help="apply again", address=str(change.address)
+        )
     above = [one.der for one in (await authorities.path(issuer, run))[:-1]]
     chain = b"".join(encode("CERTIFICATE", one) for one in (der, *above))
     pem = encode("PRIVATE KEY", key) if key else b""

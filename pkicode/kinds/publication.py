@@ -26,7 +26,12 @@ from pkicode.plan.kind import Difference, Kind, Outlook, Run
 from pkicode.ports import Published
 from pkicode.x509.pem import encode
 
-_CERT, _CRL, _PEM, _JSON = "application/pkix-cert", "application/pkix-crl", "application/pem-certificate-chain", "application/json"
+_CERT, _CRL, _PEM, _JSON = (
+    "application/pkix-cert",
+    "application/pkix-crl",
+    "application/pem-certificate-chain",
+    "application/json",
+)
 
 
 def blocks(config: Config) -> Iterator[Block]:
@@ -67,7 +72,11 @@ def diff(
     block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
 ) -> Change | None:
     if block is None or row is None:
-        return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held) if held else None
+        return (
+            Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
+            if held
+            else None
+        )
     if not _authorities(block.name, outlook.config):
         return None
     detail = "" if held is None else "what it should hold changed"
@@ -126,12 +135,17 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
             continue
         facts.append(f"{authority.stem} {artefact.sha256 if artefact else None}")
         chain = await authorities.path(authority, run)
-        certificates += [(f"ca/{authority.stem}.cer", authority.der, _CERT),
-                         (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM)]
+        certificates += [
+            (f"ca/{authority.stem}.cer", authority.der, _CERT),
+            (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM),
+        ]
         bundles.append((f"bundle/{name}.pem", _chain(chain), _PEM))
         if chain[-1] not in trust:
             trust.append(chain[-1])
-        index[f"ca/{authority.stem}.cer"] = {"not_after": rfc3339(authority.not_after), "sha256": _sha256(authority.der)}
+        index[f"ca/{authority.stem}.cer"] = {
+            "not_after": rfc3339(authority.not_after),
+            "sha256": _sha256(authority.der),
+        }
         if artefact and artefact.der:
             crls.append((f"crl/{authority.stem}.crl", artefact.der, _CRL))
             index[f"crl/{authority.stem}.crl"] = {
@@ -141,8 +155,11 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
                 "this_update": rfc3339(artefact.this_update),
             }
     bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in trust), _PEM))
-    files = [*(certificates if "ca" in content else ()), *(crls if "crl" in content else ()),
-             *(bundles if "bundle" in content else ())]
+    files = [
+        *(certificates if "ca" in content else ()),
+        *(crls if "crl" in content else ()),
+        *(bundles if "bundle" in content else ()),
+    ]
     listed = {path: told for path, told in index.items() if any(path == one[0] for one in files)}
     document = {"files": listed, "format": "pkicode.index", "version": "1.0"}
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"

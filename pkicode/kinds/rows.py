@@ -53,7 +53,9 @@ def derived(kind: str, parent: Block, field: str) -> Block:
     """The block of a kind that pki.toml declares as a table inside another block: `crl` of a ca, `output` of a cert."""
     told = json.loads(parent.template)
     defaulted = [
-        one.removeprefix(field).removeprefix(".") for one in told["defaulted"] if one == field or one.startswith(f"{field}.")
+        one.removeprefix(field).removeprefix(".")
+        for one in told["defaulted"]
+        if one == field or one.startswith(f"{field}.")
     ]
     spec = told["spec"][field]
     if "" in defaulted:

@@ -31,6 +31,8 @@ async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], w
     failed: dict[str, Problem] = {}
     ready = [one for one in changes if one.readiness is Readiness.READY]
     for (kind_name, _), group in groupby(ready, key=lambda one: (one.address.kind, one.address.block)):
+        if run.stopping():
+            break
         block = list(group)
         moving = [one for one in block if one.action is Action.MOVE]
         leaving = [one for one in block if one.action is Action.FORGET]
@@ -66,6 +68,8 @@ async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, fa
 
     async with asyncio.TaskGroup() as tasks:
         for batch in _batches(changes):
+            if run.stopping():
+                break
             # Taken before the task exists, so that 200 batches are not all held in memory at once.
             await gate.acquire()
             tasks.create_task(one_batch(batch))

@@ -90,6 +90,8 @@ class Run:
 
     world: World
     config: Config
+    stopping: Callable[[], bool]
+    """True once the user asked to stop: what is under way is finished, nothing new is begun."""
     memo: dict[Any, Any] = field(factory=dict)
 
 

@@ -142,6 +142,12 @@ def _span(span: Span | None) -> dict[str, Any] | None:
     }
 
 
+def saved(plan: Plan) -> SavedPlan:
+    """A plan in memory as one that was saved: what was shown is what apply compares with."""
+    told = document(plan)
+    return SavedPlan(told["plan_id"], told)
+
+
 def load(data: bytes) -> SavedPlan:
     """Read a plan file.
 
@@ -158,15 +164,19 @@ def load(data: bytes) -> SavedPlan:
     if not is_plan:
         raise PkicodeError("this is not a plan file", help="make one with `pkicode plan -o FILE`")
     if major != VERSION.split(".", maxsplit=1)[0]:
-        raise PkicodeError(f"this plan file has version {told.get('version')!r}, this pkicode reads {VERSION}",
-                           help="plan again with the version that applies")
+        raise PkicodeError(
+            f"this plan file has version {told.get('version')!r}, this pkicode reads {VERSION}",
+            help="plan again with the version that applies",
+        )
     try:
         agrees = identify(told) == told["plan_id"]
     except (KeyError, TypeError, AttributeError):
         agrees = False
     if not agrees:
-        raise StalePlan("the plan file was edited: its content does not have the digest it names",
-                        help="plan again; a plan cannot be changed by hand")
+        raise StalePlan(
+            "the plan file was edited: its content does not have the digest it names",
+            help="plan again; a plan cannot be changed by hand",
+        )
     return SavedPlan(told["plan_id"], told)
 
 

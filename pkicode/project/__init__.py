@@ -4,32 +4,35 @@ The only place that reads the clock and draws randomness; everything below gets 
 """
 
 import asyncio
-import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from attrs import define, evolve, field, frozen
 
 from pkicode.adapters import loop
+from pkicode.adapters.journal import Journal
 from pkicode.adapters.sqlite import SqliteStore, open_sqlite
 from pkicode.adapters.sql import NewState
+from pkicode.adapters.workers import Workers
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS
 from pkicode.kinds.resume import resume
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
-from pkicode.model.instants import parse_duration, rfc3339
+from pkicode.model.instants import rfc3339
 from pkicode.model.problem import Denied, LeaseHeld, LeaseLost, PkicodeError, Problem, StateError
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import apply as apply_changes
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import About, Certificate, Lease, Want, World
+from pkicode.ports import About, Lease, World
+from pkicode.project import world as worlds
 
 LEASE = "project"
 LEASE_TTL = 60
@@ -114,13 +117,25 @@ class Project:
         """Now, in whole seconds."""
         return self._now if self._now is not None else int(time.time())
 
-    def plan(self, at: int | None = None, *, only: Sequence[str] = (), except_: Sequence[str] = (),
-             allow: Mapping[str, str] | None = None) -> Plan:
+    def plan(
+        self,
+        at: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        except_: Sequence[str] = (),
+        allow: Mapping[str, str] | None = None,
+    ) -> Plan:
         """What apply would do; see `aplan`."""
         return loop.run(self.aplan(at, only=only, except_=except_, allow=allow))
 
-    async def aplan(self, at: int | None = None, *, only: Sequence[str] = (), except_: Sequence[str] = (),
-                    allow: Mapping[str, str] | None = None) -> Plan:
+    async def aplan(
+        self,
+        at: int | None = None,
+        *,
+        only: Sequence[str] = (),
+        except_: Sequence[str] = (),
+        allow: Mapping[str, str] | None = None,
+    ) -> Plan:
         """What apply would do at `at` (now, if absent).  Reads only: no key, no lock, no network.
 
         Raises:
@@ -131,8 +146,9 @@ class Project:
             snapshot = await self._snapshot(store)
         return self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
-    def _planned(self, snapshot: Snapshot, now: int, only: Sequence[str], except_: Sequence[str],
-                 allow: Mapping[str, str] | None) -> Plan:
+    def _planned(
+        self, snapshot: Snapshot, now: int, only: Sequence[str], except_: Sequence[str], allow: Mapping[str, str] | None
+    ) -> Plan:
         return planner.plan(self.config, snapshot, now=now, kinds=KINDS, only=only, except_=except_, allow=allow)
 
     def validate(self) -> tuple[Problem, ...]:
@@ -174,17 +190,18 @@ class Project:
             only, except_, allow = scope["only"], scope["except"], plan.document["allow"]
         elif plan is not None:
             (only, except_), allow = plan.scope, dict(plan.allow)
-        async with self._writing(now) as (store, lease):
-            async with self._run(store, lease, now, jobs, emit) as run:
-                resumed = await resume(run)
-                fresh = self._planned(await self._snapshot(store), now, only, except_, allow)
-                if plan is not None:
-                    saved = plan if isinstance(plan, SavedPlan) else planfile.saved(plan)
-                    planfile.check(saved, fresh, now=now)
-                _refuse_denied(fresh)
-                fresh = _held_to(fresh, only_reasons)
-                run = evolve(run, world=evolve(run.world, plan_id=planfile.plan_id(fresh)))
-                problems = await self._with_heartbeat(run, fresh)
+        async with self._writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
+            run = Run(world, self.config, lambda: self._stopping)
+            resumed = await resume(run)
+            fresh = self._planned(await self._snapshot(store), now, only, except_, allow)
+            if plan is not None:
+                saved = plan if isinstance(plan, SavedPlan) else planfile.saved(plan)
+                planfile.check(saved, fresh, now=now)
+            _refuse_denied(fresh)
+            fresh = _held_to(fresh, only_reasons)
+            async with _workers(fresh, jobs) as (work, width):
+                world = evolve(world, plan_id=planfile.plan_id(fresh), work=work)
+                problems = await self._with_heartbeat(evolve(run, world=world), fresh, width)
         failed = {problem.address for problem in problems}
         done: dict[str, int] = {}
         for change in fresh.changes:
@@ -192,9 +209,25 @@ class Project:
                 done[str(change.action)] = done.get(str(change.action), 0) + 1
         return Applied(fresh, done, tuple(problems), resumed)
 
-    async def _with_heartbeat(self, run: Run, plan: Plan) -> list[Problem]:
+    def _world(
+        self, store: SqliteStore, lease: Lease, now: int, emit: Callable[[Event], None]
+    ) -> AbstractAsyncContextManager[World]:
+        return worlds.opened(
+            self.config,
+            store,
+            lease,
+            now=now,
+            environ=self._environ,
+            clock=self.clock,
+            ttl=LEASE_TTL,
+            journal=self.journal,
+            emit=emit,
+            reach=self._reach,
+        )
+
+    async def _with_heartbeat(self, run: Run, plan: Plan, width: int) -> list[Problem]:
         """Apply while the lease is kept alive; losing it stops everything at once."""
-        work = asyncio.create_task(apply_changes(plan.changes, run, kinds=KINDS, width=3))
+        work = asyncio.create_task(apply_changes(plan.changes, run, kinds=KINDS, width=width))
         beat = asyncio.create_task(self._heartbeat(run))
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
@@ -222,8 +255,14 @@ class Project:
         """The SQLite file."""
         return self.config.root / self.config.settings.state.url.removeprefix("sqlite:///")
 
+    @property
+    def journal(self) -> Journal:
+        """The issuance journal, outside the database."""
+        return Journal(self.state_path.parent / worlds.JOURNAL)
+
     def _wanted(self) -> NewState:
-        return NewState(project=self.config.settings.project.name, env=self.config.env, at=self.clock())
+        name = self.config.settings.project.name
+        return NewState(project=name, env=self.config.env, lineage=os.urandom(16).hex(), at=self.clock())
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[SqliteStore | None]:
@@ -288,6 +327,19 @@ class Project:
         if any(name not in declared for name, _ in snapshot.authorities):
             snapshot = evolve(snapshot, living=await store.living(self.clock()))
         return snapshot
+
+
+@asynccontextmanager
+async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[..., Awaitable[Any]], int]]:
+    """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
+    signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
+    wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
+    workers = Workers(wanted)
+    try:
+        # One batch more than workers, so that they sign while the store commits.
+        yield workers.run, wanted + 1
+    finally:
+        await workers.close()
 
 
 def _holder() -> str:

@@ -1,0 +1,117 @@
+"""The world an apply may touch, joined from the adapters for one lease.
+
+Here the environment, randomness and processes are handed over; below nobody reaches for them.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from pkicode.adapters.journal import Journal
+from pkicode.adapters.outputs import run_hook, write_outputs
+from pkicode.adapters.publish import open_publisher
+from pkicode.adapters.sealed import SealedKeyStore
+from pkicode.adapters.secret import read_secret
+from pkicode.adapters.workers import Workers
+from pkicode.config.language import KeystoreSpec, Secret
+from pkicode.config.reader import Config
+from pkicode.model.event import Event
+from pkicode.model.faults import Reach
+from pkicode.model.problem import KeyStoreError
+from pkicode.ports import KeyStore, Lease, Store, World
+
+JOURNAL = "journal.log"
+"""Beside the state file, outside the database."""
+_TOP = 1 << 158
+
+
+def serial() -> int:
+    """158 random bits below a set one: positive, 20 octets, never shorter (RFC 5280 section 4.1.2.2)."""
+    return _TOP | (int.from_bytes(os.urandom(20), "big") & (_TOP - 1))
+
+
+def keystore(config: Config, name: str, environ: Mapping[str, str], warn: Callable[[str], None]) -> SealedKeyStore:
+    """[keystore.NAME], opened when a private key is first needed.
+
+    Raises:
+        KeyStoreError: there is no such keystore.
+    """
+    for spec in config.settings.keystores:
+        if spec.name == name:
+            return _sealed(spec, config, environ, warn)
+    raise KeyStoreError(f"there is no [keystore.{name}]", help="pki.toml says which there are")
+
+
+def _sealed(
+    spec: KeystoreSpec, config: Config, environ: Mapping[str, str], warn: Callable[[str], None]
+) -> SealedKeyStore:
+    async def passphrase() -> bytes:
+        if spec.passphrase is None:
+            raise KeyStoreError(f"[keystore.{spec.name}] has no passphrase", help='passphrase = { env = "NAME" }')
+        return await read_secret(spec.passphrase, root=config.root, environ=environ, warn=warn)
+
+    return SealedKeyStore(config.root / spec.path, passphrase)
+
+
+@asynccontextmanager
+async def opened(
+    config: Config,
+    store: Store,
+    lease: Lease,
+    *,
+    now: int,
+    environ: Mapping[str, str],
+    clock: Callable[[], int],
+    ttl: int,
+    journal: Journal,
+    emit: Callable[[Event], None],
+    reach: Reach,
+) -> AsyncIterator[World]:
+    """Everything joined; closed on the way out."""
+
+    def warn(text: str) -> None:
+        emit(Event("keys", text, failed=True))
+
+    async def still_ours() -> None:
+        await store.renew(lease, now=clock(), ttl=ttl)
+
+    async def secret(where: Secret) -> bytes:
+        return await read_secret(where, root=config.root, environ=environ, warn=warn)
+
+    async with AsyncExitStack() as stack:
+        keystores: dict[str, KeyStore] = {}
+        for spec in config.settings.keystores:
+            keystores[spec.name] = one = _sealed(spec, config, environ, warn)
+            stack.push_async_callback(one.close)
+        workers = Workers(1)
+        stack.push_async_callback(workers.close)
+        publishers = {
+            one.name: open_publisher(one.url, config.root, reach=reach, check=still_ours)
+            for one in config.settings.publish
+        }
+        yield World(
+            store=store,
+            lease=lease,
+            keystores=keystores,
+            publishers=publishers,
+            journal=journal.append,
+            journalled=journal.journalled,
+            work=workers.run,
+            write_outputs=partial(write_outputs, root=config.root, reach=reach),
+            run_hook=partial(run_hook, root=config.root),
+            secret=secret,
+            now=now,
+            serial=serial,
+            reach=reach,
+            emit=emit,
+            project=config.settings.project.name,
+            plan_id="",
+            session=os.urandom(8).hex(),
+            actor=actor(environ),
+        )
+
+
+def actor(environ: Mapping[str, str]) -> str:
+    """Who applies, for the audit: a name, not an authentication."""
+    return environ.get("PKICODE_ACTOR") or environ.get("USER") or f"uid {os.getuid()}"
