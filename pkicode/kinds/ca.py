@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
+from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.rows import SINGLE, after, rewrite, template_number
-from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
@@ -236,10 +236,6 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
     return None
 
 
-def foresee(change: Change, outlook: Outlook) -> int:
-    return NO_EXPIRY
-
-
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     answers: list[Problem | None] = []
     for change in changes:
@@ -305,7 +301,7 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
     number = await template_number(block, run)
 
     def settle(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
-        return [(_held(one, issuer, number, store), _authority(one, issuer, store).record()) for one in issued]
+        return [(_held(one, issuer, number), _authority(one, issuer, store).record()) for one in issued]
 
     return template, order, settle
 
@@ -327,7 +323,7 @@ def _authority(issued: Issued, issuer: Authority | None, store: str) -> Authorit
     )
 
 
-def _held(issued: Issued, issuer: Authority | None, template: int, store: str) -> Held:
+def _held(issued: Issued, issuer: Authority | None, template: int) -> Held:
     change: Change = issued.order.context
     return after(change, template, due=NO_EXPIRY, needs=f"ca.{issuer.name}" if issuer else "")
 
@@ -340,6 +336,5 @@ KIND = Kind(
     check=check,
     needs=needs,
     diff=diff,
-    foresee=foresee,
     apply=apply,
 )

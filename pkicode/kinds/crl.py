@@ -6,7 +6,7 @@ even when the database has forgotten it (decisions 11).
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
@@ -53,10 +53,6 @@ def _revocations_coming(ca: str, outlook: Outlook) -> bool:
         for changes in outlook.changes.values()
         for change in changes
     )
-
-
-def check(block: Block, outlook: Outlook) -> Iterable[Problem]:
-    return ()
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
@@ -208,7 +204,6 @@ KIND = Kind(
     classes={"validity": FieldClass.METADATA, "refresh": FieldClass.METADATA},
     blocks=blocks,
     rows=rows,
-    check=check,
     needs=needs,
     diff=diff,
     foresee=foresee,

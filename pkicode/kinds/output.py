@@ -4,13 +4,13 @@ All files of one certificate switch together, and the row is recorded only after
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from pkicode.config.language import CertSpec, Output
+from pkicode.config.language import Output
 from pkicode.config.reader import Config
-from pkicode.config.rows import filler
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
+from pkicode.kinds.leaf import filled
 from pkicode.kinds.rows import after, template_number
 from pkicode.kinds.rows import made as made_block
 from pkicode.model.address import Address
@@ -37,10 +37,6 @@ def blocks(config: Config) -> Iterator[Block]:
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     cert = outlook.config.block("cert", block.name)
     return config_rows(outlook.config, cert) if cert else iter(())
-
-
-def check(block: Block, outlook: Outlook) -> Iterable[Problem]:
-    return ()
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
@@ -82,16 +78,16 @@ def diff(
         Address("output", block.name, row.key),
         Action.UPDATE,
         generation,
-        (_reason(held, stands_on, row, difference),),
+        (_reason(held, stands_on),),
         block,
         row,
         held,
-        after=_paths(_filled(block, row, outlook.memo).output),
+        after=_paths(filled(block, row, outlook.memo).output),
         depends_on=(str(Address("cert", block.name, row.key)),),
     )
 
 
-def _reason(held: Held | None, stands_on: str, row: Row, difference: Difference) -> Reason:
+def _reason(held: Held | None, stands_on: str) -> Reason:
     if held is None or held.status == "forgotten":
         return Reason(ReasonCode.NEW)
     if held.status == "hook-failed":
@@ -101,20 +97,9 @@ def _reason(held: Held | None, stands_on: str, row: Row, difference: Difference)
     return Reason(ReasonCode.SPEC_CHANGED, "the declared files changed, no signature")
 
 
-def _filled(block: Block, row: Row, memo: dict[object, object]) -> CertSpec:
-    fill = memo.get(("filler", block.template_id))
-    if fill is None:
-        fill = memo["filler", block.template_id] = filler(block)
-    return fill(row)  # type: ignore[operator, no-any-return]
-
-
 def _paths(output: Output | None) -> dict[str, object]:
     names = ("chain", "key", "p12", "combined")
     return {one: getattr(output, one) for one in names if output and getattr(output, one)}
-
-
-def foresee(change: Change, outlook: Outlook) -> int:
-    return NO_EXPIRY
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
@@ -151,7 +136,7 @@ async def _hook(change: Change, files: OutputSet, run: Run) -> Problem | None:
     command = change.block.spec.after if change.block else ()
     if not command or not change.row or not change.block:
         return None
-    spec = _filled(change.block, change.row, run.memo)
+    spec = filled(change.block, change.row, run.memo)
     environ = {"PKICODE_ADDRESS": files.address, "PKICODE_GENERATION": str(files.generation)}
     failed = await run.world.run_hook(spec.after, environ)
     if not failed:
@@ -204,7 +189,7 @@ async def _set(
 ) -> OutputSet | Problem:
     if change.block is None or change.row is None:
         raise ValueError(f"{change.address} has no block")
-    output = _filled(change.block, change.row, run.memo).output
+    output = filled(change.block, change.row, run.memo).output
     issuer = await authorities.load(record["issuer"][0], run)  # type: ignore[index]
     if output is None or issuer is None:
         return Problem(
@@ -215,9 +200,9 @@ async def _set(
     pem = encode("PRIVATE KEY", key) if key else b""
     try:
         files = [
-            *([OutputFile(output.chain, chain, False)] if output.chain else ()),
-            *([OutputFile(output.key, pem, True)] if output.key else ()),
-            *([OutputFile(output.combined, pem + chain, True)] if output.combined else ()),
+            *([OutputFile(output.chain, chain, secret=False)] if output.chain else ()),
+            *([OutputFile(output.key, pem, secret=True)] if output.key else ()),
+            *([OutputFile(output.combined, pem + chain, secret=True)] if output.combined else ()),
             *([await _p12(output, change, der, above, key, run)] if output.p12 else ()),
         ]
     except PkicodeError as error:
@@ -232,7 +217,7 @@ async def _p12(
     if output.p12 is None or output.p12_password is None or key is None:
         raise PkicodeError("a PKCS#12 file needs p12_password", help='output.p12_password = { env = "NAME" }')
     password = await run.world.secret(output.p12_password)
-    return OutputFile(output.p12, pkcs12(key, der, tuple(above), password, str(change.address)), True)
+    return OutputFile(output.p12, pkcs12(key, der, tuple(above), password, str(change.address)), secret=True)
 
 
 KIND = Kind(
@@ -240,9 +225,7 @@ KIND = Kind(
     classes={"output": FieldClass.METADATA, "after": FieldClass.METADATA},
     blocks=blocks,
     rows=rows,
-    check=check,
     needs=needs,
     diff=diff,
-    foresee=foresee,
     apply=apply,
 )

@@ -6,7 +6,7 @@ already there and unchanged is not written again.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
@@ -60,10 +60,6 @@ def _digest(facts: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
-def check(block: Block, outlook: Outlook) -> Iterable[Problem]:
-    return ()
-
-
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
     return ""
 
@@ -94,10 +90,6 @@ def diff(
     )
 
 
-def foresee(change: Change, outlook: Outlook) -> int:
-    return NO_EXPIRY
-
-
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     return [await _publish(change, run) for change in changes]
 
@@ -126,7 +118,8 @@ async def _publish(change: Change, run: Run) -> Problem | None:
 
 async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, bytes, str]]:
     """(path, bytes, content type) in the order they are put; `facts` gets what `rows` makes its digest of."""
-    certificates, crls, bundles, index, trust = [], [], [], {}, []
+    certificates, crls, bundles, trust = [], [], [], []
+    index: dict[str, dict[str, object]] = {}
     content = block.spec.content
     for name in _authorities(block.name, run.config):
         authority = await authorities.load(name, run)
@@ -180,9 +173,7 @@ KIND = Kind(
     classes={},
     blocks=blocks,
     rows=rows,
-    check=check,
     needs=needs,
     diff=diff,
-    foresee=foresee,
     apply=apply,
 )

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
-from pkicode.issuing import resume as finish
 from pkicode.config.rows import rows as config_rows
 from pkicode.issuing import Order, Template
-from pkicode.kinds import ca, cert
+from pkicode.issuing import resume as finish
+from pkicode.kinds import ca, cert_apply
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import Problem
@@ -67,7 +67,7 @@ async def _remade(
     if address.kind == "ca":
         made = await ca.remake(fresh[0], run)
         return {} if isinstance(made, Problem) else {ids[""]: made}
-    many = await cert.remake(fresh, run)
+    many = await cert_apply.remake(fresh, run)
     if isinstance(many, Problem):
         return {}
     template, orders, settle = many

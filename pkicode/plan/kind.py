@@ -109,14 +109,14 @@ class Kind:
     blocks: Callable[[Config], Iterable[Block]]
     """The blocks of this kind, in the order they are applied."""
     rows: Callable[[Block, Outlook], Iterator[Row]]
-    check: Callable[[Block, Outlook], Iterable[Problem]]
-    """Once per block, whatever state says."""
     needs: Callable[[Block, Row, Outlook], str]
     """What a row stands on; compared with Held.needs."""
     diff: Callable[[Block | None, Row | None, Held | None, Outlook, Difference], Change | None]
-    foresee: Callable[[Change, Outlook], int]
-    """When the row falls due again once the change is done (NO_EXPIRY: time changes nothing)."""
     apply: Callable[[Sequence[Change], Run], Awaitable[Sequence[Problem | None]]]
+    check: Callable[[Block, Outlook], Iterable[Problem]] | None = None
+    """Once per block, whatever state says."""
+    foresee: Callable[[Change, Outlook], int] | None = None
+    """When the row falls due again once the change is done; None: time changes nothing."""
     audit_rows: Callable[[Block, Row, Outlook], Iterable[Problem]] | None = None
     """Everything that can be said of a row without state; `validate` asks it of all rows."""
     parallel: bool = False

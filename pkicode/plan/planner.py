@@ -1,7 +1,7 @@
 """The planner: configuration and snapshot in, plan out; pure, and linear in the rows.
 
-A row whose template, values, needs and status agree and which is not due is passed over without being looked at further;
-only the rest reaches its kind.  What was declared and is gone reaches its kind with no block.
+A row whose template, values, needs and status agree and which is not due is passed over without being looked at
+further; only the rest reaches its kind.  What was declared and is gone reaches its kind with no block.
 """
 
 from collections import Counter
@@ -53,7 +53,8 @@ def plan(
     pending: list[Pending] = []
     for kind in kinds:
         for block in kind.blocks(config):
-            outlook.problems.extend(kind.check(block, outlook))
+            if kind.check:
+                outlook.problems.extend(kind.check(block, outlook))
             _plan_block(kind, block, outlook, shelf, dues, pending)
         for block_address, rows in shelf.left(kind.name):
             _plan_removed(kind, block_address, rows, outlook, shelf)
@@ -61,7 +62,7 @@ def plan(
     changes = [*moves, *(change for found in outlook.changes.values() for change in found)]
     kept = [one for one in changes if _in_scope(one.address, only, except_)]
     by_kind = {kind.name: kind for kind in kinds}
-    dues.extend(by_kind[one.address.kind].foresee(one, outlook) for one in kept)
+    dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
     settings = config.settings
     declared = shelf.declared
     verdicts, kept = judge(kept, outlook)
@@ -246,7 +247,8 @@ def validate(config: Config, *, now: int, kinds: Sequence[Kind], empty: Snapshot
     found: list[Problem] = []
     for kind in kinds:
         for block in kind.blocks(config):
-            found.extend(kind.check(block, outlook))
+            if kind.check:
+                found.extend(kind.check(block, outlook))
             if kind.audit_rows:
                 rows: Iterable[Row] = kind.rows(block, outlook)
                 for row in rows:

@@ -14,14 +14,17 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from pkicode.adapters import loop
+from pkicode.adapters import durable, loop
 from pkicode.adapters.journal import Journal
-from pkicode.adapters.sqlite import SqliteStore, open_sqlite
+from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sql import NewState
+from pkicode.adapters.sqlite import SqliteStore, open_sqlite
 from pkicode.adapters.workers import Workers
+from pkicode.config import files
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS
 from pkicode.kinds.resume import resume
+from pkicode.model.address import parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
@@ -31,8 +34,10 @@ from pkicode.plan import planfile, planner
 from pkicode.plan.applier import apply as apply_changes
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import About, Lease, World
+from pkicode.ports import About, Certificate, Lease, Want, World
+from pkicode.project import upkeep
 from pkicode.project import world as worlds
+from pkicode.project.upkeep import Explanation, Exported
 
 LEASE = "project"
 LEASE_TTL = 60
@@ -41,6 +46,10 @@ CLOCK_TOLERANCE = 300
 """Apply refuses a clock that is further behind the newest event."""
 POOL_FROM = 2000
 """Signatures from which a process pool pays (architecture.md: Processes)."""
+
+
+def drop(told: object) -> None:
+    """Nobody listens: progress may be dropped."""
 
 
 @frozen
@@ -172,7 +181,7 @@ class Project:
         allow: Mapping[str, str] | None = None,
         only_reasons: Sequence[str] = (),
         jobs: int | None = None,
-        emit: Callable[[Event], None] = lambda event: None,
+        emit: Callable[[Event], None] = drop,
     ) -> Applied:
         """Plan under the lease at this clock, and do it.
 
@@ -200,8 +209,8 @@ class Project:
             _refuse_denied(fresh)
             fresh = _held_to(fresh, only_reasons)
             async with _workers(fresh, jobs) as (work, width):
-                world = evolve(world, plan_id=planfile.plan_id(fresh), work=work)
-                problems = await self._with_heartbeat(evolve(run, world=world), fresh, width)
+                fit = evolve(world, plan_id=planfile.plan_id(fresh), work=work)
+                problems = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
         failed = {problem.address for problem in problems}
         done: dict[str, int] = {}
         for change in fresh.changes:
@@ -247,6 +256,86 @@ class Project:
         while True:
             await asyncio.sleep(LEASE_TTL / 4)
             await run.world.store.renew(run.world.lease, now=self.clock(), ttl=LEASE_TTL)
+
+    def save(self, plan: Plan, path: Path) -> str:
+        """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""
+        told = planfile.document(plan, self.where)
+        durable.replace(path, planfile.canonical(told) + b"\n", mode=0o600)
+        return str(told["plan_id"])
+
+    def load(self, path: Path) -> SavedPlan:
+        """Read a plan file.
+
+        Raises:
+            PkicodeError, StalePlan: not one, or edited.
+        """
+        return planfile.load(files.read_bytes(path, str(path), planfile.LIMIT))
+
+    def where(self, change: Change) -> tuple[str, int]:
+        """File and line of the block a change comes from; line 0 for what is in state only."""
+        if change.block is None:
+            return self.config.path.name, 0
+        place = change.block.source.place()
+        (located,) = self.config.located([Problem("W0000", "", place=place)])
+        return (located.span.path, located.span.line) if located.span else (place.path, 0)
+
+    def inventory(self, want: Want) -> Sequence[Certificate]:
+        """Every certificate ever signed that `want` asks for; none while there is no state."""
+        return loop.run(self.ainventory(want))
+
+    async def ainventory(self, want: Want) -> Sequence[Certificate]:
+        """See `inventory`."""
+        async with self.reading() as store:
+            return await store.certificates(want) if store else ()
+
+    def explain(self, address: str) -> Explanation:
+        """Why an address is as it is, and what a plan would do to it now.
+
+        Raises:
+            PkicodeError: the text is not an address.
+        """
+        return loop.run(self.aexplain(address))
+
+    async def aexplain(self, address: str) -> Explanation:
+        """See `explain`."""
+        try:
+            parsed, _ = parse(address)
+        except ValueError as error:
+            raise PkicodeError(str(error)) from error
+        async with self.reading() as store:
+            snapshot = await self._snapshot(store)
+        plan = self._planned(snapshot, self.clock(), (), (), None)
+        generation, status, lines = upkeep.explain(parsed, snapshot.held, plan)
+        block = self.config.block(parsed.kind, parsed.name)
+        source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
+        return Explanation(str(parsed), generation, status, lines, source)
+
+    def export(self, address: str, *, with_key: bool = False) -> Exported:
+        """The current certificate of an address with its chain, and its key if asked for.
+
+        Raises:
+            PkicodeError: there is none, or its key is not ours.
+        """
+        return loop.run(self._export(address, with_key=with_key))
+
+    async def _export(self, address: str, *, with_key: bool) -> Exported:
+        try:
+            parsed, _ = parse(address)
+        except ValueError as error:
+            raise PkicodeError(str(error)) from error
+        async with self.reading() as store:
+            if store is None:
+                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+            keystores = {one.name: self.keystore(one.name) for one in self.config.settings.keystores}
+            try:
+                return await upkeep.export(parsed, store, keystores, with_key=with_key)
+            finally:
+                for one in keystores.values():
+                    await one.close()
+
+    def keystore(self, name: str, warn: Callable[[str], None] = drop) -> SealedKeyStore:
+        """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""
+        return worlds.keystore(self.config, name, self._environ, warn)
 
     # -- stores and worlds
 
@@ -359,7 +448,8 @@ def _held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
         return plan
     waiting: set[str] = set()
     changes: list[Change] = []
-    for change in plan.changes:
+    for planned in plan.changes:
+        change = planned
         follows = change.address.kind in ("publish", "output")
         meant = follows or all(str(one.code) in only_reasons for one in change.reasons)
         if change.readiness is Readiness.READY and (not meant or waiting.intersection(change.depends_on)):

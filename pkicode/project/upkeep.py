@@ -1,7 +1,7 @@
 """What faces ask of a project besides plan and apply: inventory, explanations, exports, state and keystore upkeep."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -73,7 +73,9 @@ def _why(change: Change) -> str:
     return f"{change.action} generation {change.generation}: {reasons}{held_back}"
 
 
-async def export(address: Address, store: SqliteStore, keystores: dict[str, KeyStore], *, with_key: bool) -> Exported:
+async def export(
+    address: Address, store: SqliteStore, keystores: Mapping[str, KeyStore], *, with_key: bool
+) -> Exported:
     """The current certificate of an address and the CAs up to, not including, the root.
 
     Raises:

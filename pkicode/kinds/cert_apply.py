@@ -1,0 +1,191 @@
+"""Leaf certificates, applied: orders for the issuance cycle, and the rows it leaves.
+
+Everything an order says is worked out from configuration, keystore and the issuer's certificate, so that an interrupted
+batch can be made again (resume.py).
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from attrs import asdict, evolve
+
+from pkicode.config.language import CertSpec, Renew
+from pkicode.config.rows import csr_bytes
+from pkicode.issuing import Issued, Order, Template, issue
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
+from pkicode.kinds.names_check import names_of, subject_of
+from pkicode.kinds.rows import after, rewrite, template_number
+from pkicode.model.change import Action, Change
+from pkicode.model.faults import FaultPoint
+from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.names import Sans, Subject
+from pkicode.model.problem import Problem
+from pkicode.model.row import Held
+from pkicode.plan.applier import write
+from pkicode.plan.kind import Run
+from pkicode.ports import CertificateStatus, Revocation, Want
+from pkicode.x509.constraints import Allow
+
+
+async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    answers: dict[int, Problem | None] = {}
+    doing = {Action.ISSUE: _issue, Action.RENEW: _issue, Action.UPDATE: _update, Action.REVOKE: _revoke}
+    by_action: dict[Action, list[int]] = {}
+    for place, change in enumerate(changes):
+        by_action.setdefault(change.action, []).append(place)
+    for action, places in by_action.items():
+        found = await doing[action]([changes[place] for place in places], run)
+        answers.update(zip(places, found, strict=True))
+    return [answers[place] for place in range(len(changes))]
+
+
+async def _update(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    def due(change: Change, record: str) -> int:
+        told = json.loads(record)
+        spec: CertSpec = change.block.spec  # type: ignore[union-attr]
+        return due_of(spec.renew, not_before=told["not_before"], not_after=told["not_after"], seed=_seed(change, run))
+
+    await rewrite(changes, run, due)
+    return [None] * len(changes)
+
+
+def _seed(change: Change, run: Run) -> str:
+    return f"{run.world.project}\0{change.address}\0{change.generation}"
+
+
+async def _issue(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    made = await remake(changes, run)
+    if isinstance(made, Problem):
+        return [evolve(made, address=str(change.address)) for change in changes]
+    template, orders, settle = made
+    answers: dict[int, Problem | None] = {
+        place: order for place, order in enumerate(orders) if isinstance(order, Problem)
+    }
+    ready = [(place, order) for place, order in enumerate(orders) if isinstance(order, Order)]
+    if ready:
+        found = await issue(template, [order for _, order in ready], run.world, settle=settle)
+        for (place, _), answer in zip(ready, found, strict=True):
+            answers[place] = answer if isinstance(answer, Problem) else None
+    return [answers[place] for place in range(len(changes))]
+
+
+async def remake(changes: Sequence[Change], run: Run):  # type: ignore[no-untyped-def]
+    """Template, orders and settlement of these changes of one block, from config and the issuer's certificate alone."""
+    block = changes[0].block
+    if block is None:
+        raise ValueError(f"{changes[0].address} has no block")
+    spec: CertSpec = block.spec
+    issuer = await authorities.load(spec.issuer, run)
+    if issuer is None:
+        return Problem(
+            "E0501",
+            f"cert.{block.name} waits for ca.{spec.issuer}, which is not there",
+            help="apply again without leaving the CA out",
+        )
+    store = spec.key.store or ""
+    profile = profile_of(spec, issuer.stem)
+    template = Template(
+        profile_name=spec.profile,
+        profile=profile,
+        issuer=issuer.facts,
+        ca=issuer.name,
+        ca_generation=issuer.generation,
+        issuer_key=(issuer.key_store, issuer.key_label),
+        issuer_certificate=issuer.der,
+        issuer_not_before=issuer.not_before,
+        issuer_not_after=issuer.not_after,
+        validity=spec.validity,
+        backdate=spec.backdate,
+        store=store,
+        crl_urls=profile.crl_urls,
+        copy=spec.copy,
+        constraints=authorities.constraints_above(spec.issuer, run.config),
+        allow=Allow(**asdict(spec.allow)) if spec.allow else None,
+    )
+    kept = await _kept_keys(changes, spec, run)
+    number = await template_number(block, run)
+    orders = [_order(change, filled(block, change.row, run.memo), kept, run) for change in changes if change.row]
+
+    def settle(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
+        return [_settled(one, issuer, number, store, run) for one in issued]
+
+    return template, orders, settle
+
+
+async def _kept_keys(changes: Sequence[Change], spec: CertSpec, run: Run) -> dict[str, str]:
+    """Key of the row -> label of the key it keeps (`rekey = false`)."""
+    keeping = [one for one in changes if not spec.csr and keeps_key(spec, one.held, one.reasons[0])]
+    if not keeping:
+        return {}
+    records = await run.world.store.records("cert", keeping[0].address.name, [one.address.key for one in keeping])
+    return {key: json.loads(record)["key_label"] for (key, _), record in records.items()}
+
+
+def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Order | Problem:
+    csr = None
+    if spec.csr:
+        csr = csr_bytes(run.config, spec)
+        # The plan was made from these bytes; others under the same name are another plan.
+        if csr is None or change.row is None or hashlib.sha256(csr).hexdigest() != json.loads(change.row.values)[-1]:
+            return Problem(
+                "E0413",
+                f"the CSR of {change.address} changed while applying",
+                address=str(change.address),
+                help="apply again; the next plan will show it as key-changed",
+            )
+    label = "" if spec.csr else kept.get(change.address.key) or change.address.at(change.generation)
+    sans: Sans = names_of(spec)
+    subject: Subject = subject_of(spec)
+    return Order(
+        address=str(change.address),
+        generation=change.generation,
+        subject=subject,
+        sans=sans,
+        key_alg=spec.key.alg,
+        key_label=label,
+        csr=csr,
+        reason=str(change.reasons[0].code),
+        context=change,
+    )
+
+
+def _settled(issued: Issued, issuer: authorities.Authority, template: int, store: str, run: Run) -> tuple[Held, str]:
+    change: Change = issued.order.context
+    renew: Renew = change.block.spec.renew  # type: ignore[union-attr]
+    due = due_of(renew, not_before=issued.not_before, not_after=issued.not_after, seed=_seed(change, run))
+    record = {
+        "issuer": [issuer.name, issuer.generation],
+        "issuer_key": issuer.issuer_key,
+        "key_label": issued.order.key_label,
+        "key_store": store if issued.order.key_label else "",
+        "not_after": issued.not_after,
+        "not_before": issued.not_before,
+        "serial": f"{issued.serial:x}",
+        "sha256": issued.sha256,
+    }
+    return after(change, template, due=due, needs=f"ca.{issuer.name}"), json.dumps(record, separators=(",", ":"))
+
+
+async def _revoke(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    """Removal that was declared to revoke: every unexpired certificate of the address, then the row is forgotten."""
+    revocations, rows = [], []
+    records = await run.world.store.records("cert", changes[0].address.name, [one.address.key for one in changes])
+    for change in changes:
+        want = Want(
+            address=str(change.address),
+            valid_at=run.world.now,
+            with_der=False,
+            statuses=(CertificateStatus.ISSUED, CertificateStatus.UNKNOWN),
+        )
+        for one in await run.world.store.certificates(want):
+            revocations.append(
+                Revocation(one.issuer_key, one.serial, run.world.now, "cessationOfOperation", one.not_after, "removed")
+            )
+        if change.held:
+            gone = evolve(change.held, status="forgotten", due=NO_EXPIRY)
+            rows.append((gone, records[change.address.key, change.held.generation]))
+    await run.world.store.commit(write(run, "revoke", changes, held=rows, revocations=revocations), run.world.lease)
+    run.world.reach(FaultPoint.REVOKED)
+    return [None] * len(changes)

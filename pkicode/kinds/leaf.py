@@ -1,0 +1,62 @@
+"""What a leaf certificate is made from: its filled spec, its profile, whether it keeps its key, when it is renewed."""
+
+import hashlib
+from fractions import Fraction
+from typing import Any
+
+from pkicode.config.language import CertSpec, Rekey, Renew
+from pkicode.config.rows import filler
+from pkicode.kinds.ca import crl_urls, issuer_urls
+from pkicode.model.change import Reason, ReasonCode
+from pkicode.model.instants import parse_duration
+from pkicode.model.row import Block, Held, Row
+from pkicode.x509.profile import Profile
+
+
+def profile_of(spec: CertSpec, stem: str) -> Profile:
+    """What a certificate of this spec says besides its names (RFC 5280 section 4.2)."""
+    revocable = spec.revocation == "crl"
+    return Profile(
+        is_ca=False,
+        path_len=None,
+        usage=spec.usage,
+        eku=spec.eku,
+        policies=spec.policies,
+        constraints=None,
+        must_staple=spec.must_staple,
+        ocsp_nocheck=spec.ocsp_nocheck,
+        no_rev_avail=not revocable,
+        crl_urls=crl_urls(spec.base_urls, stem) if revocable else (),
+        ca_issuer_urls=issuer_urls(spec.base_urls, stem),
+        ocsp_urls=(),
+    )
+
+
+def filled(block: Block, row: Row, memo: dict[Any, Any]) -> CertSpec:
+    """The spec of one row; the filler of a block is made once per plan or run."""
+    fill = memo.get(("filler", block.template_id))
+    if fill is None:
+        fill = memo["filler", block.template_id] = filler(block)
+    spec: CertSpec = fill(row)
+    return spec
+
+
+def keeps_key(spec: CertSpec, held: Held | None, reason: Reason) -> bool:
+    """Renewal instead of re-key (RFC 3647 section 4.6); never for a key somebody else may have."""
+    compromised = reason.code in (ReasonCode.REVOKED, ReasonCode.KEY_BLOCKED)
+    return held is not None and held.status != "forgotten" and spec.renew.rekey is Rekey.NO and not compromised
+
+
+def due_of(renew: Renew, *, not_before: int, not_after: int, seed: str) -> int:
+    """When a certificate is renewed: the declared instant less a jitter that is the same at every plan.
+
+    Jitter is a share of the validity and only pulls earlier, never before half of the time to the declared instant.
+    """
+    validity = not_after + 1 - not_before
+    if "/" in renew.at:
+        at = not_before + int(Fraction(renew.at) * validity)
+    else:
+        at = max(not_before, not_after + 1 - parse_duration(renew.at))
+    width = min(validity * int(renew.jitter.rstrip("%")) // 100, (at - not_before) // 2)
+    drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
+    return at - drawn * width // 2**64
