@@ -240,7 +240,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
     answers: list[Problem | None] = []
     for change in changes:
         if change.action is Action.UPDATE:
-            await rewrite([change], run, lambda one, record: NO_EXPIRY)
+            await rewrite([change], run)
             answers.append(None)
         else:
             answers.append(await _issue(change, run))

@@ -77,7 +77,7 @@ def _outlives(block: Block, standing: authorities.Standing, *related: Related) -
         "E0311",
         f"cert.{block.name} would outlive its issuer",
         place=block.source.place("validity"),
-        label=f"{duration(block.spec.validity)} from now is after ca.{standing.name} ends ({rfc3339(standing.not_after)})",
+        label=f"{duration(block.spec.validity)} from now is after ca.{standing.name} ends, {rfc3339(standing.not_after)}",
         related=related,
         help="set a shorter validity, or give the profile an issuer that lives longer",
         address=f"cert.{block.name}",

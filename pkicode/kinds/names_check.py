@@ -55,13 +55,11 @@ def problems_of(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Ite
                 found.setdefault(names.san(kind, text), index)
             except ValueError as error:
                 broken = True
-                yield Problem(
-                    "E0401", f"{address}: {error}", place=_place(block, row, field, outlook, index), address=address
-                )
+                yield Problem("E0401", f"{address}: {error}", place=_place(block, row, field, index), address=address)
     try:
         subject = subject_of(spec)
     except ValueError as error:
-        yield Problem("E0405", f"{address}: {error}", place=_place(block, row, "cn", outlook), address=address)
+        yield Problem("E0405", f"{address}: {error}", place=_place(block, row, "cn"), address=address)
         return
     if not broken:
         yield from _refused(block, row, spec, subject, found, outlook, address)
@@ -75,7 +73,7 @@ def _refused(
         yield Problem(
             "E0407",
             f"{address} has no alternative name",
-            place=_place(block, row, "cn", outlook),
+            place=_place(block, row, "cn"),
             address=address,
             help="clients look at SANs only: add dns, ip, email or uri",
         )
@@ -84,7 +82,7 @@ def _refused(
             "E0402",
             f"{address}: the CN `{spec.cn}` looks like a host and is not among the SANs",
             address=address,
-            place=_place(block, row, "cn", outlook),
+            place=_place(block, row, "cn"),
             help=f'add "{spec.cn}" to dns, or drop cn',
         )
     if spec.allow is not None:
@@ -92,7 +90,7 @@ def _refused(
             yield Problem(
                 "E0403",
                 f"{address}: {reason}",
-                place=_first(block, row, found, reason, outlook),
+                place=_first(block, row, found, reason),
                 address=address,
                 help=f"profile {spec.profile} has an `allow` that does not cover it",
             )
@@ -102,7 +100,7 @@ def _refused(
             yield Problem(
                 "E0408",
                 f"{address}: {reason}",
-                place=_first(block, row, found, reason, outlook),
+                place=_first(block, row, found, reason),
                 address=address,
                 help=f"the name constraints of ca.{spec.issuer} or a CA above it refuse this name",
             )
@@ -121,15 +119,15 @@ def _is_among(cn: str, sans: Sans) -> bool:
     return any(value == lowered for kind, value in sans if kind in (SanType.DNS, SanType.IP))
 
 
-def _first(block: Block, row: Row, found: dict[San, int], reason: str, outlook: Outlook) -> Place:
+def _first(block: Block, row: Row, found: dict[San, int], reason: str) -> Place:
     """The place of the name a reason speaks of."""
     for (kind, value), index in found.items():
         if f"`{value}`" in reason or value in reason:
-            return _place(block, row, str(kind), outlook, index)
-    return _place(block, row, "cn", outlook)
+            return _place(block, row, str(kind), index)
+    return _place(block, row, "cn")
 
 
-def _place(block: Block, row: Row, field: str, outlook: Outlook, index: int | None = None) -> Place:
+def _place(block: Block, row: Row, field: str, index: int | None = None) -> Place:
     if row.line:
-        return place_of(outlook.config, block, row)
+        return place_of(block, row)
     return block.source.place(field) if index is None else block.source.place(field, index)

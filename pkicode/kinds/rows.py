@@ -35,7 +35,7 @@ def after(change: Change, template: int, *, due: int, needs: str, status: str = 
     )
 
 
-async def rewrite(changes: Sequence[Change], run: Run, due: Callable[[Change, str], int]) -> None:
+async def rewrite(changes: Sequence[Change], run: Run, due: Callable[[Change, str], int] | None = None) -> None:
     """Metadata changed: new template, values and dates, the same record, no signature."""
     first = changes[0].address
     records = await run.world.store.records(first.kind, first.name, [one.address.key for one in changes])
@@ -45,7 +45,12 @@ async def rewrite(changes: Sequence[Change], run: Run, due: Callable[[Change, st
             continue
         record = records[change.address.key, change.held.generation]
         number = await template_number(change.block, run)
-        rows.append((after(change, number, due=due(change, record), needs=change.held.needs), record))
+        rows.append(
+            (
+                after(change, number, due=due(change, record) if due else change.held.due, needs=change.held.needs),
+                record,
+            )
+        )
     await run.world.store.commit(write(run, "update", changes, held=rows), run.world.lease)
 
 

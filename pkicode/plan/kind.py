@@ -14,7 +14,7 @@ from pkicode.model.address import Address
 from pkicode.model.change import Change
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.ports import About, Artefact, Published, World
+from pkicode.ports import About, Artefact, World
 
 
 class FieldClass(StrEnum):
@@ -56,7 +56,6 @@ class Snapshot:
     authorities: Mapping[tuple[str, int], str]
     """(name, generation) -> record of each ca row."""
     artefacts: Sequence[Artefact]
-    published: Sequence[Published]
     revoked: Mapping[str, int]
     """Issuer key -> number of revocations ever recorded for it."""
     living: Mapping[tuple[str, int], int] = field(factory=dict)

@@ -5,7 +5,6 @@ The only place that reads the clock and draws randomness; everything below gets 
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,10 +14,8 @@ from typing import Any
 from attrs import define, evolve, field, frozen
 
 from pkicode.adapters import durable, loop
-from pkicode.adapters.journal import Journal
 from pkicode.adapters.sealed import SealedKeyStore
-from pkicode.adapters.sql import NewState
-from pkicode.adapters.sqlite import SqliteStore, open_sqlite
+from pkicode.adapters.sqlite import SqliteStore
 from pkicode.adapters.workers import Workers
 from pkicode.config import files
 from pkicode.config.reader import Config, read
@@ -28,22 +25,21 @@ from pkicode.model.address import parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
-from pkicode.model.instants import rfc3339
-from pkicode.model.problem import Denied, LeaseHeld, LeaseLost, PkicodeError, Problem, StateError
+from pkicode.model.instants import rfc3339 as rfc3339
+from pkicode.model.problem import Denied, LeaseLost, PkicodeError, Problem
+from pkicode.model.problem import LeaseHeld as LeaseHeld
+from pkicode.model.problem import StateError as StateError
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import apply as apply_changes
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import About, Certificate, Lease, Want, World
+from pkicode.ports import About as About
+from pkicode.ports import Certificate, Lease, Want, World
 from pkicode.project import upkeep
 from pkicode.project import world as worlds
+from pkicode.project.state import LEASE_TTL, State
 from pkicode.project.upkeep import Explanation, Exported
 
-LEASE = "project"
-LEASE_TTL = 60
-"""Seconds a lease outlives its last heartbeat."""
-CLOCK_TOLERANCE = 300
-"""Apply refuses a clock that is further behind the newest event."""
 POOL_FROM = 2000
 """Signatures from which a process pool pays (architecture.md: Processes)."""
 
@@ -151,8 +147,8 @@ class Project:
             ConfigError: pki.toml cannot be planned.
             StateError: the state cannot be read.
         """
-        async with self.reading() as store:
-            snapshot = await self._snapshot(store)
+        async with self.state.reading() as store:
+            snapshot = await self.state.snapshot(store)
         return self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
     def _planned(
@@ -162,7 +158,7 @@ class Project:
 
     def validate(self) -> tuple[Problem, ...]:
         """Everything that can be said of pki.toml without state."""
-        return planner.validate(self.config, now=self.clock(), kinds=KINDS, empty=self._empty())
+        return planner.validate(self.config, now=self.clock(), kinds=KINDS, empty=self.state.empty())
 
     def apply(self, plan: Plan | SavedPlan | None = None, **options: object) -> Applied:
         """Make it so; see `aapply`.  The first ^C finishes what is under way, the second aborts."""
@@ -199,10 +195,10 @@ class Project:
             only, except_, allow = scope["only"], scope["except"], plan.document["allow"]
         elif plan is not None:
             (only, except_), allow = plan.scope, dict(plan.allow)
-        async with self._writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
+        async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
             resumed = await resume(run)
-            fresh = self._planned(await self._snapshot(store), now, only, except_, allow)
+            fresh = self._planned(await self.state.snapshot(store), now, only, except_, allow)
             if plan is not None:
                 saved = plan if isinstance(plan, SavedPlan) else planfile.saved(plan)
                 planfile.check(saved, fresh, now=now)
@@ -229,7 +225,7 @@ class Project:
             environ=self._environ,
             clock=self.clock,
             ttl=LEASE_TTL,
-            journal=self.journal,
+            journal=self.state.journal,
             emit=emit,
             reach=self._reach,
         )
@@ -285,7 +281,7 @@ class Project:
 
     async def ainventory(self, want: Want) -> Sequence[Certificate]:
         """See `inventory`."""
-        async with self.reading() as store:
+        async with self.state.reading() as store:
             return await store.certificates(want) if store else ()
 
     def explain(self, address: str) -> Explanation:
@@ -302,8 +298,8 @@ class Project:
             parsed, _ = parse(address)
         except ValueError as error:
             raise PkicodeError(str(error)) from error
-        async with self.reading() as store:
-            snapshot = await self._snapshot(store)
+        async with self.state.reading() as store:
+            snapshot = await self.state.snapshot(store)
         plan = self._planned(snapshot, self.clock(), (), (), None)
         generation, status, lines = upkeep.explain(parsed, snapshot.held, plan)
         block = self.config.block(parsed.kind, parsed.name)
@@ -323,7 +319,7 @@ class Project:
             parsed, _ = parse(address)
         except ValueError as error:
             raise PkicodeError(str(error)) from error
-        async with self.reading() as store:
+        async with self.state.reading() as store:
             if store is None:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
             keystores = {one.name: self.keystore(one.name) for one in self.config.settings.keystores}
@@ -337,85 +333,10 @@ class Project:
         """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""
         return worlds.keystore(self.config, name, self._environ, warn)
 
-    # -- stores and worlds
-
     @property
-    def state_path(self) -> Path:
-        """The SQLite file."""
-        return self.config.root / self.config.settings.state.url.removeprefix("sqlite:///")
-
-    @property
-    def journal(self) -> Journal:
-        """The issuance journal, outside the database."""
-        return Journal(self.state_path.parent / worlds.JOURNAL)
-
-    def _wanted(self) -> NewState:
-        name = self.config.settings.project.name
-        return NewState(project=name, env=self.config.env, lineage=os.urandom(16).hex(), at=self.clock())
-
-    @asynccontextmanager
-    async def reading(self) -> AsyncIterator[SqliteStore | None]:
-        """The store for reading, None while there is no state yet."""
-        try:
-            store = await open_sqlite(self.state_path, create=self._wanted(), read_only=True)
-        except FileNotFoundError:
-            yield None
-            return
-        try:
-            yield store
-        finally:
-            await store.close()
-
-    @asynccontextmanager
-    async def _writing(self, now: int) -> AsyncIterator[tuple[SqliteStore, Lease]]:
-        store = await open_sqlite(self.state_path, create=self._wanted())
-        try:
-            about = await store.about()
-            if now < about.newest - CLOCK_TOLERANCE:
-                raise StateError(
-                    f"this clock says {rfc3339(now)}, but the state was written at {rfc3339(about.newest)}",
-                    help="set the clock; certificates dated by a wrong one cannot be taken back",
-                )
-            lease = await self._lease(store)
-            try:
-                yield store, lease
-            finally:
-                await store.release(lease)
-        finally:
-            await store.close()
-
-    async def _lease(self, store: SqliteStore) -> Lease:
-        """Wait for the lease as long as [state] lock_timeout says."""
-        until = time.monotonic() + self.config.settings.state.lock_timeout
-        while True:
-            try:
-                return await store.acquire(LEASE, holder=_holder(), now=self.clock(), ttl=LEASE_TTL)
-            except LeaseHeld:
-                if time.monotonic() >= until:
-                    raise
-                await asyncio.sleep(0.2)
-
-    def _empty(self) -> Snapshot:
-        about = About(self.config.settings.project.name, "", self.config.env, 0, 0, "", 0)
-        return Snapshot(about, (), {}, {}, (), (), {})
-
-    async def _snapshot(self, store: SqliteStore | None) -> Snapshot:
-        if store is None:
-            return self._empty()
-        held = await store.held()
-        snapshot = Snapshot(
-            about=await store.about(),
-            held=held,
-            templates=await store.templates(),
-            authorities=await store.authorities(),
-            artefacts=await store.artefacts(),
-            published=(),
-            revoked=await store.revoked(),
-        )
-        declared = {block.name for block in self.config.blocks if block.kind == "ca"}
-        if any(name not in declared for name, _ in snapshot.authorities):
-            snapshot = evolve(snapshot, living=await store.living(self.clock()))
-        return snapshot
+    def state(self) -> State:
+        """The state this project has, or will have."""
+        return State(self.config, self.clock)
 
 
 @asynccontextmanager
@@ -429,10 +350,6 @@ async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable
         yield workers.run, wanted + 1
     finally:
         await workers.close()
-
-
-def _holder() -> str:
-    return f"{os.environ.get('USER', 'uid ' + str(os.getuid()))}@{socket.gethostname()}"
 
 
 def _refuse_denied(plan: Plan) -> None:

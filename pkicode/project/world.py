@@ -21,8 +21,6 @@ from pkicode.model.faults import Reach
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyStore, Lease, Store, World
 
-JOURNAL = "journal.log"
-"""Beside the state file, outside the database."""
 _TOP = 1 << 158
 
 
