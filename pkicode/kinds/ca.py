@@ -118,7 +118,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         yield from _outlives(block, spec, issuer, outlook)
     if spec.crl.refresh >= spec.crl.validity:
         yield Problem(
-            "E0314",
+            "E0416",
             f"[ca.{block.name}]: the CRL would expire before it is refreshed",
             place=place("crl", "refresh"),
             help=f"set crl.refresh below crl.validity ({duration(spec.crl.validity)})",
@@ -130,9 +130,9 @@ def _outlives(block: Block, spec: CaSpec, issuer: Block, outlook: Outlook) -> It
     above = authorities.standing(issuer.name, outlook)
     if standing is None or above is None:
         return
-    if spec.validity > issuer.spec.validity or (standing.authority is None and standing.not_after > above.not_after):
+    if standing.authority is None and standing.not_after > above.not_after:
         yield Problem(
-            "E0311",
+            "E0415",
             f"ca.{block.name} would outlive its issuer",
             place=block.source.place("validity"),
             label=f"{duration(spec.validity)} from apply is after ca.{issuer.name} ends ({rfc3339(above.not_after)})",

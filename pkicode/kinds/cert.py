@@ -18,7 +18,7 @@ from pkicode.kinds.names_check import names_of, problems_of, subject_of
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
-from pkicode.model.problem import Problem, Related, Severity
+from pkicode.model.problem import Problem, Severity
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook
 from pkicode.x509.names import san_text, subject_text
@@ -59,12 +59,9 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         return
     for reason in profile_of(spec, f"{standing.name}-g{standing.generation}").check(spec.key.alg):
         yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place("usage"), address=f"cert.{block.name}")
-    issuer = outlook.config.block("ca", spec.issuer)
-    if issuer and spec.validity > issuer.spec.validity:
-        yield _outlives(block, standing, Related(f"ca.{issuer.name}, declared here", issuer.source.place("validity")))
-    elif standing.authority and standing.not_after < outlook.now + spec.validity:
+    if standing.authority and standing.not_after < outlook.now + spec.validity:
         yield Problem(
-            "W0313",
+            "W0415",
             f"ca.{standing.name} ends {rfc3339(standing.not_after)}, before a cert.{block.name} issued now would",
             place=place("validity"),
             help="declare the CA that follows it and move the profile's issuer there",
@@ -72,13 +69,12 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         )
 
 
-def _outlives(block: Block, standing: authorities.Standing, *related: Related) -> Problem:
+def _outlives(block: Block, standing: authorities.Standing) -> Problem:
     return Problem(
-        "E0311",
+        "E0415",
         f"cert.{block.name} would outlive its issuer",
         place=block.source.place("validity"),
-        label=f"{duration(block.spec.validity)} from now is after ca.{standing.name} ends, {rfc3339(standing.not_after)}",
-        related=related,
+        label=f"{duration(block.spec.validity)} from now is after ca.{standing.name}: {rfc3339(standing.not_after)}",
         help="set a shorter validity, or give the profile an issuer that lives longer",
         address=f"cert.{block.name}",
     )

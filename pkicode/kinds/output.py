@@ -113,7 +113,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
     rows = []
     for (change, one), error in zip(ready, told, strict=True):
         if error:
-            answers[change.address] = Problem("E0520", f"{change.address}: {error}", address=str(change.address))
+            answers[change.address] = Problem("E0530", f"{change.address}: {error}", address=str(change.address))
             continue
         failed = await _hook(change, one, run)
         answers[change.address] = failed
@@ -142,7 +142,7 @@ async def _hook(change: Change, files: OutputSet, run: Run) -> Problem | None:
     if not failed:
         return None
     return Problem(
-        "E0521",
+        "E0531",
         f"{change.address}: the deploy hook failed: {failed}",
         address=str(change.address),
         help="the new files are in place; mend the hook and apply again, it is retried",
@@ -206,7 +206,7 @@ async def _set(
             *([await _p12(output, change, der, above, key, run)] if output.p12 else ()),
         ]
     except PkicodeError as error:
-        return Problem("E0522", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
+        return Problem("E0532", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
     address = str(Address("cert", change.address.name, change.address.key))
     return OutputSet(address, change.generation, tuple(files), int(output.mode, 8), output.owner, output.group)
 
