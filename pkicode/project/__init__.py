@@ -256,7 +256,10 @@ class Project:
     def save(self, plan: Plan, path: Path) -> str:
         """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""
         told = planfile.document(plan, self.where)
-        durable.replace(path, planfile.canonical(told) + b"\n", mode=0o600)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        durable.write_new(draft, planfile.canonical(told) + b"\n", 0o600)
+        draft.replace(path)
+        durable.sync(path.parent)
         return str(told["plan_id"])
 
     def load(self, path: Path) -> SavedPlan:
@@ -344,12 +347,9 @@ async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable
     """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
     signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
     wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
-    workers = Workers(wanted)
-    try:
+    async with Workers(wanted) as workers:
         # One batch more than workers, so that they sign while the store commits.
         yield workers.run, wanted + 1
-    finally:
-        await workers.close()
 
 
 def _refuse_denied(plan: Plan) -> None:

@@ -82,8 +82,7 @@ async def opened(
         for spec in config.settings.keystores:
             keystores[spec.name] = one = _sealed(spec, config, environ, warn)
             stack.push_async_callback(one.close)
-        workers = Workers(1)
-        stack.push_async_callback(workers.close)
+        workers = await stack.enter_async_context(Workers(1))
         publishers = {
             one.name: open_publisher(one.url, config.root, reach=reach, check=still_ours)
             for one in config.settings.publish
