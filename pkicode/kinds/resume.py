@@ -4,7 +4,6 @@ Which certificate an intent was for is worked out from config and keystore alone
 what the store holds and never signs a byte that was read from there.
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
@@ -22,11 +21,11 @@ from pkicode.ports import Certificate
 Remade = tuple[Template, Order, Callable[..., Sequence[tuple[Held, str]]]]
 
 
-async def resume(run: Run) -> Mapping[str, int]:
-    """Finish or give up every open intent; returns how many ended in which status."""
+async def resume(run: Run) -> Sequence[Certificate]:
+    """Finish or give up every open intent; returns them as they ended."""
     intents = await run.world.store.intents()
     if not intents:
-        return {}
+        return ()
     newest: dict[Address, Held] = {}
     for held in await run.world.store.held():
         if held.address not in newest or newest[held.address].generation < held.generation:
@@ -35,10 +34,9 @@ async def resume(run: Run) -> Mapping[str, int]:
     for _, group in groupby(sorted(intents, key=_block), key=_block):
         remade.update(await _remade(list(group), newest, run))
     ended = await finish(run.world, lambda intent: remade.get((intent.issuer_key, intent.serial)))
-    for intent in intents:
-        if intent.address.startswith("ca."):
-            run.memo.clear()
-    return Counter(one.status for one in ended)
+    if any(intent.address.startswith("ca.") for intent in intents):
+        run.memo.clear()
+    return ended
 
 
 def _block(intent: Certificate) -> str:

@@ -180,10 +180,13 @@ def load(data: bytes) -> SavedPlan:
     return SavedPlan(told["plan_id"], told)
 
 
-def check(saved: SavedPlan, plan: Plan, *, now: int) -> None:
+def check(saved: SavedPlan, plan: Plan, *, now: int, finished: frozenset[str] = frozenset()) -> None:
     """Whether `plan`, made anew at apply's own clock, is what the saved one announced.
 
     A plan that was applied before is refused by the same comparison: every action of it left another row version.
+
+    Args:
+        finished: addresses whose interrupted issuance was brought to its end since the plan was made.
 
     Raises:
         StalePlan: it is not; the first five differences are named and nothing was done.
@@ -204,7 +207,7 @@ def check(saved: SavedPlan, plan: Plan, *, now: int) -> None:
     if saved_document["state"]["lineage"] not in ("", fresh["state"]["lineage"]):
         differences.append("it was made from another state (lineage differs)")
     differences += _input_differences(saved_document["inputs"], fresh["inputs"])
-    differences += _action_differences(saved_document["actions"], fresh["actions"])
+    differences += _action_differences(saved_document["actions"], fresh["actions"], finished)
     if differences:
         more = f"\n  ... and {len(differences) - 5} more" if len(differences) > 5 else ""
         listed = "".join(f"\n  - {one}" for one in differences[:5])
@@ -217,11 +220,13 @@ def _input_differences(old: list[dict[str, str]], new: list[dict[str, str]]) -> 
     return [f"{path} changed" for path in sorted(before.keys() | after.keys()) if before.get(path) != after.get(path)]
 
 
-def _action_differences(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[str]:
+def _action_differences(old: list[dict[str, Any]], new: list[dict[str, Any]], finished: frozenset[str]) -> list[str]:
     before, after = _by_subject(old), _by_subject(new)
     found = []
     for subject in sorted(before.keys() | after.keys()):
         address = subject[0]
+        if address in finished:
+            continue
         if subject not in after:
             found.append(f"{address}: the plan would {before[subject]['action']} it, now there is nothing to do")
         elif subject not in before:

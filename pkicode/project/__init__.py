@@ -6,6 +6,7 @@ The only place that reads the clock and draws randomness; everything below gets 
 import asyncio
 import os
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ from pkicode.ports import Certificate, Lease, Want, World
 from pkicode.project import upkeep
 from pkicode.project import world as worlds
 from pkicode.project.state import LEASE_TTL, State
-from pkicode.project.upkeep import Explanation, Exported
+from pkicode.project.upkeep import Explanation, Exported, Upkeep
 
 POOL_FROM = 2000
 """Signatures from which a process pool pays (architecture.md: Processes)."""
@@ -122,6 +123,11 @@ class Project:
         """Now, in whole seconds."""
         return self._now if self._now is not None else int(time.time())
 
+    @property
+    def upkeep(self) -> Upkeep:
+        """Looking after the state and the keystores."""
+        return Upkeep(self.state, self.keystore)
+
     def plan(
         self,
         at: int | None = None,
@@ -197,11 +203,11 @@ class Project:
             (only, except_), allow = plan.scope, dict(plan.allow)
         async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
-            resumed = await resume(run)
+            ended = await resume(run)
             fresh = self._planned(await self.state.snapshot(store), now, only, except_, allow)
             if plan is not None:
                 saved = plan if isinstance(plan, SavedPlan) else planfile.saved(plan)
-                planfile.check(saved, fresh, now=now)
+                planfile.check(saved, fresh, now=now, finished=frozenset(one.address for one in ended))
             _refuse_denied(fresh)
             fresh = _held_to(fresh, only_reasons)
             async with _workers(fresh, jobs) as (work, width):
@@ -212,7 +218,7 @@ class Project:
         for change in fresh.changes:
             if change.readiness is Readiness.READY and str(change.address) not in failed:
                 done[str(change.action)] = done.get(str(change.action), 0) + 1
-        return Applied(fresh, done, tuple(problems), resumed)
+        return Applied(fresh, done, tuple(problems), Counter(one.status for one in ended))
 
     def _world(
         self, store: SqliteStore, lease: Lease, now: int, emit: Callable[[Event], None]

@@ -44,15 +44,20 @@ class State:
         """The issuance journal, beside the database and outside it."""
         return Journal(self.path.parent / "journal.log")
 
-    def _wanted(self) -> NewState:
+    def wanted(self) -> NewState:
+        """Whose state it must be, and what a new one is made with."""
         name = self.config.settings.project.name
         return NewState(project=name, env=self.config.env, lineage=os.urandom(16).hex(), at=self.clock())
+
+    async def open(self) -> SqliteStore:
+        """The store for writing, made if it is not there; closed by the caller."""
+        return await open_sqlite(self.path, create=self.wanted())
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[SqliteStore | None]:
         """The store for reading, None while there is no state yet."""
         try:
-            store = await open_sqlite(self.path, create=self._wanted(), read_only=True)
+            store = await open_sqlite(self.path, create=self.wanted(), read_only=True)
         except FileNotFoundError:
             yield None
             return
@@ -69,7 +74,7 @@ class State:
             LeaseHeld: somebody else is applying.
             StateError: it cannot be opened, or this clock is behind what it holds.
         """
-        store = await open_sqlite(self.path, create=self._wanted())
+        store = await self.open()
         try:
             lease = await self._lease(store)
             try:
@@ -89,7 +94,7 @@ class State:
         until = time.monotonic() + self.config.settings.state.lock_timeout
         while True:
             try:
-                return await store.acquire(LEASE, holder=_holder(), now=self.clock(), ttl=LEASE_TTL)
+                return await store.acquire(LEASE, holder=holder(), now=self.clock(), ttl=LEASE_TTL)
             except LeaseHeld:
                 if time.monotonic() >= until:
                     raise
@@ -123,5 +128,6 @@ class State:
         return snapshot
 
 
-def _holder() -> str:
+def holder() -> str:
+    """Who takes a lease or breaks one: a name, not an authentication."""
     return f"{os.environ.get('USER', f'uid {os.getuid()}')}@{socket.gethostname()}"

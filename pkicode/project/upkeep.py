@@ -1,20 +1,31 @@
 """What faces ask of a project besides plan and apply: inventory, explanations, exports, state and keystore upkeep."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
+from pkicode.adapters import loop, statefile
+from pkicode.adapters.backup import backup, restore
+from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.verify import verify as verify_state
+from pkicode.adapters.verify import verify_audit
 from pkicode.kinds import authority as authorities
 from pkicode.model.address import Address
 from pkicode.model.change import Change, Plan
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.model.row import Held
-from pkicode.ports import About, KeyStore
+from pkicode.ports import About, Audited, KeyStore, Lease
+from pkicode.project.state import State, holder
 from pkicode.x509.pem import encode
+
+T = TypeVar("T")
 
 
 @frozen
@@ -35,8 +46,8 @@ class StateFacts:
 
     about: About
     path: Path
-    rows: int
-    templates: int
+    counts: Mapping[str, int]
+    """How many rows of each kind."""
 
 
 @frozen
@@ -111,3 +122,97 @@ async def export(
             )
         (key,) = await keystores[keys].export([label])
     return Exported(b"".join(encode("CERTIFICATE", one) for one in chain), key)
+
+
+@frozen
+class Upkeep:
+    """Looking after the state and the keystores of a project.  Every method blocks."""
+
+    _state: State
+    _keystore: Callable[[str], SealedKeyStore] = field(repr=False)
+
+    def info(self) -> StateFacts:
+        """Whose state it is, and how much is in it.
+
+        Raises:
+            PkicodeError: there is none yet.
+        """
+        return loop.run(self._info())
+
+    async def _info(self) -> StateFacts:
+        async with self._state.reading() as store:
+            if store is None:
+                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+            rows = Counter(one.kind for one in await store.held() if one.status != "forgotten")
+            return StateFacts(await store.about(), self._state.path, dict(sorted(rows.items())))
+
+    def verify(self) -> list[str]:
+        """Everything that is wrong with the state, one sentence each."""
+        return verify_state(self._there(), self._state.journal.path)
+
+    def verify_audit(self) -> list[str]:
+        """Where the chain of audit events breaks."""
+        with closing(statefile.connect(self._there(), read_only=True)) as connection:
+            return list(verify_audit(connection))
+
+    def _there(self) -> Path:
+        if not self._state.path.exists():
+            raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+        return self._state.path
+
+    def audit(self, after: int, limit: int) -> Sequence[Audited]:
+        """Audit events after a sequence number, oldest first."""
+        return loop.run(self._audit(after, limit))
+
+    async def _audit(self, after: int, limit: int) -> Sequence[Audited]:
+        async with self._state.reading() as store:
+            return await store.audit(after=after, limit=limit) if store else ()
+
+    def backup(self, target: Path) -> None:
+        """A consistent copy of the state, 0600; keys are not in it."""
+        backup(self._there(), target)
+
+    def restore(self, source: Path) -> None:
+        """Put a backup in place, refused where that would lose a certificate, a revocation or a CRL number."""
+        state = self._state
+        if not source.exists():
+            raise PkicodeError(f"there is no backup {source}", help="`pkicode state backup FILE` makes one")
+        loop.run(restore(source, state.path, whose=state.wanted(), now=state.clock(), actor=holder()))
+
+    def leases(self) -> Sequence[Lease]:
+        """The leases that are held."""
+        return loop.run(self._leases())
+
+    async def _leases(self) -> Sequence[Lease]:
+        async with self._state.reading() as store:
+            return await store.leases() if store else ()
+
+    def break_lease(self, name: str) -> Lease | None:
+        """Take a lease away; its holder can commit nothing any more."""
+        return loop.run(self._break_lease(name))
+
+    async def _break_lease(self, name: str) -> Lease | None:
+        store = await self._state.open()
+        try:
+            return await store.break_lease(name, now=self._state.clock(), actor=holder())
+        finally:
+            await store.close()
+
+    def key_labels(self, name: str) -> Sequence[str]:
+        """The labels of [keystore.NAME]; needs no passphrase."""
+        return loop.run(self._with(name, lambda store: store.labels()))
+
+    def verify_keys(self, name: str) -> Sequence[str]:
+        """Every key opened and compared with its public half; what is wrong, one sentence each."""
+        return loop.run(self._with(name, lambda store: store.verify()))
+
+    def rewrap(self, name: str, passphrase: bytes) -> int:
+        """Seal [keystore.NAME] under a new passphrase; returns how many keys it holds."""
+        return loop.run(self._with(name, lambda store: store.rewrap(passphrase)))
+
+    async def _with(self, name: str, work: Callable[[SealedKeyStore], Awaitable[T]]) -> T:
+        store = self._keystore(name)
+        try:
+            return await work(store)
+        finally:
+            await store.close()
