@@ -1,0 +1,162 @@
+"""Fan-outs and CSRs: rows by key, brakes, and keys that stay on their hosts."""
+
+from pathlib import Path
+
+import pytest
+
+from pkicode.model.change import Readiness
+from pkicode.model.problem import ConfigError
+from pkicode.ports import Want
+from tests.kinds.site import Site, certificates, told
+from tests.oracles import openssl
+
+FLEET = """
+[cert.fleet]
+profile = "server"
+for_each = { csv = "fleet.csv", key = "host" }
+dns = ["${each.host}.corp.example"]
+"""
+CSR = """
+[cert.host]
+profile = "server"
+for_each = { values = ["a", "b"] }
+dns = ["${each.value}.corp.example"]
+csr = { dir = "csr", file = "${each.value}.csr" }
+"""
+
+
+def rows(site: Site, hosts: list[str]) -> None:
+    (site.root / "fleet.csv").write_text("host,site\n" + "".join(f"{one},hel\n" for one in hosts))
+
+
+def csr(site: Site, name: str, *, cn: str = "ignored", extra: tuple[str, ...] = ()) -> Path:
+    path = site.root / "csr" / f"{name}.csr"
+    path.parent.mkdir(exist_ok=True)
+    key = path.with_suffix(".key")
+    args = ("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl(*args, "-subj", f"/CN={cn}", "-keyout", key, "-out", path, *extra)
+    return path
+
+
+def test_a_row_is_known_by_its_key_and_not_by_its_place(site: Site) -> None:
+    hosts = [f"h{one}" for one in range(20)]
+    rows(site, hosts)
+    site.write(FLEET)
+    site.apply()
+    rows(site, hosts[::-1])
+    assert site.plan().changes == ()
+
+
+def test_a_new_line_issues_and_a_deleted_one_lets_go(site: Site) -> None:
+    rows(site, ["a", "b", "c"])
+    site.write(FLEET)
+    site.apply()
+    rows(site, ["a", "b", "d"])
+    assert certificates(site.plan()) == ['issue cert.fleet["d"]@1 new', 'forget cert.fleet["c"]@1 removed']
+
+
+def test_an_emptied_source_is_stopped_by_the_brake(site: Site) -> None:
+    rows(site, [f"h{one}" for one in range(12)])
+    site.write(FLEET.replace("dns =", 'on_remove = "revoke"\ndns ='))
+    site.apply()
+    rows(site, [])
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [one.code for one in caught.value.problems] == ["E0370"]
+    assert "the source is empty" in caught.value.problems[0].message
+    assert {one.action for one in site.plan(allow={"remove": "12"}).changes} >= {"revoke"}
+
+
+def test_a_truncated_source_is_stopped_by_the_brake(site: Site) -> None:
+    rows(site, [f"h{one}" for one in range(40)])
+    site.write(FLEET)
+    site.apply()
+    rows(site, [f"h{one}" for one in range(29)])
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [one.code for one in caught.value.problems] == ["E0370"]
+    rows(site, [f"h{one}" for one in range(30)])
+    assert len(site.plan().changes) == 10
+
+
+def test_a_bad_name_in_a_row_is_told_at_its_line(site: Site) -> None:
+    rows(site, ["ok", "bad name!", "fine"])
+    site.write(FLEET)
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    (problem,) = caught.value.problems
+    assert problem.code == "E0401"
+    assert problem.span is not None
+    assert (problem.span.path, problem.span.line) == ("fleet.csv", 3)
+
+
+def test_a_row_whose_names_change_is_reissued_alone(site: Site) -> None:
+    (site.root / "fleet.csv").write_text("host,fqdn\na,a.corp.example\nb,b.corp.example\n")
+    site.write(FLEET.replace("${each.host}.corp.example", "${each.fqdn}"))
+    site.apply()
+    (site.root / "fleet.csv").write_text("host,fqdn\na,a.corp.example\nb,b2.corp.example\n")
+    plan = site.plan()
+    assert certificates(plan) == ['renew cert.fleet["b"]@2 spec-changed']
+
+
+def test_without_a_csr_the_row_waits_and_the_rest_is_done(site: Site) -> None:
+    csr(site, "a")
+    site.write(CSR)
+    waiting = [one for one in site.plan().changes if one.readiness is Readiness.WAITING]
+    assert [str(one.address) for one in waiting] == ['cert.host["b"]']
+    assert waiting[0].waits == "no CSR yet: csr/b.csr"
+    assert site.apply().exit_code == 7
+    site.verify('cert.host["a"]')
+    csr(site, "b")
+    assert site.apply().exit_code == 0
+
+
+def test_a_csr_gives_its_key_and_nothing_else(site: Site) -> None:
+    evil = ("-addext", "basicConstraints=critical,CA:TRUE", "-addext", "subjectAltName=DNS:evil.test")
+    path = csr(site, "a", cn="evil.test", extra=evil)
+    csr(site, "b")
+    site.write(CSR)
+    site.apply()
+    text = openssl("x509", "-noout", "-text", stdin=site.chain('cert.host["a"]'))
+    assert "evil" not in text
+    assert "CA:TRUE" not in text
+    public = openssl("req", "-in", path, "-noout", "-pubkey")
+    assert openssl("x509", "-noout", "-pubkey", stdin=site.chain('cert.host["a"]')) == public
+
+
+def test_another_csr_is_a_key_change(site: Site) -> None:
+    csr(site, "a")
+    csr(site, "b")
+    site.write(CSR)
+    site.apply()
+    csr(site, "a")
+    assert certificates(site.plan()) == ['renew cert.host["a"]@2 key-changed']
+    site.apply()
+    assert site.plan().changes == ()
+
+
+def test_a_bad_csr_fails_alone(site: Site) -> None:
+    csr(site, "a")
+    path = csr(site, "b")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(data.splitlines()[2][:4], b"AAAA"))
+    site.write(CSR)
+    applied = site.apply()
+    assert applied.exit_code == 8
+    assert [one.address for one in applied.problems] == ['cert.host["b"]']
+    site.verify('cert.host["a"]')
+    assert [one.address for one in site.open().inventory(Want(block="cert.host"))] == ['cert.host["a"]']
+
+
+def test_rekey_require_waits_for_another_csr(site: Site) -> None:
+    csr(site, "a")
+    csr(site, "b")
+    site.write(CSR + 'renew = { rekey = "require" }\n')
+    site.apply()
+    site.later(61)
+    plan = site.plan()
+    assert {one.readiness for one in plan.changes if one.address.kind == "cert"} == {Readiness.WAITING}
+    csr(site, "a")
+    plan = site.plan()
+    ready = [one for one in plan.changes if one.address.kind == "cert" and one.readiness is Readiness.READY]
+    assert told(ready) == ['renew cert.host["a"]@2 key-changed']
