@@ -158,6 +158,7 @@ class Write:
     """Everything one commit changes, in one transaction with its audit event.
 
     Held rows are upserts: `version` is the version they replace (0 = must be absent); the store stores version + 1.
+    A CA has a row per key generation; every other address has one row, whose generation moves on.
     """
 
     at: int

@@ -65,9 +65,11 @@ TEMPLATE_ADD = "INSERT INTO templates (digest, body) VALUES ($1, $2)"
 
 HELD = f"SELECT {_HELD} FROM resources"
 HELD_ADD = f"INSERT INTO resources ({_HELD}, record) VALUES ({_marks(11)}) ON CONFLICT DO NOTHING"
+# A CA keeps a row per key generation; the one row of anything else moves on to its next generation.
 HELD_PUT = (
-    "UPDATE resources SET template = $5, vals = $6, due = $7, needs = $8, status = $9, version = $10, record = $11"
-    f" WHERE {_ROW} AND version = $10 - 1"
+    "UPDATE resources SET generation = $4, template = $5, vals = $6, due = $7, needs = $8, status = $9, version = $10,"
+    " record = $11 WHERE kind = $1 AND name = $2 AND key = $3 AND version = $10 - 1"
+    " AND (generation = $4 OR kind <> 'ca')"
 )
 HELD_DROP = f"DELETE FROM resources WHERE {_ROW} AND version = $5"
 RECORDS = "SELECT key, generation, record FROM resources WHERE kind = $1 AND name = $2"

@@ -20,7 +20,8 @@ async def template_number(block: Block, run: Run) -> int:
 
 
 def after(change: Change, template: int, *, due: int, needs: str, status: str = "ok") -> Held:
-    """The row a change leaves; it replaces the version the plan was made from."""
+    """The row a change leaves; it replaces the version the plan was made from, except for another CA generation."""
+    replaces = change.held and (change.held.generation == change.generation or change.address.kind != "ca")
     return Held(
         kind=change.address.kind,
         name=change.address.name,
@@ -31,7 +32,7 @@ def after(change: Change, template: int, *, due: int, needs: str, status: str = 
         due=due,
         needs=needs,
         status=status,
-        version=change.held.version if change.held else 0,
+        version=change.held.version if change.held and replaces else 0,
     )
 
 
