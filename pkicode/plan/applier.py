@@ -66,13 +66,17 @@ async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, fa
         finally:
             gate.release()
 
-    async with asyncio.TaskGroup() as tasks:
-        for batch in _batches(changes):
-            if run.stopping():
-                break
-            # Taken before the task exists, so that 200 batches are not all held in memory at once.
-            await gate.acquire()
-            tasks.create_task(one_batch(batch))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for batch in _batches(changes):
+                if run.stopping():
+                    break
+                # Taken before the task exists, so that 200 batches are not all held in memory at once.
+                await gate.acquire()
+                tasks.create_task(one_batch(batch))
+    except BaseExceptionGroup as group:
+        # One batch's failure cancelled the others: it is what happened, and says how to mend it.
+        raise group.exceptions[0] from None
 
 
 def _batches(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:

@@ -27,8 +27,9 @@ from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
 from pkicode.model.instants import rfc3339 as rfc3339
-from pkicode.model.problem import Denied, LeaseLost, PkicodeError, Problem
+from pkicode.model.problem import Denied, PkicodeError, Problem
 from pkicode.model.problem import LeaseHeld as LeaseHeld
+from pkicode.model.problem import LeaseLost as LeaseLost
 from pkicode.model.problem import StateError as StateError
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import apply as apply_changes
@@ -242,13 +243,9 @@ class Project:
         beat = asyncio.create_task(self._heartbeat(run))
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+            if beat.done():
                 beat.result()
             return work.result()
-        except* LeaseLost as lost:
-            raise lost.exceptions[0] from None
         finally:
             beat.cancel()
             work.cancel()

@@ -96,7 +96,7 @@ async def opened(
             journalled=journal.journalled,
             work=workers.run,
             write_outputs=partial(write_outputs, root=config.root, reach=reach),
-            run_hook=partial(run_hook, root=config.root),
+            run_hook=partial(run_hook, root=config.root, outer=environ),
             secret=secret,
             now=now,
             serial=serial,
