@@ -118,7 +118,7 @@ def _wanted(profile: Profile) -> Iterator[tuple[x509.ExtensionType, bool]]:
     if profile.eku:
         oids = [x509.ObjectIdentifier(EXTENDED_KEY_USAGES.get(word, word)) for word in profile.eku]
         yield x509.ExtendedKeyUsage(oids), "timeStamping" in profile.eku
-    if profile.constraints is not None and profile.constraints.any:
+    if profile.constraints is not None and not profile.constraints.is_empty:
         yield _name_constraints(profile), True
     if profile.policies:
         policies = [x509.PolicyInformation(x509.ObjectIdentifier(policy), None) for policy in profile.policies]

@@ -7,6 +7,7 @@ the strictest.  Syntax of names is names.py's.
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 from attrs import evolve, fields_dict, frozen
 
@@ -15,7 +16,8 @@ from pkicode.x509 import der, names
 
 _NOBODY = "invalid"
 """Never anybody's host (RFC 6761 section 6.4)."""
-_ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
+_NOWHERE = {4: "0.0.0.0/32", 6: "::/128"}
+"""Unspecified addresses: never a host's (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2)."""
 _TYPES = ("dns", "ip", "email", "uri")
 _TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}
 
@@ -38,9 +40,18 @@ class Constraints:
     exclude_uri: tuple[str, ...] = ()
 
     @property
-    def any(self) -> bool:
-        """Whether anything is constrained; an empty extension may not be issued (RFC 5280 section 4.2.1.10)."""
-        return any(getattr(self, name) for name in fields_dict(Constraints))
+    def is_empty(self) -> bool:
+        """Whether nothing is constrained; an empty extension may not be issued (RFC 5280 section 4.2.1.10)."""
+        return not any(getattr(self, name) for name in fields_dict(Constraints))
+
+    @cached_property
+    def permits_some(self) -> bool:
+        return any(self.permitted(kind) for kind in _TYPES)
+
+    @cached_property
+    def closed(self) -> tuple[str, ...]:
+        """The types of which no name may be issued because another type is permitted."""
+        return tuple(kind for kind in _TYPES if self.permits_some and not self.permitted(kind))
 
     def permitted(self, kind: str) -> tuple[str, ...]:
         return tuple(getattr(self, f"permit_{kind}"))
@@ -54,7 +65,7 @@ class Constraints:
         for field in fields_dict(Constraints):
             for base in getattr(self, field):
                 wrong += [f"{field}: {reason}" for reason in _base_problems(field.partition("_")[2], base)]
-        return wrong
+        return wrong or list(_contradictions(self, self))
 
 
 @frozen
@@ -127,27 +138,18 @@ def effective(constraints: Constraints) -> Constraints:
     """What a certificate must say so that a permit of one type closes the others (decisions: names).
 
     RFC 5280 leaves a type that is not mentioned wide open: with permit_dns alone every address, URI and mailbox would
-    pass.  Addresses are closed by excluding all of them; the rest by permitting the one host nobody can have, because
-    an excluded empty e-mail or URI base excludes nothing in OpenSSL 3.0 and makes Java refuse the whole chain.
+    pass.  A type is closed by permitting the one name of it that nobody can have.  Excluding everything is worse: an
+    empty e-mail or URI base excludes nothing in OpenSSL 3.0 and makes Java refuse the chain, and 0.0.0.0/0 beside ::/0
+    makes Java 17 fail on every chain with two constrained CAs.
     Other types (upn, rid, dirname) are closed by `verdict` only: GnuTLS refuses every chain that constrains them.
     """
-    closed = _closed(constraints)
-    changes: dict[str, tuple[str, ...]] = {f"permit_{kind}": (_NOBODY,) for kind in closed if kind != "ip"}
-    if "ip" in closed:
-        changes["exclude_ip"] = _ALL_ADDRESSES
-    elif constraints.permit_ip:
-        # A permitted IPv4 network leaves IPv6 open in verifiers that match families apart, and the other way round.
+    changes: dict[str, tuple[str, ...]] = {f"permit_{kind}": (_NOBODY,) for kind in constraints.closed if kind != "ip"}
+    if constraints.permits_some:
+        # Some verifiers match the two families of addresses apart.
         families = {ipaddress.ip_network(text).version for text in constraints.permit_ip}
-        missing = tuple(text for version, text in zip((4, 6), _ALL_ADDRESSES, strict=True) if version not in families)
-        changes["exclude_ip"] = constraints.exclude_ip + missing
+        nowhere = tuple(network for version, network in _NOWHERE.items() if version not in families)
+        changes["permit_ip"] = constraints.permit_ip + nowhere
     return evolve(constraints, **changes)
-
-
-def _closed(constraints: Constraints) -> tuple[str, ...]:
-    """The types of which no name may be issued because another type is permitted."""
-    if not any(constraints.permitted(kind) for kind in _TYPES):
-        return ()
-    return tuple(kind for kind in _TYPES if not constraints.permitted(kind))
 
 
 def extension_der(constraints: Constraints) -> bytes:
@@ -190,19 +192,18 @@ def _subject_names(subject: Subject, sans: Sans) -> Iterator[San]:
 
 def _common_name(value: str, *, has_dns: bool) -> Iterator[San]:
     """Java takes even a single label for a host, when there is no dNSName beside it."""
-    try:
+    if names.is_address(value):
         yield SanType.IP, str(ipaddress.ip_address(value))
-    except ValueError:
-        if names.looks_like_host(value) or (not has_dns and re.fullmatch(r"[A-Za-z0-9-]+", value)):
-            yield SanType.DNS, value.lower()
+    elif names.looks_like_host(value) or (not has_dns and re.fullmatch(r"[A-Za-z0-9-]+", value)):
+        yield SanType.DNS, value.lower()
 
 
 def _reasons(name: San, constraints: Constraints) -> Iterator[str]:
     kind, text = name
     what = f"`{names.san_text(name)}`"
+    if kind.value in constraints.closed or (kind.value not in _TYPES and constraints.permits_some):
+        yield f"{what} is of a type that the CA does not permit"
     if kind.value not in _TYPES:
-        if any(constraints.permitted(each) for each in _TYPES):
-            yield f"{what} is of a type that the CA does not permit"
         return
     permitted, excluded = constraints.permitted(kind), constraints.excluded(kind)
     if kind is SanType.URI and (permitted or excluded) and not _is_dns_host(names.uri_host(text)):
@@ -213,8 +214,6 @@ def _reasons(name: San, constraints: Constraints) -> Iterator[str]:
             yield f"{what} is inside `{base}`, which the CA excludes"
     if permitted and not any(_within(kind, text, base) for base in permitted):
         yield f"{what} is outside {' '.join(f'`{base}`' for base in permitted)}, which is all the CA permits"
-    if kind.value in _closed(constraints):
-        yield f"{what} is of a type that the CA does not permit"
 
 
 def _is_dns_host(host: str | None) -> bool:
@@ -234,6 +233,39 @@ def _within(kind: SanType, text: str, base: str) -> bool:
 
 def _host_within(host: str, base: str) -> bool:
     return host.endswith(base) if base.startswith(".") else host == base
+
+
+def wider(constraints: Constraints, issuer: Constraints) -> list[str]:
+    """What a CA permits and its issuer does not, a sentence each.
+
+    No verifier should let such a name through; Java 17 refuses every certificate below, or accepts all of them.
+    """
+    return [
+        f"`{base}` ({kind}) is not inside what the issuing CA permits: {' '.join(issuer.permitted(kind)) or 'nothing'}"
+        for kind in _TYPES
+        for base in constraints.permitted(kind)
+        if issuer.permits_some and not _inside(kind, base, issuer.permitted(kind))
+    ] + list(_contradictions(constraints, issuer))
+
+
+def _contradictions(constraints: Constraints, excluding: Constraints) -> Iterator[str]:
+    for kind in _TYPES:
+        for base in constraints.permitted(kind):
+            if _inside(kind, base, excluding.excluded(kind)):
+                yield f"permit_{kind}: `{base}` is excluded as well, so it permits nothing; drop one of the two"
+
+
+def _inside(kind: str, base: str, bases: tuple[str, ...]) -> bool:
+    return any(_base_within(kind, base, above) for above in bases)
+
+
+def _base_within(kind: str, base: str, above: str) -> bool:
+    if kind == "ip":
+        inner, outer = ipaddress.ip_network(base), ipaddress.ip_network(above)
+        return inner.version == outer.version and inner.network_address in outer and inner.prefixlen >= outer.prefixlen
+    if base == above or base.endswith(f".{above}" if kind == "dns" else above if above.startswith(".") else "\0"):
+        return True
+    return kind == "email" and "@" in base and base.rpartition("@")[2] == above
 
 
 def allowed(sans: Sans, allow: Allow) -> list[str]:

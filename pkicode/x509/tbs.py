@@ -108,7 +108,7 @@ def _fixed(profile: Profile, issuer: IssuerFacts) -> list[bytes]:
     parts.append(extensions.key_usage(profile.usage))
     if profile.eku:
         parts.append(extensions.extended_key_usage(profile.eku))
-    if profile.constraints is not None and profile.constraints.any:
+    if profile.constraints is not None and not profile.constraints.is_empty:
         parts.append(extensions.name_constraints(constraints.extension_der(profile.constraints)))
     if profile.policies:
         parts.append(extensions.certificate_policies(profile.policies))

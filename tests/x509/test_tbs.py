@@ -175,7 +175,7 @@ def _authority(profile):
     if profile.eku:
         oids = [x509.ObjectIdentifier(EXTENDED_KEY_USAGES.get(word, word)) for word in profile.eku]
         yield x509.ExtendedKeyUsage(oids), profile.eku == ("timeStamping",)
-    if profile.constraints and profile.constraints.any:
+    if profile.constraints and not profile.constraints.is_empty:
         closed = effective(profile.constraints)
         yield x509.NameConstraints(_subtrees(closed.permitted), _subtrees(closed.excluded)), True
     if profile.policies:

@@ -1,0 +1,129 @@
+"""Chains and PEM, and the second verifier: it accepts what we issue and names what differs."""
+
+import pytest
+from attrs import evolve
+
+from pkicode.x509 import chain, keys, names, pem, tbs
+from pkicode.x509.constraints import Constraints
+from pkicode.x509.profile import Profile
+from tests.oracles import openssl, openssl_bytes
+from tests.x509.pki import CA, DAY, NOW, make
+
+FULL = Profile(
+    usage=("digitalSignature", "contentCommitment"),
+    eku=("serverAuth", "1.3.6.1.4.1.99999.1"),
+    policies=("1.3.6.1.4.1.99999.2",),
+    must_staple=True,
+    crl_urls=("http://a.example/crl", "http://b.example/crl"),
+    ca_issuer_urls=("http://a.example/ca",),
+    ocsp_urls=("http://a.example/ocsp",),
+)
+AUTHORITY = Profile(
+    is_ca=True,
+    usage=CA,
+    path_len=3,
+    constraints=Constraints(permit_dns=("a.example",), exclude_ip=("10.0.0.0/8",), permit_email=(".a.example",)),
+)
+DELEGATE = Profile(eku=("OCSPSigning",), ocsp_nocheck=True)
+SILENT = Profile(eku=("timeStamping",), no_rev_avail=True)
+
+
+def test_a_chain_stands_leaf_first_and_openssl_reads_it(root, issuing, tmp_path):
+    leaf = make(Profile(), cn="leaf", issuer=issuing)
+    (tmp_path / "chain.pem").write_bytes(chain.chain_pem(leaf.der, [issuing.der]))
+    shown = openssl("crl2pkcs7", "-nocrl", "-certfile", tmp_path / "chain.pem")
+    listed = openssl("pkcs7", "-print_certs", "-noout", stdin=shown)
+    assert listed.index("CN = leaf") < listed.index("subject=CN = Test Issuing")
+    assert pem.decode((tmp_path / "chain.pem").read_bytes(), "CERTIFICATE") == [leaf.der, issuing.der]
+
+
+def test_pem_is_what_openssl_writes(root):
+    assert pem.encode("CERTIFICATE", root.der) == openssl_bytes("x509", "-inform", "DER", stdin=root.der)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "no PEM block"),
+        (b"-----BEGIN X-----\nAA==\n", "no end line"),
+        (b"-----BEGIN X-----\nA\n-----END X-----", "damaged"),
+        (b"-----BEGIN X-----\n-----END X-----", "empty"),
+        (b"-----BEGIN Y-----\nAA==\n-----END Y-----", "no PEM block X"),
+        (b"-----BEGIN X-----\nAA==\n-----END X-----\n" * 10_001, "more than 10000"),
+    ],
+)
+def test_damaged_or_boundless_pem_is_refused(data, reason):
+    with pytest.raises(ValueError, match=reason):
+        pem.decode(data, "X")
+    with pytest.raises(ValueError, match="more than the 10"):
+        pem.decode(b"-" * 11, "X", limit=10)
+
+
+@pytest.mark.parametrize("profile", [FULL, AUTHORITY, DELEGATE, SILENT])
+def test_the_second_verifier_accepts_what_was_issued_as_asked(root, profile):
+    made = make(profile, cn="x", issuer=root, sans=(names.san("dns", "x.example"),))
+    chain.verify_issued(made.der, root.der)
+    chain.verify_profile(made.der, profile)
+    chain.verify_issued(root.der, root.der)
+
+
+@pytest.mark.parametrize(
+    ("profile", "asked", "differs"),
+    [
+        (FULL, evolve(FULL, must_staple=False), "1.3.6.1.5.5.7.1.24"),
+        (evolve(FULL, must_staple=False), FULL, "1.3.6.1.5.5.7.1.24"),
+        (FULL, evolve(FULL, eku=("serverAuth",)), "2.5.29.37"),
+        (FULL, evolve(FULL, usage=("digitalSignature",)), "2.5.29.15"),
+        (FULL, evolve(FULL, crl_urls=FULL.crl_urls[:1]), "2.5.29.31"),
+        (FULL, evolve(FULL, ocsp_urls=()), "1.3.6.1.5.5.7.1.1"),
+        (FULL, evolve(FULL, policies=("1.2.3",)), "2.5.29.32"),
+        (AUTHORITY, evolve(AUTHORITY, path_len=None), "2.5.29.19"),
+        (AUTHORITY, evolve(AUTHORITY, constraints=Constraints(permit_dns=("b.example",))), "2.5.29.30"),
+        (DELEGATE, evolve(DELEGATE, ocsp_nocheck=False), "1.3.6.1.5.5.7.48.1.5"),
+        (SILENT, evolve(SILENT, no_rev_avail=False), "2.5.29.56"),
+    ],
+)
+def test_the_second_verifier_names_each_extension_that_differs(root, profile, asked, differs):
+    made = make(profile, cn="x", issuer=root)
+    with pytest.raises(ValueError, match=differs.replace(".", r"\.")):
+        chain.verify_profile(made.der, asked)
+
+
+def test_the_second_verifier_refuses_what_this_issuer_may_not_have_issued(root, issuing):
+    leaf = make(Profile(), cn="leaf", issuer=issuing)
+    stranger = make(Profile(is_ca=True, usage=CA), cn="Test Issuing")
+    below = make(Profile(is_ca=True, usage=CA), cn="Below", issuer=issuing)
+    outliving = make(Profile(), cn="leaf", issuer=issuing, ends=NOW + 366 * DAY)
+    for certificate, issuer, reason in [
+        (leaf, root, "Issuer"),
+        (leaf, stranger, "signature"),
+        (leaf, stranger, "authority key identifier"),
+        (leaf, leaf, "no CA"),
+        (below, issuing, "path length"),
+        (outliving, issuing, "validity"),
+    ]:
+        with pytest.raises(ValueError, match=reason):
+            chain.verify_issued(certificate.der, issuer.der)
+
+
+def test_one_octet_of_signature_changed_is_found(root):
+    made = make(Profile(), cn="x", issuer=root)
+    forged = tbs.certificate(made.tbs, "ec-p256", keys.sign(keys.generate("ec-p256"), made.tbs))
+    with pytest.raises(ValueError, match="signature is not its issuer's"):
+        chain.verify_issued(forged, root.der)
+
+
+def test_a_pkcs12_file_is_strong_and_openssl_opens_it(issuing, tmp_path):
+    leaf = make(Profile(), cn="leaf", issuer=issuing)
+    made = keys.pkcs12(keys.pkcs8(leaf.key), leaf.der, (issuing.der,), b"pass word", "leaf")
+    (tmp_path / "p12").write_bytes(made)
+    shown = openssl("pkcs12", "-in", tmp_path / "p12", "-passin", "pass:pass word", "-nodes")
+    assert shown.count("BEGIN CERTIFICATE") == 2
+    assert "friendlyName: leaf" in shown
+    parameters = openssl("asn1parse", "-inform", "DER", "-in", tmp_path / "p12")
+    assert "sha256" in parameters
+    assert made.count(keys.PKCS12_ROUNDS.to_bytes(3, "big")) >= 1
+    with pytest.raises(ValueError, match="without a password"):
+        keys.pkcs12(keys.pkcs8(leaf.key), leaf.der, (), b"", "leaf")
+    with pytest.raises(ValueError, match="not the certificate's"):
+        keys.pkcs12(keys.pkcs8(keys.generate("ec-p256")), leaf.der, (), b"x", "leaf")
