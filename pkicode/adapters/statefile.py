@@ -241,7 +241,7 @@ def _told(error: sqlite3.Error, path: Path | str) -> StateError:
 def expect(path: Path | str, facts: dict[str, str], wanted: NewState | None) -> None:
     """Refuse a state of a newer pkicode, or of another project or env than wanted."""
     schema = facts.get("schema", "")
-    if not schema.isdecimal() or "lineage" not in facts:
+    if not schema.isdecimal() or not facts.keys() >= {"project", "env", "lineage", "sequence", "head"}:
         raise StateError(f"{path} is a database, but not a pkicode state", help="point [state] url elsewhere")
     if int(schema) > SCHEMA:
         raise StateError(

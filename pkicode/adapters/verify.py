@@ -7,7 +7,7 @@ the journal is found by those who kept a signed head of the audit, not by this.
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,7 @@ def verify(path: Path, journal: Path | None) -> list[str]:
     """
     # Read before the state: whatever is in it by now had its intent before.
     before = frozenset(Journal(journal).read()) if journal else frozenset()
-    with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
-        statefile.expect(path, dict(connection.execute(sql.META).fetchall()), None)
-        connection.execute("BEGIN")  # one instant of it, even if somebody writes meanwhile
+    with _opened(path) as connection:
         pages = _pages(connection)
         # Beyond this point a damaged page would only be told again, and less clearly.
         return pages or [
@@ -45,6 +43,21 @@ def verify(path: Path, journal: Path | None) -> list[str]:
             *_artefacts(connection),
             *(_journal(connection, before, Journal(journal).read()) if journal else ()),
         ]
+
+
+def audit(path: Path) -> list[str]:
+    """Where the audit chain of the state at `path` breaks; raises as `verify` does."""
+    with _opened(path) as connection:
+        return list(verify_audit(connection))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """One instant of a state, even if somebody writes meanwhile."""
+    with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
+        connection.execute("BEGIN")
+        statefile.expect(path, dict(connection.execute(sql.META).fetchall()), None)
+        yield connection
 
 
 def _pages(connection: sqlite3.Connection) -> list[str]:

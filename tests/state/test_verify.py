@@ -10,7 +10,8 @@ from attrs import frozen
 
 from pkicode.adapters.journal import Journal, to_be_signed
 from pkicode.adapters.sqlite import open_sqlite
-from pkicode.adapters.verify import verify
+from pkicode.adapters.verify import audit, verify
+from pkicode.model.problem import StateError
 from pkicode.ports import Certificate, Settlement
 from pkicode.x509 import der
 from tests.oracles import openssl, openssl_bytes
@@ -105,6 +106,16 @@ def test_verify_writes_nothing(state):
 )
 def test_an_altered_event_breaks_the_chain_there(state, column):
     assert state.tamper(f"UPDATE events SET {column} WHERE sequence = 2") == ["audit: event 2 was altered"]
+
+
+def test_the_audit_alone_can_be_asked_for(state):
+    assert audit(state.path) == []
+    state.tamper("UPDATE events SET actor = 'x' WHERE sequence = 3", "DELETE FROM revocations")
+    assert audit(state.path) == ["audit: event 3 was altered"]
+    with pytest.raises(StateError, match="not a pkicode state"):
+        state.tamper("DELETE FROM meta WHERE key = 'head'")
+    with pytest.raises(StateError, match="not a pkicode state"):
+        audit(state.path)
 
 
 def test_a_deleted_event_breaks_the_chain(state):
