@@ -12,7 +12,8 @@ COLUMNS = (
 )  # fmt: skip
 STATUSES = ("good", "revoked", "expired", "unknown")
 
-_SHOWN = ("address", "generation", "ca", "serial_number", "not_after", "status")
+SHOWN = ("address", "generation", "ca", "serial_number", "not_after", "status")
+"""The columns a terminal has room for."""
 
 Record = Mapping[str, object]
 
@@ -43,11 +44,6 @@ def cells(found: Iterable[Record], columns: Iterable[str] = COLUMNS) -> list[lis
     """Records as text cells, SANs joined by a space."""
     names = tuple(columns)
     return [[_cell(record[name]) for name in names] for record in found]
-
-
-def shown() -> tuple[str, ...]:
-    """The columns a terminal has room for."""
-    return _SHOWN
 
 
 def _cell(value: object) -> str:

@@ -15,6 +15,13 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
+def listing(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and values, one pair a line, values in one column."""
+    told = [(name, printable(value)) for name, value in pairs]
+    width = max((len(name) for name, _ in told), default=0)
+    return "".join(f"{name.ljust(width)}  {value}".rstrip() + "\n" for name, value in told)
+
+
 def csv_text(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """CSV that a spreadsheet reads as text: a cell that would start a formula gets an apostrophe in front."""
     out = StringIO()

@@ -56,14 +56,23 @@ def plan_of(changes: Sequence[Change], **more: object) -> Plan:
     return Plan(changes=tuple(changes), **values)
 
 
+def leaf(profile: str, validity: str, *sans: str) -> dict[str, object]:
+    """What the cert kind says a new certificate will be."""
+    return {"profile": profile, "validity": validity, "sans": list(sans)}
+
+
 def first_plan(fleet: int = 98) -> Plan:
     """What the first plan of a small company looks like."""
+    root = {"subject": "CN=Corp Root R1", "key_alg": "ec-p384", "keystore": "hsm", "validity": "20y", "path_len": 1}
+    issuing = {"subject": "CN=Corp A", "key_alg": "ec-p256", "validity": "5y", "path_len": None, "issuer": "ca.root"}
+    portal = leaf("server", "90d", "dns:portal.corp.example", "dns:www.corp.example", "ip:10.0.0.1")
+    mesh, hosts = leaf("mtls", "30d"), leaf("server", "90d")
     changes = [
-        change(ROOT, irreversible=True, after={"subject": "CN=Corp Root R1"}),
-        change(ISSUING, irreversible=True, depends_on=("ca.root",), after={"subject": "CN=Corp A"}),
-        change(PORTAL, irreversible=True, after={"sans": ["dns:portal.corp.example", "dns:www.corp.example"]}),
-        *(change(MESH, key=key) for key in ("api.eu", "billing.eu")),
-        *(change(FLEET, key=f"h{number}", row=Row(f"h{number}", "[]", number + 2)) for number in range(fleet)),
+        change(ROOT, irreversible=True, after={**root, "protect": True}),
+        change(ISSUING, irreversible=True, depends_on=("ca.root",), after={**issuing, "protect": False}),
+        change(PORTAL, irreversible=True, after=portal),
+        *(change(MESH, key=key, after=mesh) for key in ("api.eu", "billing.eu")),
+        *(change(FLEET, key=f"h{n}", row=Row(f"h{n}", "[]", n + 2), after=hosts) for n in range(fleet)),
         crl(),
     ]
     return plan_of(changes, declared=fleet + 3)

@@ -1,0 +1,135 @@
+"""pkicode apply: show the plan, ask, make it so, and say what was done."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pkicode.cli.options import allow_clock, allowing, formats, scope
+from pkicode.cli.plan import rendered
+from pkicode.cli.progress import progress
+from pkicode.cli.session import Session, say, say_json
+from pkicode.model.change import Plan
+from pkicode.model.instants import rfc3339
+
+if TYPE_CHECKING:
+    from pkicode.plan.planfile import SavedPlan
+    from pkicode.project import Applied, Project
+
+_DONE = {
+    "issue": "issued",
+    "renew": "renewed",
+    "revoke": "revoked",
+    "forget": "forgotten",
+    "sign": "signed",
+    "publish": "published",
+    "update": "updated",
+    "import": "imported",
+    "move": "moved",
+    "retire": "retired",
+    "distrust": "distrusted",
+}
+
+
+@click.command("apply")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@scope
+@allowing
+@click.option("--jobs", type=click.IntRange(min=1), help="Worker processes; as many as there are cores if not given.")
+@click.option("--auto", is_flag=True, help="Unattended: with --only-reasons, anything else waits (exit 7).")
+@click.option("--only-reasons", metavar="CODES", help="Comma-separated reason codes that may be acted on.")
+@allow_clock
+@formats("human", "json")
+@click.pass_obj
+def apply_command(
+    session: Session,
+    *,
+    file: Path | None,
+    yes: bool,
+    only: tuple[str, ...],
+    except_: tuple[str, ...],
+    allow: dict[str, str],
+    jobs: int | None,
+    auto: bool,
+    only_reasons: str | None,
+    allow_clock: bool,
+    form: str,
+) -> int:
+    """Make it so: plan, ask, issue, sign, publish.  FILE is a plan saved with `plan -o`."""
+    reasons = _reasons(only_reasons)
+    if auto and not reasons:
+        raise click.UsageError("--auto needs --only-reasons, as in --only-reasons due,crl-due,crl-content")
+    if file is not None and (only or except_ or allow or reasons):
+        raise click.UsageError("a saved plan has its scope and its allowances in it; give them to `plan -o`")
+    project = session.writable(allow_clock=allow_clock)
+    expected: Plan | SavedPlan
+    if file is not None:
+        expected = project.load(session.path(file))
+    else:
+        expected = project.plan(only=only, except_=except_, allow=allow)
+        if form == "human":
+            say(rendered(session, expected))
+        if expected.has_changes and not (yes or auto):
+            _confirm()
+    with progress(session) as emit:
+        applied = project.apply(expected, jobs=jobs, only_reasons=reasons, emit=emit)
+    _tell(applied, project, form=form)
+    return applied.exit_code
+
+
+def _reasons(given: str | None) -> tuple[str, ...]:
+    from pkicode.model.change import ReasonCode
+
+    codes = tuple(code.strip() for code in given.split(",")) if given else ()
+    unknown = [code for code in codes if code not in set(ReasonCode)]
+    if unknown:
+        raise click.UsageError(f"--only-reasons: `{unknown[0]}` is no reason code; they are {', '.join(ReasonCode)}")
+    return codes
+
+
+def _confirm() -> None:
+    """Ask on a terminal; nobody there to ask means no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody can be asked here: give -y, or apply a plan saved with `pkicode plan -o FILE`")
+    click.echo("Apply this plan? Only `yes` will do: ", nl=False, err=True)
+    if sys.stdin.readline().strip() != "yes":
+        raise click.Abort
+
+
+def _tell(applied: "Applied", project: "Project", *, form: str) -> None:
+    from pkicode.views import problems
+    from pkicode.views.json import diagnostics_json
+
+    if form == "json":
+        told = diagnostics_json(applied.problems)
+        next_due = applied.plan.next_due
+        say_json(
+            {
+                "format": "pkicode.applied",
+                "version": "1.0",
+                "counts": dict(applied.counts),
+                "resumed": dict(applied.resumed),
+                "next_due": None if next_due is None else rfc3339(next_due),
+                "diagnostics": told["diagnostics"],
+            }
+        )
+        return
+    if applied.problems:
+        click.echo(problems.human(project.config.located(applied.problems)), err=True)
+    say(summary(applied.counts, applied.resumed, failed=len(applied.problems), next_due=applied.plan.next_due))
+
+
+def summary(counts: Mapping[str, int], resumed: Mapping[str, int], *, failed: int, next_due: int | None) -> str:
+    """`Applied: 7 issued, 2 CRLs signed.   Next wake: ...`"""
+    done = [f"{number:,} {_object(action, number)}{_DONE[action]}" for action, number in counts.items() if number]
+    done += [f"{number:,} left open by an earlier apply now {how}" for how, number in resumed.items() if number]
+    done += [f"{failed:,} failed"] if failed else []
+    wake = f"   Next wake: {rfc3339(next_due)}" if next_due is not None else ""
+    return f"Applied: {', '.join(done) or 'nothing to do'}.{wake}"
+
+
+def _object(action: str, number: int) -> str:
+    return f"CRL{'s' * (number != 1)} " if action == "sign" else ""

@@ -1,0 +1,114 @@
+"""Commands on what was signed: inventory, export."""
+
+import os
+from pathlib import Path
+
+import click
+
+from pkicode.cli.options import addresses, allow_clock, formats, secret
+from pkicode.cli.session import Session, say, say_json
+from pkicode.model.problem import PkicodeError
+from pkicode.ports import Want
+from pkicode.views.inventory import COLUMNS, SHOWN, STATUSES, cells, records
+
+
+@click.command("inventory")
+@click.option("--ca", metavar="NAME", help="Signed by this [ca.X].")
+@click.option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="As relying parties see it.")
+@click.option("--expiring", metavar="WITHIN", help="Valid now, and not any more after this long: 30d.")
+@formats("table", "json", "csv")
+@click.pass_obj
+def inventory_command(
+    session: Session, *, ca: str | None, statuses: tuple[str, ...], expiring: str | None, form: str
+) -> None:
+    """Every certificate ever signed, whoever asked for it."""
+    from pkicode.views.table import csv_text, table
+
+    project = session.project()
+    now = project.clock()
+    until = None if expiring is None else now + _duration(expiring)
+    name = ca.removeprefix("ca.") if ca else None
+    rows = project.inventory(Want(ca=name, expiring_before=until, with_der=False))
+    found = records(
+        rows if until is None else [row for row in rows if row.not_after >= now], now=now, statuses=statuses
+    )
+    if form == "json":
+        say_json(found)
+    elif form == "csv":
+        say(csv_text(COLUMNS, cells(found)))
+    else:
+        say(table(SHOWN, cells(found, SHOWN)))
+
+
+def _duration(text: str) -> int:
+    from pkicode.model.instants import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise click.UsageError(f"--expiring: {error}") from error
+
+
+@click.command("export")
+@click.argument("address", shell_complete=addresses)
+@click.option("--chain", metavar="FILE", type=click.Path(path_type=Path), help="PEM, leaf first, no root.")
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="PKCS#8 PEM, unencrypted, mode 0600.")
+@click.option("--p12", metavar="FILE", type=click.Path(path_type=Path), help="PKCS#12, mode 0600.")
+@click.option(
+    "--p12-password-file", metavar="FILE", type=click.Path(path_type=Path), help="Its first line; asked for if absent."
+)
+@allow_clock
+@click.pass_obj
+def export_command(
+    session: Session,
+    *,
+    address: str,
+    chain: Path | None,
+    key: Path | None,
+    p12: Path | None,
+    p12_password_file: Path | None,
+    allow_clock: bool,
+) -> None:
+    """Write a certificate's chain and key to files; without any option, the chain to stdout."""
+    from pkicode.x509 import pem
+
+    exported = session.writable(allow_clock=allow_clock).export(address, with_key=bool(key or p12))
+    if not (chain or key or p12):
+        say(exported.chain_pem.decode("ascii"))
+        return
+    if chain:
+        _written(session, chain, exported.chain_pem, private=False)
+    if key and exported.key_pkcs8:
+        _written(session, key, pem.encode("PRIVATE KEY", exported.key_pkcs8), private=True)
+    if p12 and exported.key_pkcs8:
+        data = _p12(
+            exported.chain_pem,
+            exported.key_pkcs8,
+            address,
+            secret(session, p12_password_file, "Password of the PKCS#12 file"),
+        )
+        _written(session, p12, data, private=True)
+
+
+def _p12(chain_pem: bytes, key_pkcs8: bytes, address: str, password: bytes) -> bytes:
+    from pkicode.x509 import keys, pem
+
+    leaf, *issuers = pem.decode(chain_pem, "CERTIFICATE")
+    try:
+        return keys.pkcs12(key_pkcs8, leaf, tuple(issuers), password, address)
+    except ValueError as error:
+        raise PkicodeError(str(error), help="give a password") from error
+
+
+def _written(session: Session, name: Path, data: bytes, *, private: bool) -> None:
+    """A new file, private from creation; an existing one is never overwritten: it might be somebody's only key."""
+    path = session.path(name)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+    except FileExistsError as error:
+        raise PkicodeError(f"{path} is there already", help="remove it, or name another file") from error
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    session.note(f"wrote {path}")

@@ -1,0 +1,80 @@
+"""Commands on keystores.  Key material is never printed; export writes it to files that are asked for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pkicode.cli.options import allow_clock, formats, secret
+from pkicode.cli.session import Session, say, say_json
+from pkicode.model.problem import PkicodeError
+from pkicode.views.text import printable
+
+if TYPE_CHECKING:
+    from pkicode.project import Project
+
+
+@click.group("keystore")
+def keystore_command() -> None:
+    """Where private keys live."""
+
+
+@keystore_command.command("list")
+@click.argument("name", required=False)
+@formats("human", "json")
+@click.pass_obj
+def keystore_list(session: Session, *, name: str | None, form: str) -> None:
+    """The labels of the keys; needs no passphrase."""
+    project = session.project()
+    labels = project.upkeep.key_labels(_named(project, name))
+    if form == "json":
+        say_json(list(labels))
+    else:
+        say("".join(f"{printable(label)}\n" for label in labels))
+
+
+@keystore_command.command("verify")
+@click.argument("name", required=False)
+@click.pass_obj
+def keystore_verify(session: Session, *, name: str | None) -> None:
+    """Open every key and compare it with its public half."""
+    project = session.project()
+    name = _named(project, name)
+    found = project.upkeep.verify_keys(name)
+    for finding in found:
+        say(printable(finding))
+    if found:
+        raise PkicodeError(f"keystore {name} is damaged", help="put a backup of the file in place")
+    say(f"Every key of keystore {name} opens.")
+
+
+@keystore_command.command("rewrap")
+@click.argument("name", required=False)
+@click.option(
+    "--new-passphrase-file",
+    "file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Its first line; asked for if absent.",
+)
+@allow_clock
+@click.pass_obj
+def keystore_rewrap(session: Session, *, name: str | None, file: Path | None, allow_clock: bool) -> None:
+    """Change the passphrase.  The source named in pki.toml gives the old one now, and the new one from then on."""
+    project = session.writable(allow_clock=allow_clock)
+    name = _named(project, name)
+    passphrase = secret(session, file, "New passphrase")
+    if not passphrase:
+        raise PkicodeError("the new passphrase is empty", help="a sealed file under an empty passphrase is not sealed")
+    project.upkeep.rewrap(name, passphrase)
+    say(f"Keystore {name} is sealed with the new passphrase; change its source now.")
+
+
+def _named(project: "Project", name: str | None) -> str:
+    names = [one.name for one in project.config.settings.keystores]
+    if name is None and len(names) == 1:
+        return names[0]
+    if name in names:
+        return name
+    what = f"there is no keystore {name}" if name else "which keystore?"
+    raise click.UsageError(f"{what}; declared: {', '.join(names) or 'none'}")

@@ -1,0 +1,99 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from pkicode.cli.session import Session, session_of
+from pkicode.model.instants import parse_instant
+from pkicode.model.problem import PkicodeError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from pkicode.project import Project
+
+F = TypeVar("F", bound=Callable[..., object])
+
+_COMPLETED = 200
+"""More completions than anybody reads."""
+
+
+def formats(*names: str) -> Callable[[F], F]:
+    """--format, the first name being what people get."""
+    return click.option(
+        "--format", "form", type=click.Choice(names), default=names[0], show_default=True, help="How to print it."
+    )
+
+
+def scope(command: F) -> F:
+    """--only and --except."""
+    command = click.option("--except", "except_", metavar="GLOB", multiple=True, help="Leave out these addresses.")(
+        command
+    )
+    return click.option("--only", metavar="GLOB", multiple=True, help="Only these addresses.")(command)
+
+
+def allowing(command: F) -> F:
+    """--allow, read into a dict."""
+    return click.option(
+        "--allow",
+        metavar="WHAT=N",
+        multiple=True,
+        callback=lambda _context, _option, given: allowances(given),
+        help="Lift a brake for this run: issue=N, revoke=N, remove=N.",
+    )(command)
+
+
+def allow_clock(command: F) -> F:
+    """--allow-clock, of commands that write."""
+    return click.option("--allow-clock", is_flag=True, help="Write although PKICODE_NOW freezes the clock.")(command)
+
+
+def allowances(given: tuple[str, ...]) -> dict[str, str]:
+    """`issue=5,revoke=2` and repeated options as one dict."""
+    found = {}
+    for part in ",".join(given).split(",") if given else ():
+        word, equals, value = part.strip().partition("=")
+        if not (word and equals and value):
+            raise click.BadParameter(f"`{part}` is not WHAT=N, as in --allow issue=98010")
+        if word in ("issue", "revoke", "remove") and not value.isdecimal():
+            raise click.BadParameter(f"`{part}`: {word} takes a number, as in --allow {word}=10")
+        found[word] = value
+    return found
+
+
+def instant(project: "Project", text: str | None) -> int | None:
+    """A moment that the user wrote: a date, an RFC 3339 time, or `+60d` from now."""
+    if text is None:
+        return None
+    try:
+        return parse_instant(text, now=project.clock())
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def secret(session: Session, file: Path | None, prompt: str) -> bytes:
+    """The first line of a file, or what is typed twice without being shown."""
+    if file is not None:
+        return session.path(file).read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)).encode()
+
+
+def addresses(context: click.Context, _option: click.Parameter, typed: str) -> list["CompletionItem"]:
+    """Shell completion: the addresses of pki.toml, and with a `[` typed those of the inventory."""
+    from click.shell_completion import CompletionItem
+
+    from pkicode.ports import Want
+
+    try:
+        project = session_of(context.find_root().params).project()
+        known = {f"{block.kind}.{block.name}" for block in project.config.blocks}
+        if "[" in typed:
+            known = {one.address for one in project.inventory(Want(with_der=False))}
+    except (PkicodeError, click.UsageError):
+        # A shell that prints errors while one types is of no help.
+        return []
+    return [CompletionItem(name) for name in sorted(known) if name.startswith(typed)][:_COMPLETED]

@@ -1,0 +1,85 @@
+"""Progress of an apply on stderr: a bar on a terminal, a line every ten seconds elsewhere; warnings at once."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from pkicode.cli.session import Session
+from pkicode.model.event import Event
+from pkicode.views.text import printable
+
+EVERY_SECONDS = 10
+WARNINGS = 20
+"""What fails is told in full at the end; a thousand warnings on the way there would bury the first."""
+
+Emit = Callable[[Event], None]
+
+
+@contextmanager
+def progress(session: Session) -> Iterator[Emit]:
+    """What to hand to apply as `emit`; called from another thread, and never needed for the result."""
+    if session.quiet:
+        yield lambda _event: None
+    elif session.verbose:
+        yield lambda event: _echo(f"warning: {_line(event)}" if event.failed else _line(event))
+    elif sys.stderr.isatty():
+        with _bar() as (emit, tell):
+            yield _with_warnings(emit, tell)
+    else:
+        yield _with_warnings(_now_and_then(), _echo)
+
+
+def _echo(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _with_warnings(emit: Emit, tell: Callable[[str], None]) -> Emit:
+    left = WARNINGS
+
+    def told(event: Event) -> None:
+        nonlocal left
+        if not event.failed:
+            emit(event)
+        elif left:
+            left -= 1
+            tell(f"warning: {_line(event)}")
+
+    return told
+
+
+def _now_and_then() -> Emit:
+    last = time.monotonic()
+
+    def emit(event: Event) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY_SECONDS:
+            last = time.monotonic()
+            _echo(_line(event))
+
+    return emit
+
+
+@contextmanager
+def _bar() -> Iterator[tuple[Emit, Callable[[str], None]]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        stages = {}
+
+        def emit(event: Event) -> None:
+            if event.stage not in stages:
+                stages[event.stage] = bar.add_task(printable(event.stage), total=event.total or None)
+            bar.update(stages[event.stage], completed=event.done, total=event.total or None)
+
+        yield emit, lambda text: bar.console.print(text, markup=False, highlight=False)
+
+
+def _line(event: Event) -> str:
+    counted = f" {event.done:,}/{event.total:,}" if event.total else ""
+    told = " ".join(part for part in (event.address, event.message) if part)
+    return printable(f"{event.stage}{counted}: {told}" if told else f"{event.stage}{counted}")

@@ -1,0 +1,150 @@
+"""Commands on the state store: state, audit.  Repair is by backup; nothing here edits rows."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from pkicode.cli.options import allow_clock, formats
+from pkicode.cli.session import Session, say, say_json
+from pkicode.model.instants import rfc3339
+from pkicode.model.problem import PkicodeError
+from pkicode.views.table import listing, table
+from pkicode.views.text import printable
+
+
+@click.group("state")
+def state_command() -> None:
+    """What pkicode remembers."""
+
+
+@state_command.command("info")
+@formats("human", "json")
+@click.pass_obj
+def state_info(session: Session, *, form: str) -> None:
+    """Whose state it is, where it is, and how much is in it."""
+    facts = session.project().upkeep.info()
+    about = facts.about
+    told = {
+        "path": str(facts.path),
+        "project": about.project,
+        "env": about.env,
+        "lineage": about.lineage,
+        "schema": about.schema,
+        "sequence": about.sequence,
+        "head": about.head,
+        "newest": rfc3339(about.newest) if about.newest else None,
+    }
+    if form == "json":
+        say_json({**told, "counts": dict(facts.counts)})
+    else:
+        say(listing((name, str(value)) for name, value in {**told, **facts.counts}.items() if value is not None))
+
+
+@state_command.command("verify")
+@formats("human", "json")
+@click.pass_obj
+def state_verify(session: Session, *, form: str) -> int:
+    """Check the database, its hash chain, and every certificate against the issuance journal."""
+    return _findings(session.project().upkeep.verify(), form, sound="The state is sound.")
+
+
+@state_command.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def state_backup(session: Session, *, file: Path) -> None:
+    """Copy the state, consistent while others write.  Keys are not in it: back up the keystore as well."""
+    session.project().upkeep.backup(session.path(file))
+    say(printable(f"State copied to {session.path(file)}; the keystore is a file of its own, copy it too."))
+
+
+@state_command.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@allow_clock
+@click.pass_obj
+def state_restore(session: Session, *, file: Path, allow_clock: bool) -> None:
+    """Put a backup in place, unless that would lose a certificate, a revocation or a CRL number."""
+    session.writable(allow_clock=allow_clock).upkeep.restore(session.path(file))
+    say(printable(f"State restored from {session.path(file)}."))
+
+
+@state_command.group("lock")
+def state_lock() -> None:
+    """Who may write."""
+
+
+@state_lock.command("show")
+@formats("human", "json")
+@click.pass_obj
+def state_lock_show(session: Session, *, form: str) -> None:
+    """The leases that are held."""
+    fields = ("name", "holder", "host", "pid", "epoch", "heartbeat", "expires")
+    told = [{name: getattr(lease, name) for name in fields} for lease in session.project().upkeep.leases()]
+    for one in told:
+        one.update(heartbeat=rfc3339(one["heartbeat"]), expires=rfc3339(one["expires"]))
+    if form == "json":
+        say_json(told)
+    elif told:
+        say(table(fields, [[str(one[name]) for name in fields] for one in told]))
+    else:
+        say("No lease is held.")
+
+
+@state_lock.command("break")
+@click.argument("name", default="project")
+@allow_clock
+@click.pass_obj
+def state_lock_break(session: Session, *, name: str, allow_clock: bool) -> None:
+    """Take a lease away from a holder that is gone; whoever it was can commit nothing any more."""
+    lease = session.writable(allow_clock=allow_clock).upkeep.break_lease(name)
+    if lease is None:
+        raise PkicodeError(
+            f"nobody holds the lease `{name}`", help="`pkicode state lock show` lists those that are held"
+        )
+    say(printable(f"Lease {name} taken from {lease.holder} on {lease.host}."))
+
+
+@click.group("audit")
+def audit_command() -> None:
+    """The hash-chained record of everything done."""
+
+
+@audit_command.command("log")
+@click.option("--after", type=click.IntRange(min=0), default=0, help="Only events after this sequence number.")
+@click.option("--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="At most so many.")
+@formats("human", "json")
+@click.pass_obj
+def audit_log(session: Session, *, after: int, limit: int, form: str) -> None:
+    """What was done, oldest first."""
+    fields = ("sequence", "at", "actor", "action", "subject", "detail", "hash")
+    events = session.project().upkeep.audit(after, limit)
+    told = [{**{name: getattr(event, name) for name in fields}, "at": rfc3339(event.at)} for event in events]
+    if form == "json":
+        say_json([{**one, "detail": json.loads(one["detail"])} for one in told])
+    else:
+        shown = fields[:5]
+        say(table(shown, [[str(one[name]) for name in shown] for one in told]))
+
+
+@audit_command.command("verify")
+@formats("human", "json")
+@click.pass_obj
+def audit_verify(session: Session, *, form: str) -> int:
+    """Recompute the hash chain."""
+    return _findings(session.project().upkeep.verify_audit(), form, sound="The audit chain is unbroken.")
+
+
+def _findings(found: Sequence[str], form: str, *, sound: str) -> int:
+    if form == "json":
+        say_json({"sound": not found, "findings": list(found)})
+        return int(bool(found))
+    if not found:
+        say(sound)
+        return 0
+    for finding in found:
+        say(printable(finding))
+    raise PkicodeError(
+        f"{len(found)} finding{'s' * (len(found) != 1)}",
+        help="apply nothing; `pkicode state restore` puts a backup in place, if it loses nothing",
+    )

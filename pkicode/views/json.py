@@ -1,0 +1,81 @@
+"""JSON documents that scripts may rely on: what `validate` found, and the schema of a plan (plan/planfile.py)."""
+
+from collections.abc import Iterable
+
+from pkicode.model.change import Action, Readiness, ReasonCode
+from pkicode.model.problem import Problem, Severity
+from pkicode.plan.planfile import diagnostic
+
+Document = dict[str, object]
+
+
+def diagnostics_json(problems: Iterable[Problem]) -> Document:
+    """What `validate` found."""
+    found = tuple(problems)
+    return {
+        "format": "pkicode.diagnostics",
+        "version": "1.0",
+        "valid": all(problem.severity is not Severity.ERROR for problem in found),
+        "diagnostics": [diagnostic(problem) for problem in found],
+    }
+
+
+def plan_schema() -> Document:
+    """The JSON Schema of a plan; minor versions only add fields."""
+    text, whole = {"type": "string"}, {"type": "integer"}
+    optional_object = {"type": ["object", "null"]}
+    place = _object(line=whole, column=whole)
+    fields: dict[str, object] = {
+        "format": {"const": "pkicode.plan"},
+        "version": {"type": "string", "pattern": r"^1\.[0-9]+$"},
+        "next_due": {"type": ["string", "null"]},
+        "has_changes": {"type": "boolean"},
+        "complete": {"type": "boolean"},
+        "declared": whole,
+        "scope": _object(only=_list(text), **{"except": _list(text)}),
+        "allow": {"type": "object", "additionalProperties": text},
+        "state": _object(lineage=text, sequence=whole),
+        "inputs": _list(_object(path=text, digest=text)),
+        "counts": {"type": "object", "additionalProperties": whole},
+        "actions": _list(
+            _object(
+                address=text,
+                kind=text,
+                action={"enum": [str(action) for action in Action]},
+                generation=whole,
+                status={"enum": [str(readiness) for readiness in Readiness]},
+                waits=text,
+                reasons=_list(_object(code={"enum": [str(code) for code in ReasonCode]}, detail=text)),
+                before=optional_object,
+                after=optional_object,
+                irreversible={"type": "boolean"},
+                depends_on=_list(text),
+                source=_object(path=text, line=whole),
+            )
+        ),
+        "pending": _list(_object(block=text, count=whole, fields=_list(text))),
+        "policy": _list(_object(rule=text, passed={"type": "boolean"}, message=text)),
+        "diagnostics": _list(
+            _object(
+                code=text,
+                severity={"enum": [str(severity) for severity in Severity]},
+                message=text,
+                help=text,
+                span={"anyOf": [{"type": "null"}, _object(path=text, start=place, end=place)]},
+            )
+        ),
+    }
+    texts: dict[str, object] = dict.fromkeys(("plan_id", "project", "env", "at", "expires_at"), text)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "pkicode plan",
+        **_object(**texts, **fields),
+    }
+
+
+def _object(**fields: object) -> Document:
+    return {"type": "object", "required": sorted(fields), "properties": fields}
+
+
+def _list(items: object) -> Document:
+    return {"type": "array", "items": items}

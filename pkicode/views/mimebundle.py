@@ -1,0 +1,21 @@
+"""A plan for Jupyter: the same summary as text, HTML, Markdown and vendor JSON."""
+
+from collections.abc import Callable
+
+from pkicode.model.change import Change, Plan
+from pkicode.plan.planfile import document
+from pkicode.views.html import html
+from pkicode.views.human import human
+from pkicode.views.markdown import markdown
+
+VENDOR = "application/vnd.pkicode.plan.v1+json"
+
+
+def mimebundle(plan: Plan, where: Callable[[Change], tuple[str, int]]) -> dict[str, object]:
+    """What `_repr_mimebundle_` gives; the front end picks the richest form it knows."""
+    return {
+        "text/plain": human(plan),
+        "text/html": html(plan),
+        "text/markdown": markdown(plan),
+        VENDOR: document(plan, where),
+    }

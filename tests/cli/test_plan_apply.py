@@ -1,0 +1,243 @@
+"""plan, apply, show, explain, graph: from an empty folder to certificates, and what people are told on the way."""
+
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+
+from tests.cli.running import COMMAND, CONFIG, NOW, ONE_MORE, environment, spawn
+from tests.oracles import openssl
+
+
+def test_plan_of_an_empty_folder_is_a_screen_and_makes_nothing(run, folder):
+    ran = run("plan")
+    assert ran.code == 0
+    assert ran.out.startswith(f"At {NOW}   env: default   state: empty (new lineage)   4 leaf certificates declared\n")
+    assert "+ ca.root@1" in ran.out
+    assert "api billing search" in ran.out
+    assert "to issue (irreversible)" in ran.out
+    assert [path.name for path in folder.iterdir()] == ["pki.toml"]
+
+
+def test_plan_tells_by_its_exit_code_whether_there_is_something_to_do(run, applied):
+    assert run("plan", "-e").code == 0
+    (applied / "pki.toml").write_text(CONFIG + ONE_MORE)
+    assert run("plan").code == 0
+    assert run("plan", "-e").code == 2
+
+
+def test_plan_denied_by_policy_exits_6_and_says_how_to_allow_it(run, folder):
+    (folder / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 2 }\n")
+    ran = run("plan")
+    assert ran.code == 6
+    assert "--allow issue=" in ran.out
+    assert run("plan", "--allow", "issue=100").code == 0
+    assert run("plan", "--allow", "issue=many").code == 64
+
+
+def test_plan_json_goes_to_stdout_alone_and_names_lines(run):
+    ran = run("plan", "--format", "json")
+    assert ran.err == ""
+    portal = next(one for one in ran.json["actions"] if one["address"] == "cert.portal")
+    assert portal["source"]["path"] == "pki.toml"
+    assert CONFIG.splitlines()[portal["source"]["line"] - 1] == "[cert.portal]"
+
+
+def test_plan_json_of_a_broken_configuration_is_json_too(run, folder):
+    (folder / "pki.toml").write_text(CONFIG.replace("eku =", "ekus ="), "utf-8")
+    ran = run("plan", "--format", "json")
+    assert ran.code == 1
+    assert ran.json["valid"] is False
+
+
+def test_plan_markdown_and_html_are_for_pages(run):
+    assert run("plan", "--format", "markdown").out.startswith("<!-- pkicode plan corp default -->\n")
+    assert run("plan", "--format", "html").out.startswith('<div class="pkicode-plan">')
+
+
+def test_plan_at_another_time_shows_what_will_be_due_then(run, applied):
+    ran = run("plan", "--at", "+80d")
+    assert "At 2027-02-11T09:00:00Z" in ran.out
+    assert "+/- cert.portal@2" in ran.out
+    assert run("plan", "--at", "whenever").code == 64
+
+
+def test_plan_of_a_part_says_that_it_is_one(run):
+    ran = run("plan", "--only", "ca.*")
+    assert "cert." not in ran.out
+    assert "only ca.*" in ran.out
+    assert run("plan", "--only", "ca.*", "--format", "json").json["complete"] is False
+
+
+def test_plan_full_lists_every_certificate(run):
+    assert 'cert.app["billing"]' in run("plan", "--full").out
+
+
+def test_apply_makes_certificates_that_openssl_reads_and_a_second_one_has_nothing_to_do(run, folder):
+    ran = run("apply", "-y", "--allow-clock")
+    assert ran.code == 0, ran.err
+    assert ran.out.splitlines()[-1].startswith("Applied: 6 issued, 2 CRLs signed")
+    text = openssl("x509", "-in", folder / "out/portal.pem", "-noout", "-ext", "subjectAltName")
+    assert "DNS:portal.corp.example" in text
+    assert "Private-Key" in openssl("pkey", "-in", folder / "out/portal.key", "-noout", "-text")
+    again = run("apply", "-y", "--allow-clock")
+    assert again.code == 0
+    assert "Applied: nothing to do." in again.out
+
+
+def test_apply_warns_of_the_passphrase_it_made(run, folder):
+    ran = run("apply", "-y", "--allow-clock")
+    assert "warning: keys: " in ran.err
+    assert "passphrase" in ran.err
+    assert (folder / ".pkicode" / "passphrase").read_text().strip() not in ran.err + ran.out
+
+
+def test_apply_without_a_terminal_needs_yes_or_a_saved_plan(folder):
+    ran = spawn(folder, "apply", "--allow-clock", stdin="yes\n")
+    assert ran.code == 64
+    assert "-y" in ran.err
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [("yes", 0), ("y", 130), ("", 130)])
+def test_apply_on_a_terminal_asks_and_only_yes_will_do(folder, answer, code):
+    ours, theirs = pty.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    done = subprocess.run(
+        [*COMMAND, "apply", "--allow-clock"],
+        cwd=folder,
+        env=environment(),
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == code, done.stderr
+    assert "Only `yes` will do" in done.stderr
+    assert (folder / "out" / "portal.pem").exists() is (code == 0)
+
+
+def test_apply_draws_a_bar_on_a_terminal(folder):
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, "apply", "-y", "--allow-clock"],
+        cwd=folder,
+        env=environment(TERM="xterm"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        timeout=120,
+    )
+    os.close(theirs)
+    drawn = os.read(ours, 65536)
+    os.close(ours)
+    assert done.returncode == 0
+    assert b"\x1b[" in drawn
+    assert b"\x1b" not in done.stdout
+
+
+def test_apply_of_a_saved_plan_asks_nothing_and_works_once(folder):
+    assert spawn(folder, "plan", "-o", "plan.json").code == 0
+    ran = spawn(folder, "apply", "plan.json", "--allow-clock")
+    assert ran.code == 0, ran.err
+    again = spawn(folder, "apply", "plan.json", "--allow-clock")
+    assert again.code == 4
+    assert "stale" in again.err
+
+
+def test_apply_of_an_edited_plan_is_refused(run, folder):
+    run("plan", "-o", "plan.json")
+    saved = folder / "plan.json"
+    saved.write_text(saved.read_text().replace("portal.corp.example", "evil.corp.example"))
+    ran = run("apply", "plan.json", "--allow-clock")
+    assert ran.code == 4
+    assert "edited" in ran.err
+
+
+def test_apply_of_a_saved_plan_takes_no_other_scope(run):
+    run("plan", "-o", "plan.json")
+    assert run("apply", "plan.json", "--only", "ca.*", "--allow-clock").code == 64
+
+
+def test_apply_denied_by_policy_exits_6_and_does_nothing(run, folder):
+    (folder / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 2 }\n")
+    ran = run("apply", "-y", "--allow-clock")
+    assert ran.code == 6
+    assert not (folder / "out").exists()
+    assert run("apply", "-y", "--allow-clock", "--allow", "issue=6").code == 0
+
+
+def test_apply_unattended_does_only_what_its_reasons_allow(run, applied):
+    (applied / "pki.toml").write_text(CONFIG + ONE_MORE)
+    ran = run("apply", "--auto", "--only-reasons", "due,crl-due", "--allow-clock")
+    assert ran.code == 7
+    assert "nothing to do" in ran.out
+    assert run("apply", "--auto", "--allow-clock").code == 64
+    assert run("apply", "-y", "--only-reasons", "dew", "--allow-clock").code == 64
+
+
+def test_apply_json_is_json_alone(run):
+    ran = run("apply", "-y", "--allow-clock", "--format", "json")
+    assert ran.code == 0
+    assert ran.json["format"] == "pkicode.applied"
+    assert ran.json["counts"]["issue"] == 6
+
+
+def test_apply_verbose_tells_each_step_on_stderr_and_quiet_none(run):
+    assert "cert" in run("-v", "apply", "-y", "--allow-clock").err
+    assert run("-q", "apply", "-y", "--allow-clock").err == ""
+
+
+def test_show_of_a_plan_file_says_what_plan_said(run, folder):
+    said = run("plan", "-o", "plan.json").out
+    shown = run("show", "plan.json")
+    assert shown.code == 0
+    assert shown.out == said
+    assert run("show", "-e", "plan.json").code == 2
+    assert run("show", "--format", "json", "plan.json").json == json.loads((folder / "plan.json").read_text())
+
+
+def test_show_of_an_address_gives_its_certificates(run, applied):
+    ran = run("show", "cert.portal")
+    assert "dns:portal.corp.example" in ran.out
+    pem = ran.out[ran.out.index("-----BEGIN") :]
+    serial = openssl("x509", "-noout", "-serial", stdin=pem).strip().removeprefix("serial=").lower()
+    (one,) = run("show", "cert.portal", "--format", "json").json
+    assert one["serial_number"] == serial
+    assert one["status"] == "good"
+    assert one["pem"] == pem
+
+
+def test_show_of_nothing_says_what_it_looked_for(run, applied):
+    assert "neither a file nor an address" in run("show", "nonsense").err
+    assert "no certificate was ever signed for cert.absent" in run("show", "cert.absent").err
+
+
+def test_explain_of_an_address_names_its_generation_and_line(run, applied):
+    ran = run("explain", "cert.portal")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("cert.portal: generation 1, ")
+    assert "declared at pki.toml:" in ran.out
+
+
+def test_explain_of_a_reason_and_of_a_mistake(run):
+    assert run("explain", "due").out.startswith("due: ")
+    assert "E0203" in run("explain", "E0203").out
+    ran = run("explain", "E9999")
+    assert ran.code == 1
+    assert "no code E9999" in ran.err
+
+
+def test_graph_draws_who_signs_whom(run):
+    dot = run("graph").out
+    assert dot.startswith("digraph pki {")
+    assert '"ca.root" -> "ca.issuing" [label="signs"];' in dot
+    assert '"ca.issuing" -> "cert.app" [label="signs"];' in dot
+    assert '"ca.root" -> "publish.web" [label="publishes to"];' in dot
+    mermaid = run("graph", "--format", "mermaid").out
+    assert mermaid.startswith("flowchart LR\n")
+    assert mermaid.count("-->") == dot.count("->")

@@ -1,0 +1,199 @@
+"""inventory, export, state, audit, keystore: commands on what was done."""
+
+import csv
+import io
+import sqlite3
+import stat
+from contextlib import closing
+
+import pytest
+
+from tests.cli.running import CONFIG, ONE_MORE, spawn
+from tests.oracles import openssl, openssl_bytes
+
+
+def _tamper(folder, statement):
+    with closing(sqlite3.connect(folder / ".pkicode" / "state.db")) as database, database:
+        assert database.execute(statement).rowcount == 1
+
+
+def test_inventory_is_a_table_for_people_and_json_and_csv_for_scripts(run, applied):
+    table = run("inventory").out.splitlines()
+    assert table[0].split() == ["address", "generation", "ca", "serial_number", "not_after", "status"]
+    assert len(table) == 7
+    told = run("inventory", "--format", "json").json
+    assert len(told) == 6
+    rows = list(csv.DictReader(io.StringIO(run("inventory", "--format", "csv").out)))
+    assert [row["serial_number"] for row in rows] == [one["serial_number"] for one in told]
+    portal = next(one for one in told if one["address"] == "cert.portal")
+    assert portal["sans"] == ["dns:portal.corp.example"]
+    assert portal["ca"] == "issuing@1"
+
+
+def test_inventory_can_be_asked_for_a_part(run, applied, monkeypatch):
+    assert len(run("inventory", "--ca", "issuing", "--format", "json").json) == 4
+    assert len(run("inventory", "--ca", "ca.issuing", "--format", "json").json) == 4
+    assert run("inventory", "--status", "revoked", "--format", "json").json == []
+    assert len(run("inventory", "--expiring", "91d", "--format", "json").json) == 4
+    assert run("inventory", "--expiring", "soon").code == 64
+    monkeypatch.setenv("PKICODE_NOW", "2027-03-01")
+    assert len(run("inventory", "--status", "expired", "--format", "json").json) == 4
+    assert run("inventory", "--expiring", "30d", "--format", "json").json == []
+
+
+def test_inventory_of_an_empty_folder_is_empty(run):
+    assert run("inventory", "--format", "json").json == []
+
+
+def test_export_writes_files_that_openssl_reads_and_keeps_the_key_private(run, applied):
+    (applied / "password").write_text("correct horse\n")
+    files = ("--chain", "c.pem", "--key", "k.pem", "--p12", "p.p12", "--p12-password-file", "password")
+    ran = run("export", "cert.portal", *files, "--allow-clock")
+    assert ran.code == 0, ran.err
+    assert (applied / "c.pem").read_text() == (applied / "out" / "portal.pem").read_text()
+    public = openssl("pkey", "-in", applied / "out/portal.key", "-pubout")
+    assert openssl("pkey", "-in", applied / "k.pem", "-pubout") == public
+    bundle = openssl("pkcs12", "-in", applied / "p.p12", "-passin", "pass:correct horse", "-nodes")
+    assert bundle.count("-----BEGIN CERTIFICATE-----") == 2
+    assert {stat.S_IMODE((applied / name).stat().st_mode) for name in ("k.pem", "p.p12")} == {0o600}
+
+
+def test_export_gives_the_chain_on_stdout_and_overwrites_nothing(run, applied):
+    ran = run("export", "cert.portal", "--allow-clock")
+    assert ran.out == (applied / "out" / "portal.pem").read_text()
+    (applied / "k.pem").write_text("somebody's")
+    refused = run("export", "cert.portal", "--key", "k.pem", "--allow-clock")
+    assert refused.code == 1
+    assert "is there already" in refused.err
+    assert (applied / "k.pem").read_text() == "somebody's"
+
+
+def test_export_of_an_unknown_address_says_so(run, applied):
+    ran = run("export", "cert.absent", "--allow-clock")
+    assert ran.code == 1
+    assert "cert.absent" in ran.err
+
+
+def test_state_info_tells_whose_state_it_is(run, applied):
+    assert "corp" in run("state", "info").out
+    told = run("state", "info", "--format", "json").json
+    assert told["project"] == "corp"
+    assert told["sequence"] > 0
+    assert told["counts"]["cert"] == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["state", "info"], ["state", "verify"], ["audit", "verify"], ["state", "backup", "x"]],
+)
+def test_commands_on_the_state_say_when_there_is_none(run, arguments):
+    ran = run(*arguments)
+    assert ran.code == 1
+    assert "pkicode apply" in ran.err
+
+
+def test_state_verify_finds_what_was_altered(run, applied):
+    assert run("state", "verify").out == "The state is sound.\n"
+    _tamper(applied, "UPDATE certificates SET der = x'00' WHERE address = 'cert.portal'")
+    ran = run("state", "verify")
+    assert ran.code == 1
+    assert "restore" in ran.err
+    assert run("state", "verify", "--format", "json").json["sound"] is False
+
+
+def test_state_backup_is_private_and_state_restore_puts_it_back(run, applied):
+    assert run("state", "backup", "copy.db").code == 0
+    assert stat.S_IMODE((applied / "copy.db").stat().st_mode) == 0o600
+    before = run("inventory", "--format", "json").json
+    ran = run("state", "restore", "copy.db", "--allow-clock")
+    assert ran.code == 0, ran.err
+    assert run("inventory", "--format", "json").json == before
+    assert run("plan", "-e").code == 0
+
+
+def test_state_restore_refuses_to_lose_certificates(run, applied):
+    assert run("state", "backup", "copy.db").code == 0
+    (applied / "pki.toml").write_text(CONFIG + ONE_MORE)
+    assert run("apply", "-y", "--allow-clock").code == 0
+    ran = run("state", "restore", "copy.db", "--allow-clock")
+    assert ran.code == 1
+    assert len(run("inventory", "--format", "json").json) == 7
+
+
+def test_state_lock_show_is_empty_between_applies(run, applied):
+    assert run("state", "lock", "show").out == "No lease is held.\n"
+    assert run("state", "lock", "show", "--format", "json").json == []
+
+
+def test_state_lock_break_of_a_free_lease_says_that_nobody_holds_it(run, applied):
+    ran = run("state", "lock", "break", "--allow-clock")
+    assert ran.code == 1
+    assert "nobody holds" in ran.err
+
+
+def test_state_lock_break_lets_the_next_apply_in(run, applied):
+    # A holder on another host, whose death nobody here can see.
+    _tamper(applied, "UPDATE leases SET holder = 'ann', host = 'elsewhere', pid = 1, expires = 4000000000 "
+                     "WHERE name = 'project'")  # fmt: skip
+    (lease,) = run("state", "lock", "show", "--format", "json").json
+    assert lease["holder"] == "ann"
+    assert "ann" in run("state", "lock", "show").out
+    assert run("state", "lock", "break", "--allow-clock").code == 0
+    assert run("state", "lock", "show", "--format", "json").json == []
+
+
+def test_audit_log_tells_what_was_done_oldest_first(run, applied):
+    told = run("audit", "log", "--format", "json").json
+    assert [one["sequence"] for one in told] == sorted(one["sequence"] for one in told)
+    assert any(one["action"].startswith("issue") for one in told)
+    page = run("audit", "log", "--after", told[0]["sequence"], "--limit", "1", "--format", "json")
+    assert page.json == [told[1]]
+    assert "ca.root" in run("audit", "log").out
+
+
+def test_audit_verify_finds_a_rewritten_event(run, applied):
+    assert run("audit", "verify").out == "The audit chain is unbroken.\n"
+    _tamper(applied, "UPDATE events SET actor = 'nobody' WHERE sequence = (SELECT max(sequence) - 1 FROM events)")
+    assert run("audit", "verify").code == 1
+
+
+def test_keystore_list_gives_labels_without_a_passphrase(run, applied):
+    (applied / ".pkicode" / "passphrase").unlink()
+    labels = run("keystore", "list").out.splitlines()
+    assert "ca.root@1" in labels
+    assert len(labels) == 6
+    assert run("keystore", "list", "soft", "--format", "json").json == labels
+    assert run("keystore", "list", "hard").code == 64
+
+
+def test_keystore_verify_opens_every_key(run, applied):
+    assert run("keystore", "verify").out == "Every key of keystore soft opens.\n"
+    (applied / ".pkicode" / "passphrase").write_text("another one\n")
+    ran = run("keystore", "verify")
+    assert ran.code == 1
+    assert "passphrase" in ran.err
+
+
+def test_keystore_rewrap_changes_the_passphrase(run, applied):
+    (applied / "new").write_text("the new passphrase\n")
+    ran = run("keystore", "rewrap", "--new-passphrase-file", "new", "--allow-clock")
+    assert ran.code == 0, ran.err
+    assert run("keystore", "verify").code == 1
+    (applied / ".pkicode" / "passphrase").write_text("the new passphrase\n")
+    assert run("keystore", "verify").code == 0
+
+
+def test_keystore_rewrap_refuses_an_empty_passphrase(run, applied):
+    (applied / "new").write_text("\n")
+    assert run("keystore", "rewrap", "--new-passphrase-file", "new", "--allow-clock").code == 1
+    assert run("keystore", "verify").code == 0
+
+
+@pytest.mark.parametrize("arguments", [["inventory"], ["state", "info"], ["audit", "log"], ["show", "cert.portal"]])
+def test_no_command_tells_a_secret(applied, arguments):
+    secret = (applied / ".pkicode" / "passphrase").read_text().strip()
+    key = openssl_bytes("pkey", "-in", applied / "out" / "portal.key", "-outform", "DER").hex()
+    ran = spawn(applied, "-v", *arguments)
+    assert ran.code == 0
+    assert secret not in ran.out + ran.err
+    assert key not in ran.out + ran.err
