@@ -17,7 +17,7 @@ def pages() -> dict[str, str]:
     """File name -> text of every generated page whose source is built."""
     made = {
         "pki-toml.md": ("pkicode.config.tables", language),
-        "reasons.md": ("pkicode.model.change", reasons),
+        "reasons.md": ("pkicode.views.explain", reasons),
         "codes.md": ("pkicode.config.codes", codes),
         "cli.md": ("pkicode.cli", commands),
     }
@@ -117,34 +117,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-REASONS = {
-    "new": "declared, and state knows nothing of it",
-    "due": "its renewal instant has come",
-    "spec-changed": "a field that is in the certificate changed in pki.toml",
-    "key-changed": "the CSR holds another key",
-    "revoked": "its certificate is revoked and it is still declared",
-    "key-blocked": "its key is on the block-list",
-    "issuer-retired": "its issuer generation ends before it would",
-    "issuer-revoked": "its issuer generation is revoked or distrusted",
-    "ca-rotate": "the CA moves to its next generation",
-    "crl-due": "the CRL's refresh instant has come",
-    "crl-content": "the revocations changed since the CRL was signed",
-    "ocsp-due": "the OCSP answers' refresh instant has come",
-    "ocsp-missing": "a certificate has no OCSP answer",
-    "publish-missing": "a file is not on its publish target",
-    "drift-served": "the host serves another certificate",
-    "drift-published": "the target holds other bytes than were published",
-    "removed": "it is in state and no longer declared",
-    "imported": "it was adopted, not issued here",
-}
-
-
-def reasons(change: Any) -> Iterator[str]:
-    """The closed set of reason codes."""
+def reasons(explain: Any) -> Iterator[str]:
+    """The closed set of reason codes, as `pkicode explain CODE` tells them."""
     yield "# Reason codes\n"
     yield "Why a change is planned. The set is closed; scripts may rely on it.\n"
     yield "| code | when |\n|---|---|"
-    yield from (f"| `{code}` | {REASONS[code]} |" for code in change.ReasonCode)
+    yield from (f"| `{code}` | {sentence} |" for code, sentence in explain.REASONS.items())
 
 
 def codes(module: Any) -> Iterator[str]:
