@@ -81,5 +81,5 @@ def _bar() -> Iterator[tuple[Emit, Callable[[str], None]]]:
 
 def _line(event: Event) -> str:
     counted = f" {event.done:,}/{event.total:,}" if event.total else ""
-    told = " ".join(part for part in (event.address, event.message) if part)
+    told = event.message if event.address in event.message else f"{event.address} {event.message}".rstrip()
     return printable(f"{event.stage}{counted}: {told}" if told else f"{event.stage}{counted}")

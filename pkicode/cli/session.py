@@ -34,7 +34,7 @@ class Session:
         """The pki.toml meant by -f, PKICODE_CONFIG, or the nearest above -C."""
         from pkicode.project import find
 
-        return self.folder / self.file if self.file else find(self.folder, os.environ)
+        return self.folder / self.file if self.file else find(self.folder.resolve(), os.environ)
 
     def project(self) -> "Project":
         """Open the project for reading.
