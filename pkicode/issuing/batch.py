@@ -24,6 +24,9 @@ from pkicode.x509.profile import Profile
 from pkicode.x509.request import csr as read_request
 from pkicode.x509.tbs import Form, IssuerFacts, certificate, form, self_issued
 
+_JSON = json.JSONEncoder(ensure_ascii=False)
+"""Made once: json.dumps makes a new one for each call."""
+
 
 @frozen
 class Template:
@@ -219,7 +222,7 @@ def _ready(
         spki=spki,
         key_alg=alg,
         subject=subject_text(asked.subject),
-        sans=json.dumps([san_text(name) for name in asked.sans], ensure_ascii=False),
+        sans=_JSON.encode([san_text(name) for name in asked.sans]),
         minted=minted,
     )
 

@@ -4,6 +4,7 @@ Bytes read from the database are compared, never signed: whoever can write there
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,8 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkicode.issuing import steps
 from pkicode.issuing.batch import Order, Ready, Settle, Template, issuer_of, prepare
+from pkicode.model.problem import StateError
 from pkicode.ports import Certificate, CertificateStatus, Want, World
-from pkicode.x509 import der, keys
+from pkicode.x509 import keys
 from pkicode.x509.tbs import certificate
 
 Remade = tuple[Template, Order, Settle]
@@ -22,6 +24,8 @@ Remade = tuple[Template, Order, Settle]
 
 Identity = tuple[str, str]
 """Issuer key and serial."""
+
+_SERIAL = re.compile("[1-9a-f][0-9a-f]{0,39}")
 
 
 async def resume(world: World, remake: Callable[[Certificate], Remade | None]) -> Sequence[Certificate]:
@@ -37,10 +41,17 @@ async def resume(world: World, remake: Callable[[Certificate], Remade | None]) -
 
     Raises:
         PkicodeError: as `issue`.
+        StateError: an intent, or what the journal holds of it, was damaged.
     """
     intents = await world.store.intents()
     if not intents:
         return []
+    for one in intents:
+        if not _SERIAL.fullmatch(one.serial):
+            raise StateError(
+                f"the intent of {one.address} has the serial `{one.serial}`, which is none of ours",
+                help="the database was altered: `pkicode state verify`, then restore a backup",
+            )
     remade = {steps.identity(one): told for one in intents if (told := remake(one))}
     same = await _prepared_again(intents, remade, world)
     made = await _journalled(intents, remade, world)
@@ -111,26 +122,31 @@ async def _journalled(
 ) -> dict[Identity, bytes]:
     """Identity -> certificate of those intents that the journal holds, verified."""
     journal = await world.journalled()
-    issuers: dict[str, bytes | None] = {}
+    known = [template.issuer.spki for template, _, _ in remade.values() if template.issuer]
+    issuers = {hashlib.sha256(spki).hexdigest(): spki for spki in known}
     found: dict[Identity, bytes] = {}
     for intent in intents:
         made = journal.get(hashlib.sha256(intent.der).hexdigest())
         if made is None:
             continue
-        if intent.issuer_key not in issuers:
-            issuers[intent.issuer_key] = await _issuer_spki(intent, made, remade.get(steps.identity(intent)), world)
-        spki = issuers[intent.issuer_key]
-        if spki and _is_signed(intent.der, made, spki):
-            found[steps.identity(intent)] = made
+        try:
+            if intent.issuer_key not in issuers:
+                issuers.update(await _issuer(intent, made, world))
+            if _is_signed(intent.der, made, issuers.get(intent.issuer_key)):
+                found[steps.identity(intent)] = made
+        except ValueError as error:
+            raise StateError(
+                f"what the journal holds of {intent.address} is not a certificate: {error}",
+                help="`pkicode state verify` says what was damaged; restore it from a backup",
+            ) from error
     return found
 
 
-async def _issuer_spki(intent: Certificate, made: bytes, told: Remade | None, world: World) -> bytes | None:
-    """The public key with the intent's issuer key digest: from configuration, inventory, or the certificate itself."""
-    known = [told[0].issuer.spki] if told and told[0].issuer else []
+async def _issuer(intent: Certificate, made: bytes, world: World) -> Mapping[str, bytes]:
+    """Digest -> public key of the issuer, where the inventory or the certificate itself has it."""
     rows = await world.store.certificates(Want(spki=intent.issuer_key, statuses=(CertificateStatus.ISSUED,)))
-    known += [_spki(one) for one in (*(row.der for row in rows), made)]
-    return next((one for one in known if hashlib.sha256(one).hexdigest() == intent.issuer_key), None)
+    spkis = map(_spki, (*(row.der for row in rows), made))
+    return {digest: spki for spki in spkis if (digest := hashlib.sha256(spki).hexdigest()) == intent.issuer_key}
 
 
 def _spki(certificate: bytes) -> bytes:
@@ -138,9 +154,11 @@ def _spki(certificate: bytes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _is_signed(tbs: bytes, made: bytes, spki: bytes) -> bool:
+def _is_signed(tbs: bytes, made: bytes, spki: bytes | None) -> bool:
     """Whether `made` is the certificate of `tbs` under this issuer key."""
-    alg, signature = keys.alg_of_spki(spki), der.children(der.only(made, der.SEQUENCE))[2][1][1:]
+    if spki is None:
+        return False
+    alg, signature = keys.alg_of_spki(spki), x509.load_der_x509_certificate(made).signature
     try:
         keys.verify(spki, alg, tbs, signature)
     except keys.SignatureError:

@@ -264,9 +264,9 @@ async def _signed_here(template: Template, issuer: IssuerFacts, signer: Signer, 
 async def settle(reserved: Sequence[Reserved], signed: Sequence[bytes], rows: Settle, world: World) -> list[Issued]:
     """Everything reserved is issued."""
     made = list(map(issued, reserved, signed))
-    settled = [_settlement(one.intent, certificate) for one, certificate in zip(reserved, signed, strict=True)]
-    row = [one.intent for one in reserved]
-    await world.store.commit(_write(world, "issue.issued", row, signed, settled=settled, held=rows(made)), world.lease)
+    settled = [_settlement(one.intent, it.der, it.sha256) for one, it in zip(reserved, made, strict=True)]
+    kept = [one.intent for one in reserved]
+    await world.store.commit(_write(world, "issue.issued", kept, signed, settled=settled, held=rows(made)), world.lease)
     world.reach(FaultPoint.ISSUED)
     return made
 
@@ -291,7 +291,9 @@ async def settle_all(
         world: what may be touched.
     """
     lost = [one for one in rows if identity(one) not in made]
-    settled = [_settlement(one, made[identity(one)]) for one in rows if identity(one) in made]
+    settled = [
+        _settlement(one, der, hashlib.sha256(der).hexdigest()) for one in rows if (der := made.get(identity(one)))
+    ]
     settled += [Settlement(one.issuer_key, one.serial, CertificateStatus.UNKNOWN) for one in lost]
     revoked = [
         Revocation(one.issuer_key, one.serial, world.now, "unspecified", one.not_after, "unknown-intent")
@@ -322,9 +324,8 @@ def issued(one: Reserved, certificate: bytes) -> Issued:
     )
 
 
-def _settlement(intent: Certificate, certificate: bytes) -> Settlement:
-    digest = hashlib.sha256(certificate).hexdigest()
-    return Settlement(intent.issuer_key, intent.serial, CertificateStatus.ISSUED, digest, certificate)
+def _settlement(intent: Certificate, der: bytes, sha256: str) -> Settlement:
+    return Settlement(intent.issuer_key, intent.serial, CertificateStatus.ISSUED, sha256, der)
 
 
 def _write(

@@ -20,6 +20,7 @@ from pkicode.model.names import SanType
 from pkicode.model.problem import Problem, StateError
 from pkicode.model.row import Held
 from pkicode.ports import KeyStore, Mint, Store, World
+from pkicode.x509 import der
 from pkicode.x509.names import san, subject, subject_der
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import self_issued
@@ -182,6 +183,10 @@ async def authority(world: World, alg: str = "ec-p256") -> tuple[Issued, Issued]
 def problem(answer: object) -> str:
     assert isinstance(answer, Problem), answer
     return f"{answer.code} {answer.message}"
+
+
+def tbs_of(certificate: bytes) -> bytes:
+    return der.tlv(*der.children(der.only(certificate, der.SEQUENCE))[0])
 
 
 def csr(alg: str = "ec-p256", *, sans: str = "") -> bytes:

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import json
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -32,6 +34,7 @@ from tests.issuing.ground import (
     problem,
     root_template,
     rows,
+    tbs_of,
 )
 from tests.oracles import assert_gnutls_verifies, assert_verifies, certificate_text, openssl_bytes
 
@@ -117,6 +120,36 @@ def test_a_bad_order_is_a_problem_in_its_slot_and_stops_nothing_else(ground: Gro
             assert not await world.store.intents()
             assert {one.name for one in await world.store.held()} == {"root", "issuing", "a", "first", "z"}
             assert "cert.nameless@1" not in await world.keystores["soft"].labels()
+
+    asyncio.run(main())
+
+
+@pytest.mark.invariant(1)
+@pytest.mark.invariant(3)
+@pytest.mark.invariant(10)
+def test_what_is_signed_is_what_was_linted_and_is_durable_with_its_keys(ground: Ground) -> None:
+    linted: list[bytes] = []
+    seen: list[tuple[bytes, str]] = []
+
+    async def work(function: Callable[..., Any], *args: Any) -> Any:
+        if function.__name__ == "sign":
+            with sqlite3.connect(ground.folder / "state.db") as other:
+                stored = dict(other.execute("SELECT der, key_label FROM certificates WHERE status = 'intent'"))
+            with sqlite3.connect(ground.folder / "keys.db") as other:
+                labels = {row[0] for row in other.execute("SELECT label FROM keys")}
+            seen.extend((tbs, stored[tbs]) for tbs in args[-1])
+            assert set(stored.values()) <= labels
+        found = await ground.work(function, *args)
+        if function.__name__ == "prepare":
+            linted.extend(one.tbs for one in found)
+        return found
+
+    async def main() -> None:
+        async with ground.open(work=work) as world:
+            await batch(world, leaf("a"), leaf("b"))
+            assert [tbs for tbs, _ in seen] == linted
+            assert [label for _, label in seen] == ["ca.root@1", "ca.issuing@1", "cert.a@1", "cert.b@1"]
+            assert [tbs_of(certificate) for certificate in ground.signed] == linted
 
     asyncio.run(main())
 
@@ -233,6 +266,7 @@ def test_not_before_is_backdated_but_never_before_the_issuers(ground: Ground) ->
     asyncio.run(main())
 
 
+@pytest.mark.invariant(2)
 def test_a_taken_serial_is_drawn_again(ground: Ground) -> None:
     async def main() -> None:
         async with ground.open() as world:
@@ -261,6 +295,7 @@ def test_a_serial_drawn_twice_in_one_batch_is_drawn_again(ground: Ground) -> Non
     asyncio.run(main())
 
 
+@pytest.mark.invariant(11)
 def test_intents_that_were_stored_although_the_store_failed_are_gone_on_with(ground: Ground) -> None:
     async def main() -> None:
         async with ground.open() as world:
@@ -292,6 +327,7 @@ def test_a_key_that_is_there_is_used_again_and_never_replaced(ground: Ground) ->
     asyncio.run(main())
 
 
+@pytest.mark.invariant(7)
 def test_a_lease_taken_over_between_intent_and_signature_stops_the_signature(ground: Ground) -> None:
     def taken_over(point: FaultPoint) -> None:
         if point is FaultPoint.INTENTS_STORED:
@@ -322,6 +358,7 @@ def test_a_key_that_is_not_the_certificates_signs_nothing(ground: Ground) -> Non
     asyncio.run(main())
 
 
+@pytest.mark.invariant(3)
 def test_a_signature_that_does_not_verify_goes_nowhere_and_its_serial_is_revoked(ground: Ground) -> None:
     def flaw(signature: bytes) -> bytes:
         return signature[:-1] + bytes([signature[-1] ^ 1])

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from tests.issuing.ground import (
     root_template,
     rows,
     stop_at,
+    tbs_of,
 )
 from tests.oracles import assert_verifies
 
@@ -49,10 +51,6 @@ ORDERS = (leaf("a"), leaf("b", csr=REQUEST), leaf("c"))
 def ground(tmp_path: Path) -> Ground:
     (tmp_path / "p").mkdir(mode=0o700)
     return Ground(tmp_path / "p")
-
-
-def tbs_of(certificate: bytes) -> bytes:
-    return der.tlv(*der.children(der.only(certificate, der.SEQUENCE))[0])
 
 
 async def says(template: Template, orders: tuple[Order, ...], world: World) -> Callable[[Certificate], Remade | None]:
@@ -78,8 +76,6 @@ async def stopped(ground: Ground, point: FaultPoint, orders: tuple[Order, ...] =
 
 def tampered(ground: Ground, column: str, value: object) -> None:
     """Somebody who can write to the database changes every open intent."""
-    import sqlite3
-
     with sqlite3.connect(ground.folder / "state.db") as other:
         other.execute(f"UPDATE certificates SET {column} = ? WHERE status = 'intent'", (value,))
 
@@ -259,6 +255,23 @@ def test_a_forged_certificate_in_the_journal_settles_nothing(ground: Ground) -> 
             await world.journal([forged])
             assert hashlib.sha256(one.der).hexdigest() in await world.journalled()
             await only_unknown(world, list(await resume(world, lambda intent: None)))
+
+    asyncio.run(main())
+
+
+def test_a_journal_line_that_is_no_certificate_and_a_serial_that_is_none_stop_with_the_mend(ground: Ground) -> None:
+    async def main() -> None:
+        template = await stopped(ground, FaultPoint.INTENTS_STORED, ORDERS[:1])
+        async with ground.open() as world:
+            [one] = await world.store.intents()
+            await world.journal([der.tlv(der.SEQUENCE, one.der, der.tlv(der.NULL))])
+            with pytest.raises(StateError, match="not a certificate") as caught:
+                await resume(world, await says(template, ORDERS, world))
+            assert "state verify" in caught.value.help
+        tampered(ground, "serial", "zz")
+        async with ground.open() as world:
+            with pytest.raises(StateError, match="`zz`, which is none of ours"):
+                await resume(world, await says(template, ORDERS, world))
 
     asyncio.run(main())
 
