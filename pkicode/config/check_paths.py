@@ -1,8 +1,10 @@
 """Paths, fan-outs and hooks: nothing leaves the root or overwrites another.  Looks at texts, not at the disk."""
 
+import posixpath
 import re
 from collections.abc import Iterable
 
+from pkicode.config.files import PRIVATE
 from pkicode.config.language import ForEach, Output
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tree import Notes, Path
@@ -12,28 +14,43 @@ _SOURCES = ("values", "matrix", "csv", "jsonl")
 _FILES = ("chain", "key", "p12", "combined")
 
 
+_INSIDE = "write a path inside the project, and not in .pkicode or .git"
+
+
 def escapes(path: str) -> bool:
-    """Whether a path is absolute, climbs with `..`, or could be read as either on some system."""
-    return path.startswith(("/", "~", "\\")) or ".." in re.split(r"[/\\]", path) or ":" in path[:2]
+    """Whether a path is absolute, climbs with `..`, could be read as either somewhere, or enters a private folder."""
+    parts = re.split(r"[/\\]", path)
+    return path.startswith(("/", "~", "\\")) or ".." in parts or ":" in path[:2] or not PRIVATE.isdisjoint(parts)
+
+
+def _secrets(tables: Tables) -> set[str]:
+    """Files that hold keys and passphrases: no rows, CSRs or outputs may be one of them, whoever declares it."""
+    found: set[str] = set()
+    for store in tables.entries["keystore"].values():
+        passphrase = store.values.get("passphrase")
+        files = (store.values.get("path"), passphrase.file if passphrase else None)
+        found.update(posixpath.normpath(file) for file in files if file)
+    return found
 
 
 def everything(tables: Tables, certs: Iterable[Entry]) -> None:
     """Tell of every path, fan-out and hook that is not as it should be."""
+    secrets = _secrets(tables)
     written: dict[str, Path] = {}
     for entry in certs:
         _included(tables, entry)
-        _sources(tables.notes, entry)
-        _outputs(tables, entry, written)
+        _sources(tables.notes, entry, secrets)
+        _outputs(tables, entry, written, secrets)
     for target in tables.entries["publish"].values():
         url = target.values.get("url", "")
         if url.startswith("file:") and not url.startswith("file:///"):
             mend = "write file:///absolute/path, or a relative path without file:"
             tables.notes.add("E0112", "a file: URL is absolute", (*target.path, "url"), help=mend)
         if "://" not in url and ".." in url.split("/"):
-            tables.notes.add("E0112", "`url` leaves the project's root", (*target.path, "url"), help="remove the ..")
+            tables.notes.add("E0112", "`url` leaves the project", (*target.path, "url"), help="remove the ..")
     for store in tables.entries["keystore"].values():
         if ".." in store.values.get("path", "").split("/"):
-            tables.notes.add("E0112", "`path` leaves the project's root", (*store.path, "path"), help="remove the ..")
+            tables.notes.add("E0112", "`path` leaves the project", (*store.path, "path"), help="remove the ..")
 
 
 def _included(tables: Tables, entry: Entry) -> None:
@@ -57,7 +74,7 @@ def _included(tables: Tables, entry: Entry) -> None:
         )
 
 
-def _sources(notes: Notes, entry: Entry) -> None:
+def _sources(notes: Notes, entry: Entry, secrets: set[str]) -> None:
     fan: ForEach | None = entry.values.get("for_each")
     if fan is None:
         return
@@ -80,13 +97,11 @@ def _sources(notes: Notes, entry: Entry) -> None:
         )
     for name in ("csv", "jsonl"):
         file = getattr(fan, name)
-        if file is not None and escapes(file):
-            notes.add(
-                "E0112", f"`{name}` leaves the project's root", (*path, name), help="write a path inside the project"
-            )
+        if file is not None and (escapes(file) or posixpath.normpath(file) in secrets):
+            notes.add("E0112", f"`{name}` is no path of the project", (*path, name), help=_INSIDE)
 
 
-def _outputs(tables: Tables, entry: Entry, written: dict[str, Path]) -> None:
+def _outputs(tables: Tables, entry: Entry, written: dict[str, Path], secrets: set[str]) -> None:
     notes, values = tables.notes, entry.values
     fans_out = "for_each" in values
     output: Output = values.get("output") or Output()
@@ -96,25 +111,19 @@ def _outputs(tables: Tables, entry: Entry, written: dict[str, Path]) -> None:
             continue
         path = (*entry.path, "output", name)
         in_root_file = notes.tree.place(path).path == notes.tree.path
-        if escapes(file) and not (file.startswith("/") and ".." not in file.split("/") and in_root_file):
-            mend = (
-                "an absolute path may stand in pki.toml only"
-                if file.startswith("/")
-                else "write a path inside the project"
-            )
-            notes.add("E0112", f"`output.{name}` leaves the project's root", path, help=mend)
+        absolute = file.startswith("/") and ".." not in file.split("/")
+        if (escapes(file) and not (absolute and in_root_file)) or posixpath.normpath(file) in secrets:
+            mend = "an absolute path may stand in pki.toml only" if absolute else _INSIDE
+            notes.add("E0112", f"`output.{name}` is no path of the project", path, help=mend)
         _alone(notes, file, path, written, fans_out=fans_out)
     csr = values.get("csr")
     if csr is None:
         return
     for name in ("dir", "file"):
         if escapes(getattr(csr, name)):
-            notes.add(
-                "E0112",
-                f"`csr.{name}` leaves the project's root",
-                (*entry.path, "csr", name),
-                help="write a path inside the project",
-            )
+            notes.add("E0112", f"`csr.{name}` is no path of the project", (*entry.path, "csr", name), help=_INSIDE)
+    if posixpath.normpath(f"{csr.dir}/{csr.file}") in secrets:
+        notes.add("E0112", "this is no CSR", (*entry.path, "csr", "file"), help=_INSIDE)
     if fans_out and "${each." not in csr.dir + csr.file:
         mend = 'write file = "${each.host}.csr"'
         notes.add("E0322", "every row would read the same CSR", (*entry.path, "csr", "file"), help=mend)

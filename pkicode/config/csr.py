@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from pkicode.config.check_paths import escapes
+from pkicode.config.files import contained
 from pkicode.config.language import CertSpec, CsrSpec
 from pkicode.config.reader import Config
 from pkicode.model.problem import PkicodeError
@@ -49,7 +50,7 @@ class CsrFiles:
 
     def _folder(self, parent: str) -> str:
         folder = (self._root / parent).resolve()
-        if not folder.is_relative_to(self._root):
+        if not contained(self._root, folder):
             raise CsrError("E0112", f"the CSR folder `{parent}` leads out of the project's root")
         return str(folder)
 

@@ -17,6 +17,8 @@ from pkicode.model.problem import ConfigError, Part, Place, Problem, Related, Sp
 LARGEST = 8 * 1024 * 1024
 DEEPEST = 32
 MOST_FILES = 10_000
+PRIVATE = frozenset((".pkicode", ".git"))
+"""Folders of the root that nothing declared may read or write: a message that shows a line must never show a secret."""
 _MAY_INCLUDE = ("cert", "moved")
 _AT = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)")
 _TWICE = re.compile(r"Cannot declare \((.*)\) twice")
@@ -44,8 +46,9 @@ def digest_of(stream: BufferedReader) -> str:
 
 
 def contained(root: Path, path: Path) -> bool:
-    """Whether a path, links followed, is inside the root (which is resolved already)."""
-    return path.resolve().is_relative_to(root)
+    """Whether a path, links followed, is inside the root (which is resolved already) and in no private folder."""
+    aim = path.resolve()
+    return aim.is_relative_to(root) and PRIVATE.isdisjoint(aim.relative_to(root).parts)
 
 
 def read_bytes(file: Path, path: str, limit: int) -> bytes:

@@ -145,7 +145,7 @@ def _overlay_variables(notes: Notes) -> None:
     declared = notes.tree.data.get("vars", {})
     overlays = notes.tree.data.get("env", {})
     given = {name: overlay["vars"] for name, overlay in overlays.items() if isinstance(overlay.get("vars"), dict)}
-    for name, variable in [(name, variable) for name, variables in given.items() for variable in variables]:
+    for name, variable in [(name, variable) for name, one in given.items() for variable in one]:
         if variable not in declared:
             guess = closest(variable, declared)
             label = f"did you mean `{guess}`?" if guess else ""

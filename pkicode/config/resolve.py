@@ -213,7 +213,7 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
     defaulted = sorted(_defaulted(spec, entry.raw, ""))
     body = {"kind": kind, "version": TEMPLATE_VERSION, "spec": plain(spec), "defaulted": defaulted}
     template = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    columns = sorted(_columns(spec))
+    columns = sorted(_columns(spec)) if values.get("for_each") else ()
     place = tables.notes.tree.place(entry.path)
     source = Source(place.path, place.keys, dict(entry.origins))
     digest = hashlib.sha256(template.encode()).hexdigest()
@@ -232,6 +232,8 @@ def _urls(tables: Tables, ca: Mapping[str, Any]) -> tuple[str, ...]:
 
 def plain(item: Any) -> Any:
     """A spec as JSON values: classes and subjects to objects and lists, enums to text."""
+    if item is None or type(item) in (str, int, bool):
+        return item
     if isinstance(item, StrEnum):
         return str(item)
     if attrs.has(type(item)):

@@ -4,14 +4,15 @@ import json
 from collections.abc import Callable, Iterator
 from itertools import product
 from json.encoder import encode_basestring
-from operator import itemgetter
 from typing import Any
 
 import attrs
 
+from pkicode.config.columns import columns_in, compiled, picker
 from pkicode.config.csr import CsrError, CsrFiles, csr_bytes
 from pkicode.config.language import CertSpec, ForEach
 from pkicode.config.reader import Config
+from pkicode.config.row_paths import RowPaths
 from pkicode.config.substitute import HOLE
 from pkicode.config.tables import closest
 from pkicode.config.tabular import Record, RowNotes, csv_records, jsonl_records
@@ -22,7 +23,6 @@ __all__ = ["csr_bytes", "filler", "place_of", "problems", "rows"]
 
 MOST_ROWS = 1_000_000
 LONGEST_KEY = 200
-_Pick = Callable[[Record], tuple[str, ...]]
 
 
 def rows(config: Config, block: Block) -> Iterator[Row]:
@@ -97,7 +97,8 @@ def _needed(block: Block) -> dict[str, tuple[str | int, ...]]:
     """Every column that is asked for -> the field that asks."""
     fan: ForEach = block.spec.for_each
     asked: dict[str, tuple[str | int, ...]] = {}
-    for name in _columns_in(fan.key or "value"):
+    key = fan.key or "value"
+    for name in columns_in(key) if "${" in key else [key]:
         asked.setdefault(name, ("for_each", "key"))
     for name in fan.where:
         asked.setdefault(name, ("for_each", "where", name))
@@ -106,10 +107,6 @@ def _needed(block: Block) -> dict[str, tuple[str | int, ...]]:
             if match[1] and match[1].startswith("each."):
                 asked.setdefault(match[1][5:], path)
     return asked
-
-
-def _columns_in(key: str) -> list[str]:
-    return [match[1][5:] for match in HOLE.finditer(key) if match[1]] if "${" in key else [key]
 
 
 def _texts(item: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -140,10 +137,11 @@ def _fanned(
     at = {name: index for index, name in enumerate(columns)}
     wanted = [(at[name], frozenset(values)) for name, values in fan.where.items()]
     key = fan.key or "value"
-    key_of = _compiled(key if "${" in key else f"${{each.{key}}}", at)
-    values_of = _picker([at[name] for name in block.columns])
-    files_of = (_compiled(csr.spec.dir, at), _compiled(csr.spec.file, at)) if csr else None
+    key_of = compiled(key if "${" in key else f"${{each.{key}}}", at)
+    values_of = picker([at[name] for name in block.columns])
+    files_of = (compiled(csr.spec.dir, at), compiled(csr.spec.file, at)) if csr else None
     place = block.source.place("for_each")
+    paths = RowPaths(block.spec, key, at)
     seen: dict[str, int] = {}
     for line, record in records:
         if wanted and any([record[index] not in values for index, values in wanted]):
@@ -155,6 +153,11 @@ def _fanned(
             notes.key(key, line, seen, place)
             continue
         seen[key] = line
+        if paths.any and (wrong := paths.wrong(record, line)):
+            if notes.full():
+                return
+            notes.add(*wrong, Place(notes.path, (), line=line) if line else place)
+            continue
         values = values_of(record)
         if csr and files_of:
             at_row = Place(notes.path, (), line=line) if line else place
@@ -183,35 +186,6 @@ def _has_columns(block: Block, columns: tuple[str, ...], notes: RowNotes) -> boo
         message = f"{where} no column `{name}`"
         notes.add("E0317", message, block.source.place(*path), label=label, help=f"columns: {', '.join(columns)}")
     return sound
-
-
-def _picker(indices: list[int]) -> _Pick:
-    if not indices:
-        return lambda _: ()
-    if len(indices) == 1:
-        only = indices[0]
-        return lambda record: (record[only],)
-    return itemgetter(*indices)
-
-
-def _compiled(text: str, at: dict[str, int]) -> Callable[[Any], str]:
-    """A text with `${each.x}` as a function of the record's values."""
-    indices: list[int] = []
-
-    def hole(match: Any) -> str:
-        if match[0] == "$${":
-            return "${"
-        indices.append(at[match[1][5:]])
-        return "%s"
-
-    form = HOLE.sub(hole, text.replace("%", "%%"))
-    if form == "%s":
-        return itemgetter(indices[0])
-    if not indices:
-        literal = form.replace("%%", "%")
-        return lambda _: literal
-    pick = _picker(indices)
-    return lambda record: form % pick(record)
 
 
 def filler(block: Block) -> Callable[[Row], CertSpec]:
@@ -244,7 +218,7 @@ def _filled(item: Any, at: dict[str, int]) -> Callable[[Any], Any]:
     if not _varies(item):
         return lambda _: item
     if isinstance(item, str):
-        return _compiled(item, at)
+        return compiled(item, at)
     if isinstance(item, tuple):
         parts = [_filled(below, at) for below in item]
         return lambda values: tuple([part(values) for part in parts])

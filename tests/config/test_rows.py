@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkicode.config.reader import Config, read
@@ -183,6 +183,7 @@ def test_a_row_knows_its_line(tmp_path: Path) -> None:
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"), max_size=20)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(TEXTS, TEXTS), max_size=6))
 def test_values_are_what_json_would_write(pairs: list[tuple[str, str]]) -> None:
     from tempfile import TemporaryDirectory

@@ -1,0 +1,55 @@
+"""Whatever a pull request writes, reading it ends with problems that point somewhere, never with a crash."""
+
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pkicode.config.origin import resolved
+from pkicode.config.reader import read
+from pkicode.config.rows import filler, rows
+from pkicode.model.problem import ConfigError
+
+EXAMPLE = Path(__file__).parent / "example" / "pki.toml"
+LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
+ODD = [
+    "1", "true", "1.5", "-1", '"x"', '""', "[]", "{}", "[1]", "[[]]", "[{}]", "{ a = 1 }", "1979-05-27", '"${each.x}"',
+    '"${var.domain}"', '"\\u0000"', "{ env = 1 }", '"ca.root"', "{ x = { y = 1 } }",
+]  # fmt: skip
+HEADERS = ["[ca]", "[cert]", "[vars]", "[env.dev]", "[[moved]]", "[[cert]]", "[profile.base.x]", "[publish.web.url]"]
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> str:
+    """The example with a few lines moved, values exchanged, headers put where they do not belong."""
+    lines = list(LINES)
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, len(lines) - 1))
+        change = draw(st.sampled_from(["value", "header", "swap", "drop"]))
+        if change == "value" and "=" in lines[at]:
+            lines[at] = f"{lines[at].split('=')[0]}= {draw(st.sampled_from(ODD))}"
+        elif change == "header":
+            lines.insert(at, draw(st.sampled_from(HEADERS)))
+        elif change == "swap":
+            other = draw(st.integers(0, len(lines) - 1))
+            lines[at], lines[other] = lines[other], lines[at]
+        else:
+            del lines[at]
+    return "\n".join(lines)
+
+
+@settings(max_examples=300)
+@given(texts())
+def test_nothing_that_is_written_crashes_the_reader(text: str) -> None:
+    try:
+        config = read(EXAMPLE, environ={}, text=text)
+        resolved(config)
+        for block in config.blocks:
+            fill = filler(block) if block.kind == "cert" else None
+            for row in rows(config, block):
+                if fill:
+                    fill(row)
+    except ConfigError as error:
+        assert error.problems
+        for problem in error.problems:
+            assert problem.span or (problem.place and not problem.place.keys)
