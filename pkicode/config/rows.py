@@ -16,10 +16,10 @@ from pkicode.config.row_paths import RowPaths
 from pkicode.config.substitute import HOLE
 from pkicode.config.tables import closest
 from pkicode.config.tabular import Record, RowNotes, csv_records, jsonl_records
-from pkicode.model.problem import ConfigError, Place, Problem
+from pkicode.model.problem import ConfigError, Place
 from pkicode.model.row import Block, Row
 
-__all__ = ["csr_bytes", "filler", "place_of", "problems", "rows"]
+__all__ = ["csr_bytes", "filler", "place_of", "rows"]
 
 MOST_ROWS = 1_000_000
 LONGEST_KEY = 200
@@ -62,18 +62,6 @@ def _digest(csr: CsrFiles, folder: str, file: str, notes: RowNotes, place: Place
         if not notes.full():
             notes.add(error.code, str(error), place, help="a CSR is a small file inside the project, and no link")
         return ""
-
-
-def problems(config: Config) -> tuple[Problem, ...]:
-    """What is wrong in the rows of all fan-outs: what `validate` adds to `read`."""
-    found: list[Problem] = []
-    for block in config.blocks:
-        try:
-            for _ in rows(config, block):
-                pass
-        except ConfigError as error:
-            found += error.problems
-    return tuple(found)
 
 
 def _source(fan: ForEach) -> str | None:

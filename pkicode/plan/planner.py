@@ -251,6 +251,9 @@ def validate(config: Config, *, now: int, kinds: Sequence[Kind], empty: Snapshot
                 found.extend(kind.check(block, outlook))
             if kind.audit_rows:
                 rows: Iterable[Row] = kind.rows(block, outlook)
-                for row in rows:
-                    found.extend(kind.audit_rows(block, row, outlook))
+                try:
+                    for row in rows:
+                        found.extend(kind.audit_rows(block, row, outlook))
+                except ConfigError as error:  # the rows of the other blocks are still looked at
+                    found.extend(error.problems)
     return config.located((*config.problems, *found, *outlook.problems))

@@ -278,8 +278,8 @@ class Project:
         if change.block is None:
             return self.config.path.name, 0
         place = change.block.source.place()
-        (located,) = self.config.located([Problem("W0000", "", place=place)])
-        return (located.span.path, located.span.line) if located.span else (place.path, 0)
+        span = self.config.span(place)
+        return (span.path, span.line) if span else (place.path, 0)
 
     def inventory(self, want: Want) -> Sequence[Certificate]:
         """Every certificate ever signed that `want` asks for; none while there is no state."""

@@ -9,9 +9,9 @@ import pytest
 
 from pkicode.config.codes import codes
 from pkicode.config.reader import read
-from pkicode.config.rows import problems
 from pkicode.model.problem import ConfigError, Problem
 from pkicode.views.problems import human
+from tests.config.told import problems
 
 BROKEN = Path(__file__).parent / "broken"
 CASES = sorted(path.name for path in BROKEN.iterdir())

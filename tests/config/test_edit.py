@@ -12,8 +12,8 @@ from pkicode.config.edit import TEMPLATES, fmt, init_files
 from pkicode.config.jsonschema import schema
 from pkicode.config.origin import resolved
 from pkicode.config.reader import read
-from pkicode.config.rows import problems
 from pkicode.model.problem import ConfigError
+from tests.config.told import problems
 
 HERE = Path(__file__).parent
 VALIDATOR = jsonschema.Draft202012Validator(schema())

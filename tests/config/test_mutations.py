@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pkicode.config.reader import read
-from pkicode.config.rows import problems
 from pkicode.config.spans import extents
 from pkicode.model.problem import ConfigError, Problem
+from tests.config.told import problems
 
 EXAMPLE = Path(__file__).parent / "example" / "pki.toml"
 TEXT = EXAMPLE.read_text(encoding="utf-8")
