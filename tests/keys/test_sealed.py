@@ -55,12 +55,16 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "private" / "keys.db"
 
 
-@pytest.mark.parametrize("alg", ["ec-p256", "ec-p384", "ec-p521", "rsa-2048", "ed25519", "ed448"])
-def test_an_exported_key_is_read_by_openssl_and_is_the_one_that_was_promised(path: Path, alg: str) -> None:
-    [facts] = made(path, "cert.portal@1", alg=alg)
-    [pkcs8] = with_store(path, lambda store: store.export(["cert.portal@1"]))
-    openssl("pkey", "-inform", "DER", "-check", "-noout", stdin=pkcs8)
-    assert openssl_bytes("pkey", "-inform", "DER", "-pubout", "-outform", "DER", stdin=pkcs8) == facts.spki
+def test_exported_keys_of_every_algorithm_are_read_by_openssl_and_are_those_that_were_promised(path: Path) -> None:
+    async def use(store: SealedKeyStore):
+        facts = await store.create([NewKey(f"cert.{alg}@1", alg) for alg in x509_keys.ALGORITHMS])
+        return facts, await store.export([fact.label for fact in facts])
+
+    facts, exported = with_store(path, use)
+    assert [fact.alg for fact in facts] == list(x509_keys.ALGORITHMS)
+    for fact, pkcs8 in zip(facts, exported, strict=True):
+        openssl("pkey", "-inform", "DER", "-check", "-noout", stdin=pkcs8)
+        assert openssl_bytes("pkey", "-inform", "DER", "-pubout", "-outform", "DER", stdin=pkcs8) == fact.spki
 
 
 def test_a_signer_signs_what_openssl_verifies(path: Path, tmp_path: Path) -> None:
@@ -130,6 +134,24 @@ def test_keys_minted_elsewhere_are_kept_and_open(path: Path) -> None:
         assert x509_keys.spki(x509_keys.load_pkcs8(pkcs8)) == fact.spki
 
 
+def test_keys_are_minted_by_a_pool_of_processes(path: Path) -> None:
+    process = start(
+        path,
+        """
+        from pkicode.adapters.workers import Workers
+        async with Workers(2) as workers:
+            mint = await store.mint()
+            batches = [[NewKey(f"cert.x{batch}-{n}@1", "ec-p256") for n in range(10)] for batch in range(6)]
+            for minted in await asyncio.gather(*(workers.run(mint, batch) for batch in batches)):
+                await store.keep(minted)
+        """,
+    )
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(with_store(path, lambda store: store.labels())) == 60
+    assert with_store(path, lambda store: store.verify()) == []
+
+
 def test_a_minted_key_never_replaces_the_one_that_is_there(path: Path) -> None:
     [first] = made(path, "a@1")
 
@@ -192,11 +214,11 @@ def test_a_key_that_is_not_there_is_named_and_no_keystore_is_made(path: Path) ->
 def test_an_altered_row_is_named_and_its_key_is_neither_used_nor_vouched_for(
     path: Path, change: str, label: str
 ) -> None:
-    made(path, "a@1", "b@1")
-    alter(path, change)
     alg = "ed25519" if "alg" in change else "ec-p256"
 
     async def use(store: SealedKeyStore) -> None:
+        await store.create([NewKey("a@1", "ec-p256"), NewKey("b@1", "ec-p256")])
+        alter(path, change)
         for attempt in (
             store.export([label]),
             store.signer(label),
