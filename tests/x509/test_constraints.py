@@ -43,7 +43,7 @@ constraints = st.builds(
     exclude_email=_some(mail_bases, 1),
     permit_uri=_some([*BASES, *DOTTED]),
     exclude_uri=_some([*BASES, *DOTTED], 1),
-)
+).filter(lambda found: not found.check())
 dns = st.sampled_from([*HOSTS, *(f"*.{host}" for host in HOSTS if "." in host)]).map(lambda text: ("dns", text))
 ip = st.sampled_from(ADDRESSES).map(lambda text: ("ip", text))
 email = st.builds(
@@ -177,7 +177,7 @@ def _excluding(constraints):
 @settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much])
 @given(chain=chains, subject=subjects, sans=unusual)
 def test_java_says_of_the_issued_certificate_what_the_plan_said(anchor, java, chain, subject, sans):
-    assume(not any(wider(below, above) for above, below in pairwise(chain)) and not any(c.check() for c in chain))
+    assume(not any(wider(below, above) for above, below in pairwise(chain)))
     # Where a CA excludes all that one above it permits, Java 17 forgets both.
     assume(not any(wider(above, _excluding(below)) for above, below in pairwise(chain)))
     leaf, middle = _issue(anchor, chain, subject, sans)

@@ -87,7 +87,7 @@ constraints = st.builds(
     exclude_email=st.lists(hosts.map(lambda host: f"a@{host}"), max_size=1).map(tuple),
     permit_uri=st.lists(hosts, max_size=1).map(tuple),
     exclude_uri=st.lists(hosts.map(lambda host: f".{host}"), max_size=1).map(tuple),
-)
+).filter(lambda found: not found.check())
 authorities = st.builds(
     Profile,
     is_ca=st.just(True),
