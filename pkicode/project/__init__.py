@@ -274,10 +274,14 @@ class Project:
         return planfile.load(files.read_bytes(path, str(path), planfile.LIMIT))
 
     def where(self, change: Change) -> tuple[str, int]:
-        """File and line of the block a change comes from; line 0 for what is in state only."""
-        if change.block is None:
+        """File and line that ask for a change: its row's, else its block's; line 0 for what is in state only."""
+        block = change.block
+        if block is None:
             return self.config.path.name, 0
-        place = change.block.source.place()
+        source = getattr(block.spec, "for_each", None)
+        if source and change.row and change.row.line:
+            return source.csv or source.jsonl, change.row.line
+        place = block.source.place()
         span = self.config.span(place)
         return (span.path, span.line) if span else (place.path, 0)
 

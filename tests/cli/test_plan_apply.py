@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from tests.cli.running import COMMAND, CONFIG, NOW, ONE_MORE, environment, spawn
+from tests.cli.test_files import FROM_CSV
 from tests.oracles import openssl
 
 
@@ -43,6 +44,13 @@ def test_plan_json_goes_to_stdout_alone_and_names_lines(run):
     portal = next(one for one in ran.json["actions"] if one["address"] == "cert.portal")
     assert portal["source"]["path"] == "pki.toml"
     assert CONFIG.splitlines()[portal["source"]["line"] - 1] == "[cert.portal]"
+
+
+def test_plan_json_names_the_line_of_a_row(run, folder):
+    (folder / "pki.toml").write_text(FROM_CSV, "utf-8")
+    (folder / "fleet.csv").write_text("host,fqdn\na,a.corp.example\nb,b.corp.example\n", "utf-8")
+    sources = {one["address"]: one["source"] for one in run("plan", "--format", "json").json["actions"]}
+    assert sources['cert.app["b"]'] == {"path": "fleet.csv", "line": 3}
 
 
 def test_plan_json_of_a_broken_configuration_is_json_too(run, folder):
