@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from pkicode.adapters.workers import Workers
 from pkicode.issuing import Issued, Order, issue
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, YEAR
@@ -120,6 +121,20 @@ def test_a_bad_order_is_a_problem_in_its_slot_and_stops_nothing_else(ground: Gro
             assert not await world.store.intents()
             assert {one.name for one in await world.store.held()} == {"root", "issuing", "a", "first", "z"}
             assert "cert.nameless@1" not in await world.keystores["soft"].labels()
+
+    asyncio.run(main())
+
+
+def test_worker_processes_prepare_and_sign_batches_side_by_side(ground: Ground) -> None:
+    async def main() -> None:
+        async with Workers(2) as workers, ground.open(work=workers.run) as world:
+            root, issuing = await authority(world)
+            template, settle = below(issuing, "issuing", SERVER), await rows(world)
+            batches = [[leaf(f"n{number}") for number in range(start, start + 20)] for start in range(0, 80, 20)]
+            found = await asyncio.gather(*(issue(template, some, world, settle=settle) for some in batches))
+            issued = [one for answers in found for one in answers if isinstance(one, Issued)]
+            assert [one.order for one in issued] == [order for some in batches for order in some]
+            assert_verifies(issued[-1].der, chain=[issuing.der], root=root.der, at=NOW)
 
     asyncio.run(main())
 
