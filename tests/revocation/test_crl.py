@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pkicode.model.instants import DAY, as_datetime
 from pkicode.revocation import crl
-from pkicode.x509 import keys
+from pkicode.x509 import der, keys
 from pkicode.x509.tbs import IssuerFacts
 from tests.oracles import certtool, crl_text, revoked_serials
 
@@ -231,3 +231,48 @@ def test_damaged_bytes_are_a_valueerror_or_a_different_crl_never_anything_else(d
     except (ValueError, keys.SignatureError):
         return
     assert bytes(der) == made(crl.Entry(5, NOW, "superseded"), crl.Entry(6, NOW, None, NOW))
+
+
+def by_hand(*, version: bytes, extensions: bytes) -> bytes:
+    """A signed CRL with any version and extensions."""
+    alg = keys.signature_algorithm("ec-p256")
+    dates = (der.utc_or_generalized(NOW), der.utc_or_generalized(NOW + DAY))
+    tbs = der.tlv(der.SEQUENCE, version, alg, NAME.public_bytes(), *dates, extensions)
+    return crl.crl(tbs, "ec-p256", keys.sign(KEYS["ec-p256"], tbs))
+
+
+def extension(oid: str, value: bytes) -> bytes:
+    return der.tlv(der.SEQUENCE, der.oid(oid), der.tlv(der.OCTET_STRING, value))
+
+
+NUMBER = extension("2.5.29.20", der.integer(1))
+AKI = extension("2.5.29.35", der.tlv(der.SEQUENCE, der.tlv(0x80, issuer().ski)))
+AKI_WITHOUT_KEY = extension("2.5.29.35", der.tlv(der.SEQUENCE))
+
+
+@pytest.mark.parametrize(
+    ("version", "extensions", "reason"),
+    [
+        (b"", (), "version|number|malformed"),
+        (der.integer(1), (), "lacks its number or its authority key identifier"),
+        (der.integer(1), (NUMBER,), "lacks its number or its authority key identifier"),
+        (der.integer(1), (AKI,), "lacks its number or its authority key identifier"),
+        (der.integer(1), (AKI_WITHOUT_KEY, NUMBER), "has no keyIdentifier"),
+        (der.integer(1), (AKI, NUMBER, NUMBER), "malformed"),
+    ],
+)
+def test_a_list_that_rfc_5280_forbids_is_neither_read_nor_verified(version, extensions, reason):
+    der_bytes = by_hand(
+        version=version,
+        extensions=der.tlv(0xA0, der.tlv(der.SEQUENCE, *extensions)) if extensions else b"",
+    )
+    with pytest.raises(ValueError, match=reason):
+        crl.read(der_bytes, limit=10_000)
+    with pytest.raises(ValueError, match=reason):
+        crl.verify(der_bytes, issuer())
+
+
+def test_a_list_made_by_hand_with_all_it_needs_is_read():
+    whole = by_hand(version=der.integer(1), extensions=der.tlv(0xA0, der.tlv(der.SEQUENCE, AKI, NUMBER)))
+    assert crl.read(whole, limit=10_000).number == 1
+    crl.verify(whole, issuer())
