@@ -168,7 +168,11 @@ def _matches(notes: Notes, root: Path, pattern: str, index: int) -> list[Path]:
             help="write a path relative to pki.toml, without ..",
         )
         return []
-    found = sorted(file for file in root.glob(pattern) if file.is_file() or file.is_symlink())
+    try:
+        found = sorted(file for file in root.glob(pattern) if file.is_file() or file.is_symlink())
+    except (ValueError, IndexError):  # pathlib says of "a**b" the one and of "." the other
+        notes.add("E0105", f"`{pattern}` is no pattern", where, help="write a pattern such as teams/*.toml")
+        return []
     if not found and not re.search(r"[*?\[]", pattern):
         notes.add(
             "E0105", f"there is no file `{pattern}`", where, help="create it, or write a pattern such as teams/*.toml"

@@ -116,6 +116,32 @@ def test_a_link_out_of_the_root_is_not_included(project: Path, tmp_path: Path) -
     assert [problem.code for problem in caught.value.problems] == ["E0106"]
 
 
+@pytest.mark.parametrize("pattern", ["a**b", ".", "nowhere.toml", "teams/"])
+def test_an_include_that_can_match_nothing_is_an_error(project: Path, pattern: str) -> None:
+    text = (project / "pki.toml").read_text().replace("teams/*.toml", pattern)
+    with pytest.raises(ConfigError) as caught:
+        read(project / "pki.toml", environ={}, text=text)
+    assert [problem.code for problem in caught.value.problems] == ["E0105"]
+
+
+def test_a_secret_behind_a_link_is_no_row(project: Path) -> None:
+    (project / ".pkicode").mkdir()
+    (project / ".pkicode" / "passphrase").write_text("hunter2\n")
+    (project / "fleet.csv").unlink()
+    (project / "fleet.csv").symlink_to(".pkicode/passphrase")
+    with pytest.raises(ConfigError) as caught:
+        read(project / "pki.toml", environ={})
+    assert [problem.code for problem in caught.value.problems] == ["E0112"]
+
+
+def test_a_ca_whose_revocations_nobody_sees_is_a_warning(project: Path) -> None:
+    text = (project / "pki.toml").read_text()
+    head, issuing = text.split("[ca.issuing]")
+    text = head + "[ca.issuing]" + issuing.replace('publish = ["web"]\n', "", 1)
+    config = read(project / "pki.toml", environ={}, text=text)
+    assert [(problem.code, problem.address) for problem in config.problems] == [("W0301", "ca.issuing")]
+
+
 def test_the_only_keystore_is_the_one_meant(project: Path) -> None:
     text = (project / "pki.toml").read_text().replace(', store = "soft"', "")
     portal = read(project / "pki.toml", environ={}, text=text).block("cert", "portal")
