@@ -191,10 +191,12 @@ def _subject_names(subject: Subject, sans: Sans) -> Iterator[San]:
 
 
 def _common_name(value: str, *, has_dns: bool) -> Iterator[San]:
-    """Java takes even a single label for a host, when there is no dNSName beside it."""
+    """Where no dNSName stands beside it, OpenSSL takes an IPv4 address for a host name, Java even a single label."""
     if names.is_address(value):
         yield SanType.IP, str(ipaddress.ip_address(value))
-    elif names.looks_like_host(value) or (not has_dns and re.fullmatch(r"[A-Za-z0-9-]+", value)):
+    elif names.looks_like_host(value):
+        yield SanType.DNS, value.lower()
+    if not has_dns and re.fullmatch(r"[A-Za-z0-9-]+|[0-9.]+", value):
         yield SanType.DNS, value.lower()
 
 

@@ -124,8 +124,8 @@ def _stricter(chain, sans, subject):
     has_dns = any(kind is SanType.DNS for kind, _ in sans)
     cn = dict(subject).get("cn", "")
     wild = any(text == f"*.{base.partition('.')[2]}" for _, text in sans for each in chain for base in each.exclude_dns)
-    # OpenSSL looks at a common name only where there is no dNSName, never at a single label, and takes an address
-    # there for a host.
+    # OpenSSL looks at a common name only where there is no dNSName, takes an address for a host there, and never looks
+    # at a single label.
     return wild or (has_dns and names.looks_like_host(cn)) or cn in {"portal", "10.1.2.3"}
 
 
