@@ -142,6 +142,14 @@ def test_a_ca_whose_revocations_nobody_sees_is_a_warning(project: Path) -> None:
     assert [(problem.code, problem.address) for problem in config.problems] == [("W0301", "ca.issuing")]
 
 
+def test_a_variable_that_nothing_uses_is_a_warning_unless_an_overlay_uses_it(project: Path) -> None:
+    text = (project / "pki.toml").read_text().replace("[vars]\n", '[vars]\nlater = "x"\n')
+    config = read(project / "pki.toml", environ={}, text=text)
+    assert [problem.code for problem in config.problems] == ["W0302"]
+    text += '\n[env.dev.cert.portal]\nnote = "${var.later}"\n'
+    assert read(project / "pki.toml", environ={}, text=text).problems == ()
+
+
 def test_the_only_keystore_is_the_one_meant(project: Path) -> None:
     text = (project / "pki.toml").read_text().replace(', store = "soft"', "")
     portal = read(project / "pki.toml", environ={}, text=text).block("cert", "portal")
