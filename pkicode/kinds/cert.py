@@ -12,13 +12,13 @@ from pkicode.config.language import CertSpec, OnRemove, Rekey
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import names_check
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
-from pkicode.kinds.names_check import names_of, problems_of, subject_of
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
-from pkicode.model.problem import Problem, Severity
+from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook
 from pkicode.x509.names import san_text, subject_text
@@ -82,7 +82,7 @@ def _outlives(block: Block, standing: authorities.Standing) -> Problem:
 
 def audit_rows(block: Block, row: Row, outlook: Outlook) -> Iterator[Problem]:
     """The names of one row: syntax, the profile's allow-list, the constraints of every CA above."""
-    yield from problems_of(block, row, filled(block, row, outlook.memo), outlook)
+    yield from names_check.check(block, row, filled(block, row, outlook.memo), outlook).problems
 
 
 def diff(
@@ -144,10 +144,10 @@ def _issued(
     block: Block, row: Row, held: Held | None, spec: CertSpec, outlook: Outlook, reason: Reason
 ) -> Change | None:
     """The change that gives this row a new certificate; None, with a problem told, where its names cannot stand."""
-    problems = list(problems_of(block, row, spec, outlook))
-    outlook.problems.extend(problems)
+    checked = names_check.check(block, row, spec, outlook)
+    outlook.problems.extend(checked.problems)
     standing = authorities.standing(spec.issuer, outlook)
-    if standing is None or any(one.severity is Severity.ERROR for one in problems):
+    if standing is None or checked.problems:
         return None
     if (
         outlook.now - spec.backdate + spec.validity - 1 > standing.not_after
@@ -172,8 +172,8 @@ def _issued(
             "key": "csr" if spec.csr else "same" if keeps_key(spec, held, reason) else "new",
             "key_alg": spec.key.alg,
             "profile": spec.profile,
-            "sans": [san_text(one) for one in names_of(spec)],
-            "subject": subject_text(subject_of(spec)),
+            "sans": [san_text(one) for one in checked.sans],
+            "subject": subject_text(checked.subject),
             "validity": duration(spec.validity),
         },
         irreversible=True,

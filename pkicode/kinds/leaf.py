@@ -2,6 +2,7 @@
 
 import hashlib
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from pkicode.config.language import CertSpec, Rekey, Renew
@@ -52,11 +53,13 @@ def due_of(renew: Renew, *, not_before: int, not_after: int, seed: str) -> int:
 
     Jitter is a share of the validity and only pulls earlier, never before half of the time to the declared instant.
     """
-    validity = not_after + 1 - not_before
-    if "/" in renew.at:
-        at = not_before + int(Fraction(renew.at) * validity)
-    else:
-        at = max(not_before, not_after + 1 - parse_duration(renew.at))
-    width = min(validity * int(renew.jitter.rstrip("%")) // 100, (at - not_before) // 2)
+    declared, width = _window(renew.at, renew.jitter, not_after + 1 - not_before)
     drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-    return at - drawn * width // 2**64
+    return not_before + declared - drawn * width // 2**64
+
+
+@lru_cache(maxsize=64)
+def _window(at: str, jitter: str, validity: int) -> tuple[int, int]:
+    """Seconds from not_before to the declared instant, and how many of them jitter may take."""
+    declared = int(Fraction(at) * validity) if "/" in at else max(0, validity - parse_duration(at))
+    return declared, min(validity * int(jitter.rstrip("%")) // 100, declared // 2)

@@ -7,11 +7,12 @@ certificate that nobody would accept from being made.
 
 from collections.abc import Iterator, Sequence
 
-from attrs import asdict
+from attrs import asdict, frozen
 
 from pkicode.config.language import CertSpec
 from pkicode.config.rows import place_of
 from pkicode.kinds import authority as authorities
+from pkicode.model.address import Address
 from pkicode.model.names import San, Sans, SanType, Subject
 from pkicode.model.problem import Place, Problem
 from pkicode.model.row import Block, Row
@@ -27,11 +28,7 @@ def names_of(spec: CertSpec) -> Sans:
     Raises:
         ValueError: one of them is not a name.
     """
-    found: dict[San, None] = {}
-    for field, kind in _FIELDS:
-        for text in getattr(spec, field):
-            found[names.san(kind, text)] = None
-    return tuple(found)
+    return tuple(dict.fromkeys(names.san(kind, text) for field, kind in _FIELDS for text in getattr(spec, field)))
 
 
 def subject_of(spec: CertSpec) -> Subject:
@@ -40,77 +37,74 @@ def subject_of(spec: CertSpec) -> Subject:
     Raises:
         ValueError: an attribute cannot be encoded.
     """
-    pairs = [("cn", spec.cn)] if spec.cn else []
-    return names.subject([*pairs, *spec.subject])
+    if not spec.cn and not spec.subject:
+        return ()
+    return names.subject([*([("cn", spec.cn)] if spec.cn else []), *spec.subject])
 
 
-def problems_of(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Iterator[Problem]:
-    """Each mistake in the names of one row, once, at its line."""
-    address = f"cert.{block.name}" + (f"[{row.key!r}]" if row.key else "")
-    found: dict[San, int] = {}
-    broken = False
+@frozen
+class Checked:
+    """The names of one row, and every mistake in them."""
+
+    subject: Subject
+    sans: Sans
+    problems: tuple[Problem, ...]
+
+
+def check(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Checked:
+    """Normal forms, and each mistake once, at its line."""
+    try:
+        subject, sans = subject_of(spec), names_of(spec)
+    except ValueError:
+        return Checked((), (), tuple(_misspelt(block, row, spec)))
+    return Checked(subject, sans, tuple(_refused(block, row, spec, subject, sans, outlook)))
+
+
+def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
+    """What is no name: looked for only once something is known to be."""
     for field, kind in _FIELDS:
         for index, text in enumerate(getattr(spec, field)):
             try:
-                found.setdefault(names.san(kind, text), index)
+                names.san(kind, text)
             except ValueError as error:
-                broken = True
-                yield Problem("E0401", f"{address}: {error}", place=_place(block, row, field, index), address=address)
+                yield _problem("E0401", str(error), block, row, (field, index))
     try:
-        subject = subject_of(spec)
+        subject_of(spec)
     except ValueError as error:
-        yield Problem("E0405", f"{address}: {error}", place=_place(block, row, "cn"), address=address)
-        return
-    if not broken:
-        yield from _refused(block, row, spec, subject, found, outlook, address)
+        yield _problem("E0405", str(error), block, row, ("cn" if spec.cn else "subject",))
 
 
 def _refused(
-    block: Block, row: Row, spec: CertSpec, subject: Subject, found: dict[San, int], outlook: Outlook, address: str
+    block: Block, row: Row, spec: CertSpec, subject: Subject, sans: Sans, outlook: Outlook
 ) -> Iterator[Problem]:
-    sans = tuple(found)
     if not sans and not spec.copy:
-        yield Problem(
-            "E0407",
-            f"{address} has no alternative name",
-            place=_place(block, row, "cn"),
-            address=address,
-            help="clients look at SANs only: add dns, ip, email or uri",
-        )
+        mend = "clients look at SANs only: add dns, ip, email or uri"
+        yield _problem("E0407", "there is no alternative name", block, row, ("cn",), mend)
     if spec.cn and names.looks_like_host(spec.cn) and not _is_among(spec.cn, sans):
-        yield Problem(
-            "E0402",
-            f"{address}: the CN `{spec.cn}` looks like a host and is not among the SANs",
-            address=address,
-            place=_place(block, row, "cn"),
-            help=f'add "{spec.cn}" to dns, or drop cn',
-        )
-    if spec.allow is not None:
-        for reason in constraints.allowed(sans, constraints.Allow(**asdict(spec.allow))):
-            yield Problem(
-                "E0403",
-                f"{address}: {reason}",
-                place=_first(block, row, found, reason),
-                address=address,
-                help=f"profile {spec.profile} has an `allow` that does not cover it",
-            )
-    chain = _chain(spec.issuer, outlook)
+        message = f"the CN `{spec.cn}` looks like a host and is not among the SANs"
+        yield _problem("E0402", message, block, row, ("cn",), f'add "{spec.cn}" to dns, or drop cn')
+    allow, chain = _limits(block, spec, outlook)
+    if allow is not None:
+        mend = f"profile {spec.profile} has an `allow` that does not cover it"
+        for name in sans:
+            for reason in constraints.allowed((name,), allow):
+                yield _problem("E0403", reason, block, row, _declared(spec, name), mend)
     if chain:
+        mend = f"the name constraints of ca.{spec.issuer} or of a CA above it refuse this name"
         for reason in constraints.verdict(subject, sans, chain):
-            yield Problem(
-                "E0408",
-                f"{address}: {reason}",
-                place=_first(block, row, found, reason),
-                address=address,
-                help=f"the name constraints of ca.{spec.issuer} or a CA above it refuse this name",
-            )
+            named = next((one for one in sans if f"`{names.san_text(one)}`" in reason), None)
+            yield _problem("E0408", reason, block, row, _declared(spec, named) if named else ("cn",), mend)
 
 
-def _chain(issuer: str, outlook: Outlook) -> Sequence[constraints.Constraints]:
-    memo_key = ("constraints", issuer)
+def _limits(
+    block: Block, spec: CertSpec, outlook: Outlook
+) -> tuple[constraints.Allow | None, Sequence[constraints.Constraints]]:
+    """What the profile and the CAs above let through; worked out once per block."""
+    memo_key = ("limits", block.template_id)
     if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = authorities.constraints_above(issuer, outlook.config)
-    found: Sequence[constraints.Constraints] = outlook.memo[memo_key]
+        allow = constraints.Allow(**asdict(spec.allow)) if spec.allow is not None else None
+        outlook.memo[memo_key] = allow, authorities.constraints_above(spec.issuer, outlook.config)
+    found: tuple[constraints.Allow | None, Sequence[constraints.Constraints]] = outlook.memo[memo_key]
     return found
 
 
@@ -119,15 +113,16 @@ def _is_among(cn: str, sans: Sans) -> bool:
     return any(value == lowered for kind, value in sans if kind in (SanType.DNS, SanType.IP))
 
 
-def _first(block: Block, row: Row, found: dict[San, int], reason: str) -> Place:
-    """The place of the name a reason speaks of."""
-    for (kind, value), index in found.items():
-        if f"`{value}`" in reason or value in reason:
-            return _place(block, row, str(kind), index)
-    return _place(block, row, "cn")
+def _declared(spec: CertSpec, name: San) -> tuple[str | int, ...]:
+    """Which entry of which field a name in normal form was written in."""
+    field = str(name[0])
+    for index, text in enumerate(getattr(spec, field)):
+        if names.san(name[0], text) == name:
+            return field, index
+    return (field,)
 
 
-def _place(block: Block, row: Row, field: str, index: int | None = None) -> Place:
-    if row.line:
-        return place_of(block, row)
-    return block.source.place(field) if index is None else block.source.place(field, index)
+def _problem(code: str, message: str, block: Block, row: Row, field: tuple[str | int, ...], mend: str = "") -> Problem:
+    address = str(Address("cert", block.name, row.key))
+    place: Place = place_of(block, row) if row.line else block.source.place(*field)
+    return Problem(code, f"{address}: {message}", help=mend, place=place, address=address)

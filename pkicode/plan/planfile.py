@@ -86,6 +86,9 @@ def _document(plan: Plan) -> dict[str, Any]:
         "state": {"lineage": plan.lineage, "sequence": plan.sequence},
         "inputs": [{"path": path, "digest": digest} for path, digest in plan.inputs],
         "counts": counts(plan),
+        "templates": {
+            f"{one.block.kind}.{one.block.name}": one.block.template_id for one in plan.changes if one.block is not None
+        },
         "actions": [_action(one) for one in plan.changes],
         "pending": [{"block": one.block, "count": one.count, "fields": list(one.fields)} for one in plan.pending],
         "policy": [{"rule": one.rule, "passed": one.passed, "message": one.message} for one in plan.verdicts],
@@ -114,10 +117,8 @@ def _action(change: Change) -> dict[str, Any]:
         "after": change.after,
         "irreversible": change.irreversible,
         "depends_on": list(change.depends_on),
-        # The read set: which version of the row this was decided on (0 = there was none), and from what.
+        # The read set: which version of the row this was decided on; 0 = there was none.
         "version": change.held.version if change.held else 0,
-        "template": change.block.template_id if change.block else None,
-        "values": change.row.values if change.row else None,
     }
 
 
@@ -142,10 +143,17 @@ def _span(span: Span | None) -> dict[str, Any] | None:
     }
 
 
-def saved(plan: Plan) -> SavedPlan:
-    """A plan in memory as one that was saved: what was shown is what apply compares with."""
-    told = document(plan)
-    return SavedPlan(told["plan_id"], told)
+def shown(plan: Plan) -> SavedPlan:
+    """A plan in memory as an expectation: what somebody has seen and agreed to."""
+    return SavedPlan("", _document(plan))
+
+
+def encode(plan: Plan) -> tuple[str, bytes]:
+    """(plan_id, plan file); the canonical text is made once, for the digest and for the file."""
+    bare = canonical(_document(plan))
+    plan_id = hashlib.sha256(bare).hexdigest()
+    head = canonical({"format": FORMAT, "plan_id": plan_id, "version": VERSION})
+    return plan_id, head[:-1] + b"," + bare[1:] + b"\n"
 
 
 def load(data: bytes) -> SavedPlan:

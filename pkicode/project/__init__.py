@@ -185,6 +185,7 @@ class Project:
         only_reasons: Sequence[str] = (),
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
+        show: Callable[[Plan], None] = drop,
     ) -> Applied:
         """Plan under the lease at this clock, and do it.
 
@@ -192,6 +193,8 @@ class Project:
             plan: what was shown and agreed to; anything else is refused as stale.
             only_reasons: reason codes that may be acted on; everything else waits.
             jobs: worker processes; as many as there are cores when there is much to sign.
+            emit: gets progress.
+            show: gets the plan before anything is done.
 
         Raises:
             StalePlan, Denied, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
@@ -207,10 +210,11 @@ class Project:
             ended = await resume(run)
             fresh = self._planned(await self.state.snapshot(store), now, only, except_, allow)
             if plan is not None:
-                saved = plan if isinstance(plan, SavedPlan) else planfile.saved(plan)
-                planfile.check(saved, fresh, now=now, finished=frozenset(one.address for one in ended))
-            _refuse_denied(fresh)
+                expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
+                planfile.check(expected, fresh, now=now, finished=frozenset(one.address for one in ended))
             fresh = _held_to(fresh, only_reasons)
+            show(fresh)
+            _refuse_denied(fresh)
             async with _workers(fresh, jobs) as (work, width):
                 fit = evolve(world, plan_id=planfile.plan_id(fresh), work=work)
                 problems = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
@@ -258,12 +262,12 @@ class Project:
 
     def save(self, plan: Plan, path: Path) -> str:
         """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""
-        told = planfile.document(plan, self.where)
+        plan_id, data = planfile.encode(plan)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        durable.write_new(draft, planfile.canonical(told) + b"\n", 0o600)
+        durable.write_new(draft, data, 0o600)
         draft.replace(path)
         durable.sync(path.parent)
-        return str(told["plan_id"])
+        return plan_id
 
     def load(self, path: Path) -> SavedPlan:
         """Read a plan file.

@@ -203,9 +203,9 @@ def _common_name(value: str, *, has_dns: bool) -> Iterator[San]:
 def _reasons(name: San, constraints: Constraints) -> Iterator[str]:
     kind, text = name
     what = f"`{names.san_text(name)}`"
-    if kind.value in constraints.closed or (kind.value not in _TYPES and constraints.permits_some):
+    if kind in constraints.closed or (kind not in _TYPES and constraints.permits_some):
         yield f"{what} is of a type that the CA does not permit"
-    if kind.value not in _TYPES:
+    if kind not in _TYPES:
         return
     permitted, excluded = constraints.permitted(kind), constraints.excluded(kind)
     if kind is SanType.URI and (permitted or excluded) and not _is_dns_host(names.uri_host(text)):

@@ -62,6 +62,8 @@ def _no_junk(text: str) -> None:
         raise ValueError("an empty name is no name; leave the line out")
     if text != text.strip():
         raise ValueError("a name neither begins nor ends with a blank")
+    if text.isascii() and text.isprintable():
+        return
     for character in text:
         if unicodedata.category(character) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}:
             raise ValueError(f"the character U+{ord(character):04X} is invisible or a control; remove it")
@@ -218,14 +220,18 @@ def _dirname(text: str) -> str:
     return subject_text(subject_from_text(text))
 
 
-_NORMAL: dict[SanType, Callable[[str], str]] = {
-    SanType.DNS: _dns,
-    SanType.IP: _ip,
-    SanType.EMAIL: mailbox,
-    SanType.URI: _uri,
-    SanType.RID: _rid,
-    SanType.UPN: _upn,
-    SanType.DIRNAME: _dirname,
+# A StrEnum is its text, so either finds the entry; the member is in it because calling the enum is slow.
+_NORMAL: dict[str, tuple[SanType, Callable[[str], str]]] = {
+    one: (one, normal)
+    for one, normal in {
+        SanType.DNS: _dns,
+        SanType.IP: _ip,
+        SanType.EMAIL: mailbox,
+        SanType.URI: _uri,
+        SanType.RID: _rid,
+        SanType.UPN: _upn,
+        SanType.DIRNAME: _dirname,
+    }.items()
 }
 
 
@@ -235,16 +241,16 @@ def san(type: SanType | str, text: str) -> San:  # noqa: A002 - the word of mode
     Raises:
         ValueError: with the reason; unknown types name the known ones.
     """
-    try:
-        kind = SanType(type)
-    except ValueError:
-        raise ValueError(f"`{type}` is not a type of name; write one of {' '.join(SanType)}") from None
-    return kind, _NORMAL[kind](text)
+    known = _NORMAL.get(type)
+    if known is None:
+        raise ValueError(f"`{type}` is not a type of name; write one of {' '.join(SanType)}")
+    kind, normal = known
+    return kind, normal(text)
 
 
 def san_text(name: San) -> str:
     """`dns:a.example`, as the inventory keeps it."""
-    return f"{name[0].value}:{name[1]}"
+    return f"{name[0]}:{name[1]}"
 
 
 def _san_der(name: San) -> bytes:
