@@ -11,7 +11,7 @@ from attrs import evolve
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Pending, Plan, Readiness, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
@@ -234,11 +234,6 @@ def _refuse_errors(config: Config, problems: Iterable[Problem]) -> None:
     found = [one for one in problems if one.severity is Severity.ERROR]
     if found:
         raise ConfigError(config.located(tuple(found)))
-
-
-def unready(changes: Iterable[Change], readiness: Readiness) -> list[Change]:
-    """The changes of one readiness."""
-    return [one for one in changes if one.readiness is readiness]
 
 
 def validate(config: Config, *, now: int, kinds: Sequence[Kind], empty: Snapshot) -> tuple[Problem, ...]:
