@@ -19,6 +19,7 @@ from pkicode.model.names import Subject
 from pkicode.model.problem import Part, Problem, Related
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
+from pkicode.x509.constraints import wider
 from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.names import subject_text
 from pkicode.x509.profile import Profile
@@ -110,10 +111,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         yield Problem("E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"))
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
         yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
-    if constraints := authorities.constraints(spec.name_constraints):
-        for reason in constraints.check():
-            field = reason.partition(":")[0]
-            yield Problem("E0406", f"[ca.{block.name}]: {reason}", place=place("name_constraints", field))
+    yield from _constraints(block, spec, outlook)
     if spec.issuer and (issuer := outlook.config.block("ca", spec.issuer)):
         yield from _outlives(block, spec, issuer, outlook)
     if spec.crl.refresh >= spec.crl.validity:
@@ -123,6 +121,19 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
             place=place("crl", "refresh"),
             help=f"set crl.refresh below crl.validity ({duration(spec.crl.validity)})",
         )
+
+
+def _constraints(block: Block, spec: CaSpec, outlook: Outlook) -> Iterator[Problem]:
+    """Bases that are none, and bases that a CA above does not let through."""
+    constraints = authorities.constraints(spec.name_constraints)
+    if constraints is None:
+        return
+    wrong: list[tuple[str, tuple[str, ...]]] = [(reason, (reason.partition(":")[0],)) for reason in constraints.check()]
+    above = authorities.constraints_above(spec.issuer, outlook.config)
+    wrong = wrong or [(reason, ()) for one in above for reason in wider(constraints, one)]
+    for reason, field in wrong:
+        place = block.source.place("name_constraints", *field)
+        yield Problem("E0406", f"[ca.{block.name}]: {reason}", place=place)
 
 
 def _outlives(block: Block, spec: CaSpec, issuer: Block, outlook: Outlook) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ import difflib
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from attrs import frozen
 
@@ -24,7 +24,7 @@ class _Attribute:
     text: str
     """Its name in RFC 4514 text; beyond the RFC's nine, the one OpenSSL prints."""
     longest: int
-    """Characters: the upper bounds of RFC 5280 appendix A.1; where it has none, a bound of our own."""
+    """Characters: RFC 5280 appendix A.1; where it has no bound, one of our own."""
     tag: int = der.UTF8
 
 
@@ -220,19 +220,16 @@ def _dirname(text: str) -> str:
     return subject_text(subject_from_text(text))
 
 
-# A StrEnum is its text, so either finds the entry; the member is in it because calling the enum is slow.
-_NORMAL: dict[str, tuple[SanType, Callable[[str], str]]] = {
-    one: (one, normal)
-    for one, normal in {
-        SanType.DNS: _dns,
-        SanType.IP: _ip,
-        SanType.EMAIL: mailbox,
-        SanType.URI: _uri,
-        SanType.RID: _rid,
-        SanType.UPN: _upn,
-        SanType.DIRNAME: _dirname,
-    }.items()
+_NORMAL = {
+    SanType.DNS: _dns,
+    SanType.IP: _ip,
+    SanType.EMAIL: mailbox,
+    SanType.URI: _uri,
+    SanType.RID: _rid,
+    SanType.UPN: _upn,
+    SanType.DIRNAME: _dirname,
 }
+_TYPES: dict[str, SanType] = {one: one for one in SanType}  # SanType(text) is slow
 
 
 def san(type: SanType | str, text: str) -> San:  # noqa: A002 - the word of model/names.py and of every user
@@ -241,16 +238,15 @@ def san(type: SanType | str, text: str) -> San:  # noqa: A002 - the word of mode
     Raises:
         ValueError: with the reason; unknown types name the known ones.
     """
-    known = _NORMAL.get(type)
-    if known is None:
+    kind = _TYPES.get(type)
+    if kind is None:
         raise ValueError(f"`{type}` is not a type of name; write one of {' '.join(SanType)}")
-    kind, normal = known
-    return kind, normal(text)
+    return kind, _NORMAL[kind](text)
 
 
 def san_text(name: San) -> str:
     """`dns:a.example`, as the inventory keeps it."""
-    return f"{name[0]}:{name[1]}"
+    return ":".join(name)
 
 
 def _san_der(name: San) -> bytes:
@@ -286,13 +282,12 @@ def subject(pairs: Iterable[tuple[str, str]]) -> Subject:
 
 
 def _value(name: str, value: str) -> str:
-    attribute = _ATTRIBUTES.get(name)
-    if attribute is None:
+    if name not in _ATTRIBUTES:
         near = difflib.get_close_matches(name, _ATTRIBUTES, 1)
         hint = f"did you mean `{near[0]}`?" if near else f"write one of {' '.join(_ATTRIBUTES)}"
         raise ValueError(f"`{name}` is not an attribute of a distinguished name; {hint}")
     try:
-        return _checked(name, attribute, value)
+        return _checked(name, _ATTRIBUTES[name], value)
     except ValueError as error:
         raise ValueError(f"`{name}`: {error}") from None
 
