@@ -77,6 +77,8 @@ def apply_command(
     with progress(session) as emit:
         applied = project.apply(expected, jobs=jobs, only_reasons=reasons, emit=emit)
     _tell(applied, project, form=form)
+    if applied.stopped:
+        session.note("stopped; what was begun is done and recorded, the next apply goes on from there")
     return applied.exit_code
 
 
@@ -112,6 +114,7 @@ def _tell(applied: "Applied", project: "Project", *, form: str) -> None:
                 "version": "1.0",
                 "counts": dict(applied.counts),
                 "resumed": dict(applied.resumed),
+                "stopped": applied.stopped,
                 "next_due": None if next_due is None else rfc3339(next_due),
                 "diagnostics": told["diagnostics"],
             }

@@ -5,10 +5,11 @@ It knows no kind; what every kind shares (moving and forgetting rows) is done he
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from pkicode.model.change import Action, Change, Readiness
 from pkicode.model.event import Event
@@ -21,14 +22,24 @@ BATCH = 500
 """Changes of one call of a kind: large enough that two fsyncs are nothing, small enough to stop and resume at."""
 
 
-async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], width: int) -> list[Problem]:
-    """Do every ready change; returns what failed, which stopped nothing but what stands on it.
+@frozen
+class Outcome:
+    """How an apply went, filled in while batches end: what was neither done nor failed was not begun."""
+
+    done: Counter[str] = field(factory=Counter)
+    """Action -> changes done."""
+    failed: dict[str, Problem] = field(factory=dict)
+    """Address -> what went wrong, which stopped nothing but what stands on it."""
+
+
+async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], width: int) -> Outcome:
+    """Do every ready change, until somebody asks to stop.
 
     Args:
         width: batches of one block that may be under way at once.
     """
     by_name = {kind.name: kind for kind in kinds}
-    failed: dict[str, Problem] = {}
+    outcome = Outcome()
     ready = [one for one in changes if one.readiness is Readiness.READY]
     for (kind_name, _), group in groupby(ready, key=lambda one: (one.address.kind, one.address.block)):
         if run.stopping():
@@ -38,10 +49,12 @@ async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], w
         leaving = [one for one in block if one.action is Action.FORGET]
         await _rename(moving, run)
         await _forget(leaving, run)
-        rest = [one for one in block if one.action not in (Action.MOVE, Action.FORGET) and not _blocked(one, failed)]
+        outcome.done.update(str(one.action) for one in (*moving, *leaving))
+        rest = [one for one in block if one.action not in (Action.MOVE, Action.FORGET)]
         kind = by_name[kind_name]
-        await _block(kind, rest, run, width if kind.parallel else 1, failed)
-    return list(failed.values())
+        free = [one for one in rest if not _blocked(one, outcome.failed)]
+        await _block(kind, free, run, width if kind.parallel else 1, outcome)
+    return outcome
 
 
 def _blocked(change: Change, failed: dict[str, Problem]) -> bool:
@@ -49,7 +62,7 @@ def _blocked(change: Change, failed: dict[str, Problem]) -> bool:
     return any(one in failed for one in change.depends_on)
 
 
-async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, failed: dict[str, Problem]) -> None:
+async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, outcome: Outcome) -> None:
     done = 0
     gate = asyncio.Semaphore(width)
 
@@ -57,8 +70,10 @@ async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, fa
         nonlocal done
         try:
             for change, problem in zip(batch, await kind.apply(batch, run), strict=True):
-                if problem is not None:
-                    failed[str(change.address)] = problem
+                if problem is None:
+                    outcome.done[str(change.action)] += 1
+                else:
+                    outcome.failed[str(change.address)] = problem
                     run.world.emit(Event(kind.name, problem.message, address=str(change.address), failed=True))
             done += len(batch)
             text = str(batch[0].address) if len(changes) == 1 else batch[0].address.block

@@ -32,6 +32,7 @@ from pkicode.model.problem import LeaseHeld as LeaseHeld
 from pkicode.model.problem import LeaseLost as LeaseLost
 from pkicode.model.problem import StateError as StateError
 from pkicode.plan import planfile, planner
+from pkicode.plan.applier import Outcome
 from pkicode.plan.applier import apply as apply_changes
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
@@ -60,10 +61,14 @@ class Applied:
     problems: tuple[Problem, ...]
     resumed: Mapping[str, int] = field(factory=dict)
     """How intents that an earlier apply left open ended: issued, unknown."""
+    stopped: bool = False
+    """Somebody asked to stop before everything was begun; the next apply goes on from here."""
 
     @property
     def exit_code(self) -> int:
-        """0 done, 7 something waits, 8 something failed."""
+        """0 done, 7 something waits, 8 something failed, 130 stopped."""
+        if self.stopped:
+            return 130
         if self.problems:
             return 8
         return 7 if any(one.readiness is Readiness.WAITING for one in self.plan.changes) else 0
@@ -217,13 +222,16 @@ class Project:
             _refuse_denied(fresh)
             async with _workers(fresh, jobs) as (work, width):
                 fit = evolve(world, plan_id=planfile.plan_id(fresh), work=work)
-                problems = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
-        failed = {problem.address for problem in problems}
-        done: dict[str, int] = {}
-        for change in fresh.changes:
-            if change.readiness is Readiness.READY and str(change.address) not in failed:
-                done[str(change.action)] = done.get(str(change.action), 0) + 1
-        return Applied(fresh, done, tuple(problems), Counter(one.status for one in ended))
+                outcome = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
+        ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
+        left = ready - outcome.done.total() - len(outcome.failed)
+        return Applied(
+            fresh,
+            dict(outcome.done),
+            tuple(outcome.failed.values()),
+            Counter(one.status for one in ended),
+            stopped=self._stopping and left > 0,
+        )
 
     def _world(
         self, store: SqliteStore, lease: Lease, now: int, emit: Callable[[Event], None]
@@ -241,7 +249,7 @@ class Project:
             reach=self._reach,
         )
 
-    async def _with_heartbeat(self, run: Run, plan: Plan, width: int) -> list[Problem]:
+    async def _with_heartbeat(self, run: Run, plan: Plan, width: int) -> Outcome:
         """Apply while the lease is kept alive; losing it stops everything at once."""
         work = asyncio.create_task(apply_changes(plan.changes, run, kinds=KINDS, width=width))
         beat = asyncio.create_task(self._heartbeat(run))

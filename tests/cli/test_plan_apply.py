@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 
 import pytest
@@ -186,6 +187,35 @@ def test_apply_unattended_does_only_what_its_reasons_allow(run, applied):
     assert "nothing to do" in ran.out
     assert run("apply", "--auto", "--allow-clock").code == 64
     assert run("apply", "-y", "--only-reasons", "dew", "--allow-clock").code == 64
+
+
+def test_apply_interrupted_finishes_what_it_began_and_tells_only_that(folder):
+    (folder / "pki.toml").write_text(FROM_CSV, "utf-8")
+    hosts = [f"h{number},h{number}.corp.example\n" for number in range(3000)]
+    (folder / "fleet.csv").write_text("host,fqdn\n" + "".join(hosts), "utf-8")
+    process = subprocess.Popen(
+        [*COMMAND, "-v", "apply", "-y", "--jobs", "1", "--allow-clock", "--format", "json"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("cert 500/3,000"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, told = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped" in told
+    applied = json.loads(out)
+    assert applied["stopped"] is True
+    assert 500 < applied["counts"]["issue"] < 3000
+    held = spawn(folder, "inventory", "--format", "json").json
+    assert len(held) == applied["counts"]["issue"]
+    again = spawn(folder, "apply", "-y", "--allow-clock")
+    assert again.code == 0, again.err
+    assert len(spawn(folder, "inventory", "--format", "json").json) == 3003
 
 
 def test_apply_json_is_json_alone(run):
