@@ -37,6 +37,7 @@ def plan_schema() -> Document:
         "state": _object(lineage=text, sequence=whole),
         "inputs": _list(_object(path=text, digest=text)),
         "counts": {"type": "object", "additionalProperties": whole},
+        "templates": {"type": "object", "additionalProperties": text},
         "actions": _list(
             _object(
                 address=text,
@@ -50,7 +51,8 @@ def plan_schema() -> Document:
                 after=optional_object,
                 irreversible={"type": "boolean"},
                 depends_on=_list(text),
-                source=_object(path=text, line=whole),
+                # Only what is printed has it: where a block stands in its file is no part of a saved plan.
+                optional={"source": _object(path=text, line=whole)},
             )
         ),
         "pending": _list(_object(block=text, count=whole, fields=_list(text))),
@@ -73,8 +75,8 @@ def plan_schema() -> Document:
     }
 
 
-def _object(**fields: object) -> Document:
-    return {"type": "object", "required": sorted(fields), "properties": fields}
+def _object(*, optional: Document | None = None, **fields: object) -> Document:
+    return {"type": "object", "required": sorted(fields), "properties": {**fields, **(optional or {})}}
 
 
 def _list(items: object) -> Document:
