@@ -40,6 +40,8 @@ def plan_schema() -> Document:
         "templates": {"type": "object", "additionalProperties": text},
         "actions": _list(
             _object(
+                # Only what is printed has it: where a block stands in its file is no part of a saved plan.
+                {"source": _object(path=text, line=whole)},
                 address=text,
                 kind=text,
                 action={"enum": [str(action) for action in Action]},
@@ -51,8 +53,6 @@ def plan_schema() -> Document:
                 after=optional_object,
                 irreversible={"type": "boolean"},
                 depends_on=_list(text),
-                # Only what is printed has it: where a block stands in its file is no part of a saved plan.
-                optional={"source": _object(path=text, line=whole)},
             )
         ),
         "pending": _list(_object(block=text, count=whole, fields=_list(text))),
@@ -75,7 +75,7 @@ def plan_schema() -> Document:
     }
 
 
-def _object(*, optional: Document | None = None, **fields: object) -> Document:
+def _object(optional: Document | None = None, /, **fields: object) -> Document:
     return {"type": "object", "required": sorted(fields), "properties": {**fields, **(optional or {})}}
 
 
