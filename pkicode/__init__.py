@@ -1,3 +1,63 @@
-"""PKI as code: certificates, CAs, revocation and publication described in one pki.toml, planned and applied."""
+"""PKI as code: certificates, CAs, revocation and publication described in one pki.toml, planned and applied.
+
+The list of public names.  They are loaded when they are used, so that importing the package costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from pkicode.model.event import Event
+    from pkicode.model.problem import (
+        ConfigError,
+        Denied,
+        KeyStoreError,
+        LeaseHeld,
+        LeaseLost,
+        PkicodeError,
+        Problem,
+        StalePlan,
+        StateError,
+    )
+    from pkicode.notebook.pki import Pki
+    from pkicode.notebook.pki import open_pki as open  # noqa: A004 - users write pkicode.open, as gzip.open
+    from pkicode.notebook.planned import Planned
+    from pkicode.project import Applied
+else:
+    # Untyped on purpose: a checker knows the names above and no others.
+    def __getattr__(name):
+        from importlib import import_module
+
+        if name not in __all__:
+            raise AttributeError(f"module 'pkicode' has no attribute {name!r}")
+        return getattr(import_module(_ELSEWHERE.get(name, "pkicode.model.problem")), _CALLED.get(name, name))
+
+    def __dir__():
+        return [*globals(), *__all__]
+
+    _ELSEWHERE = {
+        "Applied": "pkicode.project",
+        "Event": "pkicode.model.event",
+        "Pki": "pkicode.notebook.pki",
+        "Planned": "pkicode.notebook.planned",
+        "open": "pkicode.notebook.pki",
+    }
+    _CALLED = {"open": "open_pki"}
+
+__all__ = [
+    "Applied",
+    "ConfigError",
+    "Denied",
+    "Event",
+    "KeyStoreError",
+    "LeaseHeld",
+    "LeaseLost",
+    "Pki",
+    "PkicodeError",
+    "Planned",
+    "Problem",
+    "StalePlan",
+    "StateError",
+    "open",
+]

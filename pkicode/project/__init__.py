@@ -55,7 +55,7 @@ def drop(told: object) -> None:
 class Applied:
     """What an apply did."""
 
-    plan: Plan
+    plan: Plan = field(repr=False)
     counts: Mapping[str, int]
     """Action -> how many were done."""
     problems: tuple[Problem, ...]
@@ -314,15 +314,15 @@ class Project:
         """
         return loop.run(self.aexplain(address))
 
-    async def aexplain(self, address: str) -> Explanation:
-        """See `explain`."""
+    async def aexplain(self, address: str, *, plan: Plan | None = None) -> Explanation:
+        """See `explain`; with `plan`, what that one would do."""
         try:
             parsed, _ = parse(address)
         except ValueError as error:
             raise PkicodeError(str(error)) from error
         async with self.state.reading() as store:
             snapshot = await self.state.snapshot(store)
-        plan = self._planned(snapshot, self.clock(), (), (), None)
+        plan = plan or self._planned(snapshot, self.clock(), (), (), None)
         generation, status, lines = upkeep.explain(parsed, snapshot.held, plan)
         block = self.config.block(parsed.kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None

@@ -19,7 +19,7 @@ CALLED_FROM_OUTSIDE = {
     "invoke": "click calls it",
     "convert": "click calls it",
 }
-PUBLIC = ("pkicode/__init__.py", "pkicode/project")
+PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook")
 """What these offer is for users; the command line is only one of them."""
 
 

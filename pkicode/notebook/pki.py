@@ -1,0 +1,162 @@
+"""`pkicode.open`: a pki.toml in the hands of Python.  Blocking methods; each has an async one with an `a` in front."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import field, frozen
+
+from pkicode.adapters import loop
+from pkicode.model.event import Event
+from pkicode.model.instants import from_datetime, parse_instant
+from pkicode.notebook.planned import Planned
+from pkicode.notebook.told import Told, mended
+from pkicode.ports import Want
+from pkicode.project import Applied, Project, drop, open_project
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Globs = str | Sequence[str]
+
+
+def open_pki(
+    path: str | PathLike[str] | None = None, env: str | None = None, variables: Mapping[str, str] | None = None
+) -> "Pki":
+    """Open a pki.toml.
+
+    Args:
+        path: the file; without it, it is looked for from the working directory upward.
+        env: the overlay [env.NAME] to merge.
+        variables: values for [vars].
+
+    Raises:
+        ConfigError: every mistake in it, located.
+    """
+    with mended():
+        config = open_project(None if path is None else Path(path), env=env, variables=variables).config
+    return Pki(config.path.absolute(), env, dict(variables or {}))
+
+
+@frozen
+class Pki:
+    """One pki.toml, its state, keys and targets.  The file is read anew by every method, as the command line does."""
+
+    path: Path
+    env: str | None = None
+    variables: Mapping[str, str] = field(factory=dict)
+
+    def plan(
+        self,
+        at: str | datetime | None = None,
+        *,
+        only: Globs = (),
+        except_: Globs = (),
+        allow: Mapping[str, int | str] | None = None,
+    ) -> Planned:
+        """What apply would do.  Reads only: no key, no lock, no network.
+
+        Args:
+            at: as of then: `+60d`, `2027-01-11`, an RFC 3339 time, or an aware datetime; now if absent.
+            only: addresses to look at, as globs: `cert.mesh*`.
+            except_: addresses to leave out.
+            allow: brakes to lift, as in {"issue": 12000}; recorded in the plan.
+
+        Raises:
+            ConfigError: pki.toml cannot be planned.
+            StateError: the state cannot be read.
+        """
+        return loop.run(self.aplan(at, only=only, except_=except_, allow=allow))
+
+    async def aplan(
+        self,
+        at: str | datetime | None = None,
+        *,
+        only: Globs = (),
+        except_: Globs = (),
+        allow: Mapping[str, int | str] | None = None,
+    ) -> Planned:
+        """See `plan`."""
+        with mended():
+            project = self._project()
+            plan = await project.aplan(
+                _instant(at, project.clock()), only=_globs(only), except_=_globs(except_), allow=_words(allow)
+            )
+        return Planned(plan, project, self._project)
+
+    def apply(
+        self,
+        *,
+        only: Globs = (),
+        except_: Globs = (),
+        allow: Mapping[str, int | str] | None = None,
+        jobs: int | None = None,
+        emit: Callable[[Event], None] = drop,
+    ) -> Applied:
+        """Plan and do it at once; `plan().apply()` lets you look in between.
+
+        Returns:
+            What was done; `problems` tells what failed, and the rest is done all the same.
+
+        Raises:
+            Denied, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
+        """
+        with mended():
+            return self._project().apply(
+                only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit
+            )
+
+    async def aapply(
+        self,
+        *,
+        only: Globs = (),
+        except_: Globs = (),
+        allow: Mapping[str, int | str] | None = None,
+        jobs: int | None = None,
+        emit: Callable[[Event], None] = drop,
+    ) -> Applied:
+        """See `apply`."""
+        with mended():
+            return await self._project().aapply(
+                only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit
+            )
+
+    def inventory(self) -> "DataFrame":
+        """One row per certificate ever signed; docs/reference/frames.md has the columns."""
+        return loop.run(self.ainventory())
+
+    async def ainventory(self) -> "DataFrame":
+        """See `inventory`."""
+        from pkicode.frames.inventory import inventory_frame
+
+        with mended():
+            project = self._project()
+            return inventory_frame(await project.ainventory(Want(with_der=False)), now=project.clock())
+
+    def explain(self, address: str) -> Told:
+        """Why an address is as it is, and what a plan would do to it now."""
+        return loop.run(self.aexplain(address))
+
+    async def aexplain(self, address: str) -> Told:
+        """See `explain`."""
+        return await (await self.aplan()).aexplain(address)
+
+    def _project(self) -> Project:
+        return open_project(self.path, env=self.env, variables=self.variables)
+
+
+def _instant(at: str | datetime | None, now: int) -> int | None:
+    if at is None:
+        return None
+    return from_datetime(at) if isinstance(at, datetime) else parse_instant(at, now=now)
+
+
+def _globs(given: Globs) -> tuple[str, ...]:
+    """One glob may come without its tuple; a string is a sequence too, of letters."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _words(allow: Mapping[str, int | str] | None) -> dict[str, str]:
+    return {word: str(value) for word, value in (allow or {}).items()}

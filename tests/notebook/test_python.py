@@ -1,0 +1,200 @@
+"""The Python face: from `import pkicode` to certificates, in scripts, in event loops and in notebooks."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from IPython.core.formatters import DisplayFormatter
+
+import pkicode
+from tests.cli.running import CONFIG, ONE_MORE
+from tests.guards.tree import ROOT
+
+VENDOR = "application/vnd.pkicode.plan.v1+json"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "pki.toml").write_text(CONFIG, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def pki(folder):
+    return pkicode.open(folder / "pki.toml")
+
+
+@pytest.fixture(scope="module")
+def applied(tmp_path_factory):
+    """A project with everything applied, which tests only read."""
+    root = tmp_path_factory.mktemp("applied")
+    (root / "pki.toml").write_text(CONFIG, encoding="utf-8")
+    found = pkicode.open(root / "pki.toml")
+    found.apply()
+    return found
+
+
+def test_a_plan_is_applied_and_the_next_one_is_empty(pki, folder):
+    plan = pki.plan()
+    assert plan.has_changes
+    assert plan.apply().counts["issue"] == 6
+    assert not pki.plan().has_changes
+    assert (folder / "out/portal.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_async_methods_do_the_same_in_a_running_loop(pki):
+    async def story():
+        plan = await pki.aplan(only=["ca.*"])
+        first = await plan.aapply()
+        second = await pki.aapply()
+        told = await pki.aexplain("cert.portal")
+        return first.counts["issue"], second.counts["issue"], len(await pki.ainventory()), told
+
+    issued, more, signed, told = asyncio.run(story())
+    assert (issued, more, signed) == (2, 4, 6)
+    assert "nothing to do" in told
+
+
+def test_the_blocking_methods_work_inside_a_running_loop(applied):
+    async def cell():
+        return len(applied.inventory()), applied.plan().has_changes
+
+    assert asyncio.run(cell()) == (6, False)
+
+
+def test_the_frame_of_a_plan_has_a_row_per_change(pki):
+    frame = pki.plan().df
+    issued = frame[frame["action"] == "issue"]
+    assert sorted(issued["address"]) == [
+        "ca.issuing", "ca.root", 'cert.app["api"]', 'cert.app["billing"]', 'cert.app["search"]', "cert.portal",
+    ]  # fmt: skip
+    assert set(frame["kind"]) == {"ca", "cert", "crl", "publish", "output"}
+
+
+def test_the_inventory_is_a_frame_of_everything_signed(applied):
+    frame = applied.inventory()
+    assert set(frame["status"]) == {"good"}
+    assert frame.set_index("address")["sans"]["cert.portal"] == ("dns:portal.corp.example",)
+
+
+def test_there_is_an_empty_inventory_before_the_first_apply(pki):
+    assert list(pki.inventory().columns)[:2] == ["address", "generation"]
+    assert pki.inventory().empty
+
+
+def _moments():
+    then = datetime.now(UTC) + timedelta(days=100)
+    return ["+100d", then.date().isoformat(), then.isoformat(), then]
+
+
+@pytest.mark.parametrize("at", _moments(), ids=["relative", "date", "text", "datetime"])
+def test_a_plan_for_later_renews_what_is_due_then(applied, at):
+    frame = applied.plan(at=at).df
+    renewed = frame[(frame["action"] == "renew") & (frame["kind"] == "cert")]
+    assert len(renewed) == 4
+    assert set(renewed["reason"]) == {"due"}
+
+
+@pytest.mark.parametrize("at", ["tomorrow", datetime(2027, 1, 11)], ids=["word", "local"])  # noqa: DTZ001 - refused
+def test_a_moment_that_means_nothing_or_two_things_is_refused(applied, at):
+    with pytest.raises(ValueError, match="time"):
+        applied.plan(at=at)
+
+
+def test_one_glob_needs_no_tuple(applied):
+    assert set(applied.plan("+100d", only="cert.app*").df["block"]) == {"cert.app"}
+    assert "cert.app" not in set(applied.plan("+100d", except_="cert.app*").df["block"])
+
+
+def test_a_plan_explains_by_its_own_instant(applied):
+    assert "renew generation 2: due" in applied.plan("+100d").explain("cert.portal")
+    assert "nothing to do" in applied.explain("cert.portal")
+
+
+def test_an_explanation_shows_without_quotes(applied):
+    told = applied.explain("cert.portal")
+    assert repr(told) == str(told)
+    assert told.startswith("cert.portal: generation 1")
+
+
+def test_pki_toml_is_read_anew_by_every_plan(pki, folder):
+    before = len(pki.plan().df)
+    (folder / "pki.toml").write_text(CONFIG + ONE_MORE, encoding="utf-8")
+    assert len(pki.plan().df) == before + 1
+
+
+def test_a_plan_of_an_edited_pki_toml_is_stale(pki, folder):
+    plan = pki.plan()
+    (folder / "pki.toml").write_text(CONFIG + ONE_MORE, encoding="utf-8")
+    with pytest.raises(pkicode.StalePlan, match=r"pki\.toml changed"):
+        plan.apply()
+    assert pki.inventory().empty
+
+
+def test_a_plan_for_later_is_not_applied_today(pki):
+    with pytest.raises(pkicode.StalePlan, match="ahead"):
+        pki.plan("+60d").apply()
+
+
+def test_an_error_carries_every_mistake_with_its_line(folder):
+    (folder / "pki.toml").write_text(CONFIG.replace("eku =", "ekus =").replace('"server"', '"sever"'), encoding="utf-8")
+    with pytest.raises(pkicode.ConfigError) as caught:
+        pkicode.open(folder / "pki.toml")
+    (note,) = caught.value.__notes__
+    assert "pki.toml:30:1" in note
+    assert "did you mean `server`?" in note
+
+
+def test_an_error_carries_its_mend_once(tmp_path):
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(pkicode.PkicodeError) as caught:
+        pkicode.open(tmp_path / "pki.toml").plan()
+    assert len(caught.value.__notes__) == 1
+
+
+def test_a_brake_is_lifted_by_allow(folder):
+    (folder / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 3 }\n", encoding="utf-8")
+    pki = pkicode.open(folder / "pki.toml")
+    with pytest.raises(pkicode.Denied):
+        pki.apply()
+    assert pki.plan(allow={"issue": 6}).apply().counts["issue"] == 6
+
+
+def test_steps_are_told_while_they_happen(pki):
+    told = []
+    pki.apply(only="ca.root", emit=told.append)
+    assert told
+    assert isinstance(told[0], pkicode.Event)
+
+
+def test_a_notebook_gets_every_form_of_a_plan(pki):
+    plan = pki.plan()
+    bundle, _ = DisplayFormatter().format(plan)
+    assert bundle["text/plain"] == repr(plan)
+    assert bundle["text/html"].startswith("<div")
+    assert len(bundle["text/html"].encode()) <= 64 * 1024
+    assert bundle["text/markdown"].startswith("<!-- pkicode plan corp")
+    assert json.loads(json.dumps(bundle[VENDOR]))["format"] == "pkicode.plan"
+    assert bundle[VENDOR]["actions"][0]["source"]["path"] == "pki.toml"
+
+
+def test_what_was_done_shows_in_one_line(applied):
+    assert repr(applied.apply()).startswith("Applied(counts={}, problems=()")
+
+
+def test_every_public_name_is_there_and_no_other():
+    assert all(getattr(pkicode, name) for name in pkicode.__all__)
+    assert set(pkicode.__all__) <= set(dir(pkicode))
+    with pytest.raises(AttributeError, match="opne"):
+        pkicode.opne  # noqa: B018 - the access is the test
+
+
+def test_opening_and_planning_needs_no_pandas(folder):
+    code = "import sys, pkicode; print(pkicode.open().plan()); print('pandas' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.stdout.endswith("False\n"), done.stderr
