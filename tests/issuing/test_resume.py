@@ -64,13 +64,13 @@ async def says(template: Template, orders: tuple[Order, ...], world: World) -> C
     return remake
 
 
-async def stopped(ground: Ground, point: FaultPoint, orders: tuple[Order, ...] = ORDERS) -> Template:
+async def stopped(ground: Ground, point: FaultPoint, orders: tuple[Order, ...] = ORDERS, **changes: int) -> Template:
     """A project whose apply stopped here; the template it was about."""
     async with ground.open() as world:
         _, issuing = await authority(world)
         template = below(issuing, "issuing", SERVER)
         with pytest.raises(Stopped):
-            await issue(template, orders, evolve(world, reach=stop_at(point)), settle=await rows(world))
+            await issue(template, orders, evolve(world, reach=stop_at(point), **changes), settle=await rows(world))
     return template
 
 
@@ -205,6 +205,29 @@ def test_an_intent_altered_in_the_database_is_never_signed(ground: Ground, colum
         async with ground.open() as world:
             ended = await resume(world, await says(template, ORDERS, world))
             await only_unknown(world, list(ended))
+            assert len(ground.signed) == before
+
+    asyncio.run(main())
+
+
+def test_an_intent_that_begins_in_the_future_is_never_signed(ground: Ground) -> None:
+    async def main() -> None:
+        template = await stopped(ground, FaultPoint.INTENTS_STORED, ORDERS[:1], now=NOW + 100 * DAY)
+        before = len(ground.signed)
+        async with ground.open() as world:
+            await only_unknown(world, list(await resume(world, await says(template, ORDERS, world))))
+            assert len(ground.signed) == before
+
+    asyncio.run(main())
+
+
+def test_an_intent_that_would_outlive_the_issuer_is_never_signed(ground: Ground) -> None:
+    async def main() -> None:
+        template = await stopped(ground, FaultPoint.INTENTS_STORED, ORDERS[:1])
+        before = len(ground.signed)
+        ends_earlier = evolve(template, issuer_not_after=NOW + DAY)
+        async with ground.open() as world:
+            await only_unknown(world, list(await resume(world, await says(ends_earlier, ORDERS, world))))
             assert len(ground.signed) == before
 
     asyncio.run(main())
