@@ -194,8 +194,10 @@ def test_another_issuers_crl_does_not_verify():
 
 
 def test_a_longer_crl_than_allowed_is_not_parsed():
-    with pytest.raises(ValueError, match="more than the 100 allowed"):
-        crl.read(made(), limit=100)
+    der_of = made()
+    assert crl.read(der_of, limit=len(der_of))
+    with pytest.raises(ValueError, match=f"more than the {len(der_of) - 1} allowed"):
+        crl.read(der_of, limit=len(der_of) - 1)
 
 
 def test_a_list_of_another_scope_is_not_read_as_a_full_one():
@@ -270,6 +272,14 @@ def test_a_list_that_rfc_5280_forbids_is_neither_read_nor_verified(version, exte
         crl.read(der_bytes, limit=10_000)
     with pytest.raises(ValueError, match=reason):
         crl.verify(der_bytes, issuer())
+
+
+def test_a_list_without_next_update_is_not_read():
+    whole = by_hand(version=der.integer(1), extensions=der.tlv(0xA0, der.tlv(der.SEQUENCE, AKI, NUMBER)))
+    tbs = der.children(der.only(der.tlv(*der.children(der.only(whole, der.SEQUENCE))[0]), der.SEQUENCE))
+    endless = der.tlv(der.SEQUENCE, *(der.tlv(*one) for one in tbs if one != tbs[4]))
+    with pytest.raises(ValueError, match="lacks nextUpdate"):
+        crl.read(crl.crl(endless, "ec-p256", keys.sign(KEYS["ec-p256"], endless)), limit=10_000)
 
 
 def test_a_list_made_by_hand_with_all_it_needs_is_read():
