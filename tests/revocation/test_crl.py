@@ -286,3 +286,25 @@ def test_a_list_made_by_hand_with_all_it_needs_is_read():
     whole = by_hand(version=der.integer(1), extensions=der.tlv(0xA0, der.tlv(der.SEQUENCE, AKI, NUMBER)))
     assert crl.read(whole, limit=10_000).number == 1
     crl.verify(whole, issuer())
+
+
+def test_an_entry_with_a_critical_extension_nobody_knows_is_not_read():
+    unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+    row = x509.RevokedCertificateBuilder().serial_number(5).revocation_date(as_datetime(NOW))
+    for critical in (False, True):
+        whole = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(NAME)
+            .last_update(as_datetime(NOW))
+            .next_update(as_datetime(NOW + DAY))
+            .add_extension(x509.AuthorityKeyIdentifier(issuer().ski, None, None), critical=False)
+            .add_extension(x509.CRLNumber(1), critical=False)
+            .add_revoked_certificate(row.add_extension(unknown, critical=critical).build())
+            .sign(KEYS["ec-p256"], hashes.SHA256())
+            .public_bytes(Encoding.DER)
+        )
+        if not critical:
+            assert crl.read(whole, limit=10_000).entries == (crl.Entry(5, NOW),)
+            continue
+        with pytest.raises(ValueError, match="serial 5 has an unknown critical"):
+            crl.read(whole, limit=10_000)
