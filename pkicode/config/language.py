@@ -205,7 +205,7 @@ class CertSpec:
     revocation: str = says("crl, or none (RFC 9608: noRevAvail and no CDP)", default="crl", choices=("crl", "none"))
     renew: Renew = says("when and how it is replaced", factory=Renew)
     on_remove: OnRemove = says("what deleting the block means; remembered in state", default=OnRemove.ORPHAN)
-    lint: tuple[str, ...] = says("rule sets", default=("rfc5280",))
+    lint: tuple[str, ...] = says("rule sets", default=("rfc5280",), choices=("rfc5280",))
     copy: tuple[str, ...] = says("SAN types taken over from a CSR", default=())
     output: Output | None = says("files to write", default=None)
     after: tuple[str, ...] = says("deploy hook: a command, run after its outputs changed", default=())

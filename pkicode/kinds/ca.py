@@ -10,6 +10,7 @@ from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import preview
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.rows import SINGLE, after, rewrite, template_number
 from pkicode.model.address import Address
@@ -112,7 +113,8 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
         yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
     yield from _constraints(block, spec, outlook)
-    if spec.issuer and (issuer := outlook.config.block("ca", spec.issuer)):
+    issuer = outlook.config.block("ca", spec.issuer) if spec.issuer else None
+    if issuer:
         yield from _outlives(block, spec, issuer, outlook)
     if spec.crl.refresh >= spec.crl.validity:
         yield Problem(
@@ -170,8 +172,7 @@ def diff(
         return _removed(held, outlook) if held else None
     spec: CaSpec = block.spec
     if held is None or held.status == "forgotten":
-        generation = held.generation + 1 if held else 1
-        return _new(block, row, held, generation)
+        return _new(block, row, held, outlook)
     if refused := difference.of(FieldClass.FORBIDDEN, FieldClass.ROTATE):
         outlook.problems.append(_refused(block, refused))
         return None
@@ -191,8 +192,16 @@ def diff(
     return None
 
 
-def _new(block: Block, row: Row, held: Held | None, generation: int) -> Change:
+def _new(block: Block, row: Row, held: Held | None, outlook: Outlook) -> Change | None:
     spec: CaSpec = block.spec
+    generation = held.generation + 1 if held else 1
+    try:
+        subject = subject_of(spec, generation)
+    except ValueError:
+        return None  # told by check
+    issuer = authorities.standing(spec.issuer, outlook) if spec.issuer else None
+    profile = profile_of(block, f"{issuer.name}-g{issuer.generation}" if issuer else "")
+    outlook.problems.extend(preview.problems(block, profile, subject, (), issuer, outlook))
     return Change(
         Address("ca", block.name),
         Action.ISSUE,
@@ -207,7 +216,7 @@ def _new(block: Block, row: Row, held: Held | None, generation: int) -> Change:
             "keystore": spec.key.store,
             "path_len": spec.path_len,
             "protect": spec.protect,
-            "subject": subject_text(subject_of(spec, generation)) if spec.subject else "",
+            "subject": subject_text(subject),
             "validity": duration(spec.validity),
         },
         irreversible=True,

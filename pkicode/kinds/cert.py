@@ -12,7 +12,7 @@ from pkicode.config.language import CertSpec, OnRemove, Rekey
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import names_check
+from pkicode.kinds import names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
 from pkicode.model.address import Address
@@ -82,7 +82,23 @@ def _outlives(block: Block, standing: authorities.Standing) -> Problem:
 
 def audit_rows(block: Block, row: Row, outlook: Outlook) -> Iterator[Problem]:
     """The names of one row: syntax, the profile's allow-list, the constraints of every CA above."""
-    yield from names_check.check(block, row, filled(block, row, outlook.memo), outlook).problems
+    checked = names_check.check(block, row, filled(block, row, outlook.memo), outlook)
+    yield from checked.problems
+    standing = authorities.standing(block.spec.issuer, outlook)
+    if standing and not checked.problems:
+        yield from _linted(block, checked, standing, outlook)
+
+
+def _linted(
+    block: Block, checked: names_check.Checked, standing: authorities.Standing, outlook: Outlook
+) -> list[Problem]:
+    """What lint says of the first row of a template; the others differ in names, which are checked row by row."""
+    memo_key = ("linted", block.template_id)
+    if memo_key in outlook.memo:
+        return []
+    outlook.memo[memo_key] = True
+    profile = profile_of(block.spec, f"{standing.name}-g{standing.generation}")
+    return list(preview.problems(block, profile, checked.subject, checked.sans, standing, outlook))
 
 
 def diff(
@@ -149,6 +165,7 @@ def _issued(
     standing = authorities.standing(spec.issuer, outlook)
     if standing is None or checked.problems:
         return None
+    outlook.problems.extend(_linted(block, checked, standing, outlook))
     if (
         outlook.now - spec.backdate + spec.validity - 1 > standing.not_after
         and ("outlives", block.name) not in outlook.memo

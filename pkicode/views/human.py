@@ -15,7 +15,9 @@ _LABEL_WIDTH = 40
 def human(plan: Plan, *, full: bool = False, color: bool = False) -> str:
     """The whole plan, ending in a newline."""
     said = summary(plan, full=full)
-    parts = [heading(said), *rows(said.lines, color=color), *map(pending, said.pending), *map(verdict, said.verdicts)]
+    parts = [heading(said), *rows(said.lines, color=color), *map(pending, said.pending)]
+    parts += [f"Lint: {said.lint}"] if said.lint else []
+    parts += map(verdict, said.verdicts)
     if said.problems:
         parts.append(problems.human(said.problems).rstrip("\n"))
     return "\n".join([*parts, conclusion(said)]) + "\n"

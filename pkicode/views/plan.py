@@ -59,6 +59,8 @@ class Summary:
     counts: Mapping[str, int]
     tally: str
     """`3 to issue (irreversible), 2 CRLs to sign, 0 to revoke, 0 to forget`, or that nothing is to do."""
+    lint: str
+    """What was linted, empty where nothing would be signed."""
     verdicts: tuple[Verdict, ...]
     problems: tuple[Problem, ...]
     pending: tuple[str, ...]
@@ -80,6 +82,7 @@ def summary(plan: Plan, *, full: bool = False) -> Summary:
         lines=lines(plan.changes, full=full),
         counts=counted,
         tally=_tally(plan, counted),
+        lint=_lint(plan),
         verdicts=plan.verdicts,
         problems=plan.problems,
         pending=tuple(
@@ -87,6 +90,18 @@ def summary(plan: Plan, *, full: bool = False) -> Summary:
             for one in plan.pending
         ),
         next_wake=rfc3339(plan.next_due) if plan.next_due is not None else "",
+    )
+
+
+def _lint(plan: Plan) -> str:
+    """A plan exists only if nothing in it breaks a rule; this says of how much that is true."""
+    signed = [one.address.block for one in plan.changes if one.action in (Action.ISSUE, Action.RENEW)]
+    if not signed:
+        return ""
+    templates = len(set(signed))
+    return (
+        f"{templates:,} template{'s' * (templates != 1)} and the names of {len(signed):,} certificates pass rfc5280"
+        " (the exact bytes are linted again at apply)"
     )
 
 

@@ -157,6 +157,22 @@ def _rsa_bits(data: bytes) -> int:
     return bits
 
 
+def sample_spki(alg: str) -> bytes:
+    """A SubjectPublicKeyInfo of this form and size that nobody has a private key of: to preview a certificate with.
+
+    Raises:
+        ValueError: not one of ALGORITHMS.
+    """
+    if alg in _HEADERS:
+        header, size = _HEADERS[alg]
+        return header + b"\x01" * size
+    if alg not in ALGORITHMS:
+        raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
+    modulus = der.integer((1 << int(alg[4:])) - 1)
+    key = der.tlv(der.SEQUENCE, modulus, der.integer(65537))
+    return der.tlv(der.SEQUENCE, _RSA_ALGORITHM, der.bit_string(key))
+
+
 @lru_cache(maxsize=64)
 def load_spki(data: bytes) -> PublicKey:
     """The public key, checked to lie on its curve.

@@ -1,0 +1,44 @@
+"""Lint inside the plan: what would be refused at apply is refused while it can still be mended."""
+
+import pytest
+
+from pkicode.model.problem import ConfigError
+from tests.kinds.site import Site
+
+
+def codes(site: Site) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    return [one.code for one in caught.value.problems]
+
+
+def test_a_leaf_that_may_sign_certificates_is_refused_at_plan(site: Site) -> None:
+    site.write(
+        '[cert.a]\nprofile = "bad"\ndns = ["a.corp.example"]\n[profile.bad]\nissuer = "issuing"\nusage = ["keyCertSign"]\n'
+    )
+    assert set(codes(site)) <= {"E0404", "E0417"}
+
+
+def test_a_ca_without_a_subject_is_one_error(site: Site) -> None:
+    site.write(base=site.text.replace('subject = { cn = "Site Root", o = "Site" }\n', ""))
+    assert codes(site) == ["E0405"]
+
+
+def test_constraints_wider_than_those_above_are_refused(site: Site) -> None:
+    wider = '[ca.below]\nissuer = "issuing"\nsubject = { cn = "B" }\nvalidity = "1y"\nname_constraints = { permit_dns = ["other.test"] }\n'
+    site.write(
+        wider + 'publish = ["web"]\n',
+        base=site.text.replace("path_len = 1", "path_len = 2").replace("path_len = 0", "path_len = 1"),
+    )
+    assert codes(site) == ["E0406"]
+
+
+@pytest.mark.parametrize("junk", ["", " x", "bad name!", "a\\u0000b", "a\\u202Eb.corp.example", "../.."])
+def test_junk_in_a_name_is_one_error_at_its_line(site: Site, junk: str) -> None:
+    site.write(f'[cert.a]\nprofile = "server"\ndns = ["{junk}"]\n')
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    (problem,) = caught.value.problems
+    assert problem.code == "E0401"
+    assert problem.span is not None
+    assert problem.span.line == len(site.text.splitlines())
