@@ -33,7 +33,7 @@ CLASSES = {
     **dict.fromkeys(
         ("profile", "allow", "renew", "on_remove", "output", "after", "endpoints", "protect", "note"), _META
     ),
-    "for_each": _META,
+    "for_each": FieldClass.NOTHING,
 }
 _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if one is _NOW and "." not in field))
 

@@ -12,6 +12,7 @@ from pkicode.model.row import Block
 from pkicode.plan.kind import Outlook
 from pkicode.x509.keys import sample_spki
 from pkicode.x509.lint import lint
+from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.names import subject_der
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import IssuerFacts, form, self_issued
@@ -29,6 +30,8 @@ def problems(
     spki = sample_spki(spec.key.alg)
     dn = subject_der(subject)
     facts = _facts(issuer, outlook) if issuer else self_issued(dn, spki)
+    if facts is None:
+        return
     not_before = max(outlook.now - spec.backdate, issuer.not_before if issuer else 0)
     tbs = form(profile, facts, spec.key.alg).tbs(
         serial=_SERIAL,
@@ -44,11 +47,15 @@ def problems(
         yield Problem(code, message, place=block.source.place(), address=name)
 
 
-def _facts(issuer: authorities.Standing, outlook: Outlook) -> IssuerFacts:
+def _facts(issuer: authorities.Standing, outlook: Outlook) -> IssuerFacts | None:
+    """The issuer's facts, made up where it is only planned; None where its own subject is told as wrong."""
     if issuer.authority:
         return issuer.authority.facts
     declared = outlook.config.block("ca", issuer.name)
     if declared is None:
-        raise ValueError(f"ca.{issuer.name} is not declared")
+        return None
     pairs = [(kind, value.replace("${generation}", str(issuer.generation))) for kind, value in declared.spec.subject]
-    return self_issued(subject_der(tuple(pairs)), sample_spki(declared.spec.key.alg))
+    try:
+        return self_issued(subject_der(normal_subject(pairs)), sample_spki(declared.spec.key.alg))
+    except ValueError:
+        return None

@@ -30,6 +30,8 @@ class FieldClass(StrEnum):
     """The next generation of a CA, never in place, never automatic."""
     FORBIDDEN = "forbidden"
     """Needs [[moved]] or a new name."""
+    NOTHING = "nothing"
+    """Says which rows there are, and nothing about any one of them."""
 
 
 @frozen

@@ -29,6 +29,7 @@ def difference(old: str, new: str, classes: Mapping[str, FieldClass]) -> Differe
         if unwritten_before and unwritten_after:
             continue
         found.setdefault(_class_of(path, classes), set()).add(path.split(".", 1)[0])
+    found.pop(FieldClass.NOTHING, None)
     return Difference({one: tuple(sorted(found[one])) for one in FieldClass if one in found})
 
 

@@ -47,6 +47,16 @@ def test_a_row_is_known_by_its_key_and_not_by_its_place(site: Site) -> None:
     assert site.plan().changes == ()
 
 
+def test_another_value_says_nothing_about_the_rows_there_are(site: Site) -> None:
+    hosts = FLEET.replace('{ csv = "fleet.csv", key = "host" }', '{ values = ["a", "b"] }').replace(
+        "each.host", "each.value"
+    )
+    site.write(hosts)
+    site.apply()
+    site.write(hosts.replace('"b"]', '"b", "c"]'))
+    assert certificates(site.plan()) == ['issue cert.fleet["c"]@1 new']
+
+
 def test_a_new_line_issues_and_a_deleted_one_lets_go(site: Site) -> None:
     rows(site, ["a", "b", "c"])
     site.write(FLEET)

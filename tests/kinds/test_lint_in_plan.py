@@ -19,17 +19,16 @@ def test_a_leaf_that_may_sign_certificates_is_refused_at_plan(site: Site) -> Non
     assert set(codes(site)) <= {"E0404", "E0417"}
 
 
-def test_a_ca_without_a_subject_is_one_error(site: Site) -> None:
-    site.write(base=site.text.replace('subject = { cn = "Site Root", o = "Site" }\n', ""))
+def test_a_subject_that_cannot_be_encoded_is_one_error(site: Site) -> None:
+    site.write(base=site.text.replace('o = "Site" }\nvalidity = "10y"', 'c = "Finland" }\nvalidity = "10y"'))
     assert codes(site) == ["E0405"]
 
 
 def test_constraints_wider_than_those_above_are_refused(site: Site) -> None:
-    wider = '[ca.below]\nissuer = "issuing"\nsubject = { cn = "B" }\nvalidity = "1y"\nname_constraints = { permit_dns = ["other.test"] }\n'
-    site.write(
-        wider + 'publish = ["web"]\n',
-        base=site.text.replace("path_len = 1", "path_len = 2").replace("path_len = 0", "path_len = 1"),
-    )
+    wider = '[ca.below]\nissuer = "issuing"\nsubject = { cn = "B" }\nvalidity = "1y"\npublish = ["web"]\n'
+    wider += 'name_constraints = { permit_dns = ["other.test"] }\n'
+    base = site.text.replace("path_len = 1", "path_len = 2").replace("path_len = 0", "path_len = 1")
+    site.write(wider, base=base)
     assert codes(site) == ["E0406"]
 
 

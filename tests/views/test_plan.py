@@ -27,6 +27,7 @@ At 2026-11-23T09:00:00Z   env: default   state: empty (new lineage)   98,003 lea
   + cert.mesh         x2  mtls  30d  api.eu billing.eu
   + cert.fleet   x98,000  server  90d  from fleet.csv  (--full lists all)
   * crl.issuing           number 1  because crl-content
+Lint: 5 templates and the names of 98,005 certificates pass rfc5280 (the exact bytes are linted again at apply)
 Plan: 98,005 to issue (irreversible), 1 CRL to sign, 0 to revoke, 0 to forget.   Next wake: 2026-11-24T09:00:00Z
 """
 
