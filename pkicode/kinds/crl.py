@@ -131,6 +131,7 @@ async def _sign(change: Change, run: Run) -> Problem | None:
         found = await _published(target, authority, run)
         if found is not None:
             number = max(number, found.number)
+            # Two targets may hold the same entry: what the first gave is known when the second is read.
             revocations += _vanished(found, revocations, authority, run)
     this_update, next_update = world.now, min(world.now + spec.validity, NO_EXPIRY)
     since = known.this_update if known else 0
@@ -140,6 +141,7 @@ async def _sign(change: Change, run: Run) -> Problem | None:
         # Expired ones stay on one more list (RFC 5280 section 3.3).
         if one.not_after >= since
     ]
+    entries.sort(key=lambda one: one.serial)
     signer = await world.keystores[authority.key_store].signer(authority.key_label)
     facts = authority.facts
     tbs = crl.tbs(facts, entries, number=number + 1, this_update=this_update, next_update=next_update)

@@ -232,6 +232,20 @@ def test_a_published_number_is_the_floor_after_a_restore(site: Site) -> None:
         assert "0x03" in openssl("crl", "-inform", "DER", "-noout", "-crlnumber", stdin=crl)
 
 
+def test_what_the_published_crl_says_revoked_stays_revoked_after_a_restore(site: Site) -> None:
+    site.write(PORTAL + 'on_remove = "revoke"\n')
+    site.apply()
+    (row,) = site.open().inventory(Want(address="cert.portal"))
+    site.open().upkeep.backup(site.root / "early.db")
+    site.write("")
+    site.later(0.1).apply()
+    for path in (site.root / ".pkicode").glob("state.db*"):
+        path.unlink()
+    site.open().upkeep.restore(site.root / "early.db")
+    site.later(1).apply()
+    assert revoked_serials(site.crls()[0]) == [row.serial]
+
+
 def test_max_actions_denies_and_allow_lifts_it_for_one_run(site: Site) -> None:
     site.write(PORTAL + "[policy]\nmax_actions = { issue = 2 }\n")
     plan = site.plan()

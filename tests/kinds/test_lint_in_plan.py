@@ -13,9 +13,8 @@ def codes(site: Site) -> list[str]:
 
 
 def test_a_leaf_that_may_sign_certificates_is_refused_at_plan(site: Site) -> None:
-    site.write(
-        '[cert.a]\nprofile = "bad"\ndns = ["a.corp.example"]\n[profile.bad]\nissuer = "issuing"\nusage = ["keyCertSign"]\n'
-    )
+    leaf = '[cert.a]\nprofile = "bad"\ndns = ["a.corp.example"]\n'
+    site.write(leaf + '[profile.bad]\nissuer = "issuing"\nusage = ["keyCertSign"]\n')
     assert set(codes(site)) <= {"E0404", "E0417"}
 
 
