@@ -65,17 +65,31 @@ def apply_command(
     if file is not None and (only or except_ or allow or reasons):
         raise click.UsageError("a saved plan has its scope and its allowances in it; give them to `plan -o`")
     project = session.writable(allow_clock=allow_clock)
-    expected: Plan | SavedPlan
+
+    def show(plan: Plan) -> None:
+        if form == "human" and file is None:
+            say(rendered(session, plan))
+
+    expected: Plan | SavedPlan | None = None
     if file is not None:
         expected = project.load(session.path(file))
-    else:
+    elif not (yes or auto):
         expected = project.plan(only=only, except_=except_, allow=allow)
-        if form == "human":
-            say(rendered(session, expected))
-        if expected.has_changes and not (yes or auto):
+        show(expected)
+        if expected.has_changes:
             _confirm()
     with progress(session) as emit:
-        applied = project.apply(expected, jobs=jobs, only_reasons=reasons, emit=emit)
+        applied = project.apply(
+            expected,
+            only=only,
+            except_=except_,
+            allow=allow,
+            jobs=jobs,
+            only_reasons=reasons,
+            # Where nobody is asked, one plan is enough: the one made under the lease.
+            show=show if expected is None else lambda _agreed: None,
+            emit=emit,
+        )
     _tell(applied, project, form=form)
     if applied.stopped:
         session.note("stopped; what was begun is done and recorded, the next apply goes on from there")

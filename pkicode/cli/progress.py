@@ -65,18 +65,23 @@ def _now_and_then() -> Emit:
 @contextmanager
 def _bar() -> Iterator[tuple[Emit, Callable[[str], None]]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        stages = {}
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    stages: dict[str, TaskID] = {}
 
-        def emit(event: Event) -> None:
-            if event.stage not in stages:
-                stages[event.stage] = bar.add_task(printable(event.stage), total=event.total or None)
-            bar.update(stages[event.stage], completed=event.done, total=event.total or None)
+    def emit(event: Event) -> None:
+        # Not before there is something to show: the plan is printed first.
+        bar.start()
+        if event.stage not in stages:
+            stages[event.stage] = bar.add_task(printable(event.stage), total=event.total or None)
+        bar.update(stages[event.stage], completed=event.done, total=event.total or None)
 
+    try:
         yield emit, lambda text: bar.console.print(text, markup=False, highlight=False)
+    finally:
+        bar.stop()
 
 
 def _line(event: Event) -> str:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from pkicode.config.check_paths import escapes
 from pkicode.config.files import contained
-from pkicode.config.language import CertSpec, CsrSpec
-from pkicode.config.reader import Config
 from pkicode.model.problem import PkicodeError
 
 LARGEST = 64 * 1024
@@ -22,11 +20,10 @@ class CsrError(PkicodeError):
 
 
 class CsrFiles:
-    """CSRs below one root; folders are resolved once, because 100,000 files stand in a few."""
+    """CSRs below one root; folders are resolved once, because 100,000 files stand in a few: keep it for a run."""
 
-    def __init__(self, root: Path, spec: CsrSpec) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
-        self.spec = spec
         self._folders: dict[str, str] = {}
 
     def read(self, folder: str, file: str) -> bytes | None:
@@ -72,12 +69,3 @@ class CsrFiles:
         if len(data) > LARGEST:
             raise CsrError("E0328", f"the CSR `{shown}` is larger than {LARGEST:,} bytes")
         return data
-
-
-def csr_bytes(config: Config, spec: CertSpec) -> bytes | None:
-    """The CSR of a filled spec; None where it is not there (the row waits), or the spec is not in CSR mode.
-
-    Raises:
-        CsrError: outside the root, a link, larger than 64 KiB.
-    """
-    return CsrFiles(config.root, spec.csr).read(spec.csr.dir, spec.csr.file) if spec.csr else None

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from pkicode.config.columns import columns_in, compiled, picker
-from pkicode.config.csr import CsrError, CsrFiles, csr_bytes
+from pkicode.config.csr import CsrError, CsrFiles
 from pkicode.config.language import CertSpec, ForEach
 from pkicode.config.reader import Config
 from pkicode.config.row_paths import RowPaths
@@ -18,8 +18,6 @@ from pkicode.config.tables import closest
 from pkicode.config.tabular import Record, RowNotes, csv_records, jsonl_records
 from pkicode.model.problem import ConfigError, Place
 from pkicode.model.row import Block, Row
-
-__all__ = ["csr_bytes", "filler", "place_of", "rows"]
 
 MOST_ROWS = 1_000_000
 LONGEST_KEY = 200
@@ -36,7 +34,7 @@ def rows(config: Config, block: Block) -> Iterator[Row]:
         ConfigError: at the end, with every row that is wrong (the first hundred).
     """
     spec = block.spec
-    csr = CsrFiles(config.root, spec.csr) if block.kind == "cert" and spec.csr else None
+    csr = CsrFiles(config.root) if block.kind == "cert" and spec.csr else None
     if block.kind != "cert" or spec.for_each is None:
         one = RowNotes(config.root, block.source.path)
         yield Row(
@@ -127,7 +125,7 @@ def _fanned(
     key = fan.key or "value"
     key_of = compiled(key if "${" in key else f"${{each.{key}}}", at)
     values_of = picker([at[name] for name in block.columns])
-    files_of = (compiled(csr.spec.dir, at), compiled(csr.spec.file, at)) if csr else None
+    files_of = (compiled(block.spec.csr.dir, at), compiled(block.spec.csr.file, at)) if csr else None
     place = block.source.place("for_each")
     paths = RowPaths(block.spec, key, at)
     seen: dict[str, int] = {}

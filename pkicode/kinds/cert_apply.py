@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from attrs import asdict, evolve
 
+from pkicode.config.csr import CsrFiles
 from pkicode.config.language import CertSpec, Renew
-from pkicode.config.rows import csr_bytes
 from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
@@ -126,7 +126,8 @@ async def _kept_keys(changes: Sequence[Change], spec: CertSpec, run: Run) -> dic
 def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Order | Problem:
     csr = None
     if spec.csr:
-        csr = csr_bytes(run.config, spec)
+        files: CsrFiles = run.memo.setdefault("csr-files", CsrFiles(run.config.root))
+        csr = files.read(spec.csr.dir, spec.csr.file)
         # The plan was made from these bytes; others under the same name are another plan.
         if csr is None or change.row is None or hashlib.sha256(csr).hexdigest() != json.loads(change.row.values)[-1]:
             return Problem(

@@ -142,8 +142,16 @@ def children(content: bytes) -> list[tuple[int, bytes]]:
     values = []
     offset, size = 0, len(content)
     while offset < size:
-        tag, start, offset = read(content, offset)
-        values.append((tag, content[start:offset]))
+        # The usual header is two octets; `read` knows the others, and refuses what is wrong.
+        start = offset + 2
+        if start <= size and (length := content[offset + 1]) < 0x80 and start + length <= size:
+            tag, end = content[offset], start + length
+        else:
+            tag, start, end = read(content, offset)
+        if tag & 0x1F == 0x1F:
+            raise ValueError(f"DER has a long-form tag at octet {offset}")
+        values.append((tag, content[start:end]))
+        offset = end
     return values
 
 

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pkicode.config.csr import CsrFiles
 from pkicode.config.reader import Config, read
-from pkicode.config.rows import csr_bytes, filler, place_of, rows
+from pkicode.config.rows import filler, place_of, rows
 from pkicode.model.problem import ConfigError
 from pkicode.model.row import Block, Row
 
@@ -130,7 +131,7 @@ def test_a_row_ends_with_the_digest_of_its_csr(tmp_path: Path) -> None:
     config, block = fleet(tmp_path, CSV + 'csr = { dir = "csr", file = "${each.host}.csr" }\n')
     found = list(rows(config, block))
     assert [json.loads(row.values)[-1] for row in found] == [hashlib.sha256(b"request").hexdigest(), ""]
-    assert [csr_bytes(config, filler(block)(row)) for row in found] == [b"request", None]
+    assert [CsrFiles(config.root).read("csr", f"{row.key}.csr") for row in found] == [b"request", None]
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])

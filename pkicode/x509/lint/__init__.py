@@ -30,7 +30,10 @@ class Linter:
             shared, findings = self._shared(shared, issuer)
         except ValueError as error:
             return [Finding("structure", "RFC 5280 section 4.1", Severity.ERROR, str(error))]
-        return [*findings, *(found for rule in OWN_RULES for found in rule.findings(own, shared, issuer))]
+        found = [*findings]
+        for rule in OWN_RULES:
+            found += rule.findings(own, shared, issuer)
+        return found
 
     def _shared(self, shared: Shared, issuer: IssuerFacts) -> tuple[Shared, tuple[Finding, ...]]:
         known = self._known.get((shared, issuer))

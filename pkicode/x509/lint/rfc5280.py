@@ -29,6 +29,7 @@ _ATTRIBUTES = {
 }
 """OID -> upper bound in characters and string types (appendix A.1); others are DirectoryStrings without a bound."""
 _PRINTABLE = re.compile(rb"[A-Za-z0-9 '()+,./:=?-]*")
+_EMAIL = der.oid("1.2.840.113549.1.9.1") + bytes((der.IA5,))
 _UTC_TIME, _GENERALIZED_TIME = re.compile(rb"\d{12}Z"), re.compile(rb"\d{14}Z")
 
 
@@ -58,25 +59,29 @@ def issuer_is_not_empty(shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
 
 @rule("RFC 5280 section 4.1.2.2")
 def serial_is_positive_and_short(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    if int.from_bytes(own.serial, "big", signed=True) <= 0:
+    number = int.from_bytes(own.serial, "big", signed=True)
+    if number <= 0:
         yield "the serial number is not positive"
     if len(own.serial) > 20:
         yield f"the serial number takes {len(own.serial)} octets; at most 20 are allowed"
-    if own.serial != der.only(der.integer(int.from_bytes(own.serial, "big", signed=True)), der.INTEGER):
+    if der.tlv(der.INTEGER, own.serial) != der.integer(number):
         yield "the serial number is not in shortest form"
 
 
 @rule("RFC 5280 section 4.1.2.5")
 def validity_is_two_times_in_order(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    times = der.children(own.validity)
-    if len(times) != 2:
-        raise ValueError("the validity is not two times")
-    begins, ends = (_moment(*time) for time in times)
-    if ends < begins:
-        yield "the validity ends before it begins"
+    yield from _validity(own.validity)
 
 
 @lru_cache(maxsize=256)
+def _validity(content: bytes) -> tuple[str, ...]:
+    times = der.children(content)
+    if len(times) != 2:
+        raise ValueError("the validity is not two times")
+    begins, ends = (_moment(*time) for time in times)
+    return ("the validity ends before it begins",) if ends < begins else ()
+
+
 def _moment(tag: int, content: bytes) -> datetime:
     """UTCTime through 2049, GeneralizedTime from 2050 on; whole seconds, Z (sections 4.1.2.5.1 and 4.1.2.5.2)."""
     if tag == der.UTC_TIME and _UTC_TIME.fullmatch(content):
@@ -134,10 +139,9 @@ def _attribute(attribute: bytes) -> Iterator[str]:
 
 @rule("RFC 5280 section 4.1.2.6", Severity.WARNING)
 def email_in_subject_is_an_alternative_name_too(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    marker = der.oid("1.2.840.113549.1.9.1") + bytes((der.IA5,))
-    if marker not in own.subject:
+    if _EMAIL not in own.subject:
         return
-    found = own.subject.partition(marker)[2]
+    found = own.subject.partition(_EMAIL)[2]
     address = found[1 : 1 + found[0]]
     if not any(der.tlv(0x81, address) in san.value for san in own.sans):
         yield "the e-mail address in the subject is not among the alternative names"

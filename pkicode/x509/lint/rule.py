@@ -1,6 +1,6 @@
 """What a rule is: one function with the section it enforces."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Generic, TypeVarTuple
 
 from attrs import frozen
@@ -30,13 +30,12 @@ class Rule(Generic[*Parts]):
     severity: Severity
     check: Callable[[*Parts], Iterable[str]]
 
-    def findings(self, *parts: *Parts) -> Iterator[Finding]:
+    def findings(self, *parts: *Parts) -> list[Finding]:
         try:
-            messages = list(self.check(*parts))
+            messages = [*self.check(*parts)]
         except ValueError as error:
             messages = [str(error)]
-        for message in messages:
-            yield Finding(self.name, self.section, self.severity, message)
+        return [Finding(self.name, self.section, self.severity, message) for message in messages]
 
 
 def rule(

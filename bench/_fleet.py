@@ -1,0 +1,126 @@
+"""Projects to measure on: one root, one issuing CA, a fan-out of hosts from a CSV file, with their CSRs if wanted."""
+
+import random
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from _measure import PKICODE, run
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+_TEXT = """version = 1
+
+[project]
+name = "bench"
+
+[keystore.main]
+type = "file"
+passphrase = { file = ".pkicode/passphrase", create = true }
+
+[publish.web]
+url = "public"
+base_url = "http://pki.bench.example"
+
+[ca.root]
+subject = { cn = "Bench Root" }
+validity = "20y"
+path_len = 1
+publish = ["web"]
+
+[ca.issuing]
+issuer = "root"
+subject = { cn = "Bench Issuing" }
+validity = "5y"
+path_len = 0
+publish = ["web"]
+name_constraints = { permit_dns = ["fleet.example"] }
+
+[profile.host]
+issuer = "issuing"
+eku = ["serverAuth"]
+validity = "90d"
+renew = { at = "2/3", jitter = "30%" }
+allow = { dns = [".fleet.example"] }
+
+[cert.fleet]
+profile = "host"
+for_each = { csv = "fleet.csv", key = "host" }
+dns = ["${each.host}.fleet.example"]
+"""
+
+
+def hosts(count: int) -> Iterator[str]:
+    """`h000000`, ..."""
+    return (f"h{number:06}" for number in range(count))
+
+
+def name_of(host: str) -> str:
+    """What its certificate says."""
+    return f"{host}.fleet.example"
+
+
+def make(folder: Path, count: int, *, csr: bool = False) -> Path:
+    """A project of `count` hosts; nothing is applied."""
+    folder.mkdir(parents=True)
+    text = _TEXT + 'csr = { dir = "csr", file = "${each.host}.csr" }\n' if csr else _TEXT
+    (folder / "pki.toml").write_text(text)
+    (folder / "fleet.csv").write_text("host\n" + "".join(f"{host}\n" for host in hosts(count)))
+    if csr:
+        (folder / "csr").mkdir()
+        for host in hosts(count):
+            (folder / "csr" / f"{host}.csr").write_bytes(_request(name_of(host)))
+    return folder
+
+
+def requests(folder: Path, count: int) -> Iterator[tuple[str, bytes]]:
+    """The first `count` of its CSRs, with their names."""
+    for host in hosts(count):
+        yield name_of(host), (folder / "csr" / f"{host}.csr").read_bytes()
+
+
+def _request(name: str) -> bytes:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    sans = x509.SubjectAlternativeName([x509.DNSName(name)])
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject).add_extension(sans, critical=False)
+    return builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def apply_authorities(folder: Path) -> None:
+    """Root, issuing CA and their CRLs: what a fleet stands on, and no part of what is measured."""
+    run(PKICODE, "apply", "-y", "--only", "ca.*", "--only", "crl.*", "--only", "publication.*", cwd=folder)
+
+
+def issued(folder: Path) -> int:
+    """How many leaves its database holds, read by a process that is not pkicode."""
+    statement = "SELECT count(*) FROM certificates WHERE status = 'issued' AND address LIKE 'cert.%'"
+    told = run("sqlite3", "-readonly", str(folder / ".pkicode" / "state.db"), statement)
+    return int(told.output)
+
+
+def verified(folder: Path, work: Path, sample: int = 200) -> int:
+    """How many of `sample` random leaves `openssl verify` accepts under the published root."""
+    with sqlite3.connect(f"file:{folder}/.pkicode/state.db?mode=ro", uri=True) as state:
+        ids = [one for (one,) in state.execute("SELECT id FROM certificates WHERE address LIKE 'cert.%'")]
+        chosen = random.sample(ids, min(sample, len(ids)))
+        for place, one in enumerate(chosen):
+            [der] = state.execute("SELECT der FROM certificates WHERE id = ?", (one,)).fetchone()
+            (work / f"{place}.der").write_bytes(der)
+    for name in ("root", "issuing"):
+        subprocess.run(
+            ["openssl", "x509", "-inform", "DER", "-in", folder / f"public/ca/{name}-g1.cer", "-out", f"{name}.pem"],
+            cwd=work,
+            check=True,
+        )
+    told = subprocess.run(
+        ["openssl", "verify", "-CAfile", "root.pem", "-untrusted", "issuing.pem"]
+        + [f"{place}.der" for place in range(len(chosen))],
+        cwd=work,
+        capture_output=True,
+        text=True,
+    )
+    return sum(line.endswith(": OK") for line in told.stdout.splitlines())
