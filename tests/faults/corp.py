@@ -1,0 +1,192 @@
+"""The PKI that the crash tests interrupt, four occasions to interrupt it, and what must hold of it afterwards."""
+
+import base64
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from cryptography import x509
+
+from pkicode.adapters import loop
+from pkicode.model.faults import FaultPoint as At
+from pkicode.model.instants import DAY
+from pkicode.ports import Certificate, Want
+from pkicode.project import Project, open_project
+from tests.kinds.site import BASE, NOW, Site
+from tests.oracles import Refused, assert_key_matches, openssl, revoked_serials
+from tests.quick import quick_keystore
+
+LEAVES = """
+[cert.portal]
+profile = "server"
+dns = ["portal.corp.example"]
+output = { chain = "out/portal.pem", key = "out/portal.key" }
+after = ["sh", "-c", "cat out/portal.pem > deployed"]
+[cert.app]
+profile = "server"
+for_each = { values = ["api", "search"] }
+dns = ["${each.value}.corp.example"]
+"""
+OLD = """
+[cert.old]
+profile = "server"
+dns = ["old.corp.example"]
+on_remove = "revoke"
+output = { chain = "out/old.pem" }
+"""
+ISSUING = (At.KEYS_MADE, At.INTENTS_STORED, At.SIGNED, At.JOURNALLED, At.ISSUED)
+LISTING = (At.CRL_SIGNED, At.CRL_STORED, At.PUBLISH_STAGED, At.PUBLISHED)
+HANDING_OUT = (At.OUTPUT_STAGED, At.OUTPUT_SWITCHED, At.HOOK_RUN)
+
+
+@frozen
+class Occasion:
+    """An apply to interrupt."""
+
+    name: str
+    text: str
+    days: float
+    """Since the first apply; 0 is the first apply."""
+    points: tuple[At, ...]
+    """Which fault points it passes."""
+
+    @property
+    def now(self) -> int:
+        return NOW + int(self.days * DAY)
+
+
+FIRST = Occasion("first-apply", BASE + LEAVES + OLD, 0, (*ISSUING, *LISTING, *HANDING_OUT))
+RENEWAL = Occasion("renewal", BASE + LEAVES + OLD, 61, (*ISSUING, *LISTING, *HANDING_OUT))
+REMOVAL = Occasion("removal", BASE + LEAVES, 0.5, (At.REVOKED, *LISTING))
+OUTPUT = Occasion("output", BASE + LEAVES.replace("portal.pem", "front.pem") + OLD, 0.5, HANDING_OUT)
+OCCASIONS = (FIRST, RENEWAL, REMOVAL, OUTPUT)
+
+
+def built(folder: Path) -> Path:
+    """A folder in which FIRST was applied, to be copied."""
+    folder.mkdir(parents=True)
+    quick_keystore(folder)
+    site = Site(folder, now=NOW).write(base=FIRST.text)
+    if site.apply().exit_code:
+        raise AssertionError("the first apply failed")
+    return folder
+
+
+def before(occasion: Occasion, folder: Path, applied: Path) -> Site:
+    """The PKI at the beginning of an occasion."""
+    if occasion is FIRST:
+        folder.mkdir(parents=True)
+        quick_keystore(folder)
+    else:
+        shutil.copytree(applied, folder, symlinks=True)
+    return Site(folder, now=occasion.now).write(base=occasion.text)
+
+
+def opened(site: Site, reach: Callable[[At], None]) -> Project:
+    return open_project(site.root / "pki.toml", environ={}, now=site.now, reach=reach)
+
+
+def inventory(site: Site) -> Sequence[Certificate]:
+    return site.open().inventory(Want())
+
+
+def end_state(site: Site) -> dict[str, object]:
+    """Everything two histories must agree in: not dates, keys and serials, but what there is and how it stands."""
+    rows, numbers, keys = loop.run(_stored(site.open()))
+    return {
+        "rows": rows,
+        "inventory": sorted((one.address, one.generation, one.status, one.ca) for one in inventory(site)),
+        "crl numbers": numbers,
+        "keys": keys,
+        "published": sorted(str(one.relative_to(site.root)) for one in _files(site.root / "public")),
+        "declared files": sorted(one.name for one in (site.root / "out").iterdir() if one.name != ".gen"),
+    }
+
+
+async def _stored(project: Project) -> tuple[object, object, object]:
+    keystore = project.keystore("main")
+    keys = await keystore.labels()
+    await keystore.close()
+    async with project.state.reading() as store:
+        if store is None:
+            raise AssertionError("there is no state")
+        rows = sorted((str(one.address), one.generation, one.status, one.needs) for one in await store.held())
+        numbers = sorted((one.name, one.number) for one in await store.artefacts())
+        return rows, numbers, list(keys)
+
+
+def assert_sound(site: Site, occasion: Occasion) -> None:
+    """Nothing was lost, nothing was doubled, and OpenSSL accepts what is in force."""
+    there = inventory(site)
+    signed = journal(site)
+    serials = Counter((one.issuer.rfc4514_string(), one.serial_number) for one in map(_loaded, signed))
+    assert max(serials.values()) == 1, f"a serial was signed twice: {serials}"
+    # No certificate without a record, and no record without its certificate.
+    assert {one.der for one in there} == signed
+    assert {one.status for one in there} <= {"issued", "revoked"}
+    assert site.open().upkeep.verify() == []
+    assert not site.plan().changes
+    _assert_published(site, there)
+    _assert_verified(site, there)
+    key = (site.root / "out/portal.key").read_bytes()
+    chain = (site.root / _paths(occasion)).read_bytes()
+    assert_key_matches(key, chain)
+    assert chain == site.chain("cert.portal")
+    assert (site.root / "deployed").read_bytes() == chain
+
+
+def _paths(occasion: Occasion) -> str:
+    return "out/front.pem" if "front.pem" in occasion.text else "out/portal.pem"
+
+
+def journal(site: Site) -> set[bytes]:
+    """Every certificate ever signed, as the journal has it."""
+    lines = (site.root / ".pkicode/journal.log").read_bytes().splitlines(keepends=True)
+    # A torn last line was never promised to anybody.
+    return {base64.b64decode(line) for line in lines if line.endswith(b"\n")}
+
+
+def _loaded(der: bytes) -> x509.Certificate:
+    return x509.load_der_x509_certificate(der)
+
+
+def _assert_published(site: Site, there: Sequence[Certificate]) -> None:
+    known = {hashlib.sha256(one.der).hexdigest() for one in there}
+    for path in (site.root / "public/ca").glob("*.cer"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in known
+    listed = sorted(serial for crl in site.crls() for serial in revoked_serials(crl))
+    assert listed == sorted(one.serial for one in there if one.status == "revoked")
+    assert not [one for one in _files(site.root / "public") if one.name.endswith(".draft")]
+
+
+def _assert_verified(site: Site, there: Sequence[Certificate]) -> None:
+    """`openssl verify` of all that is valid, with all CRLs; a revoked one, and no other, is refused."""
+    folder = site.root / "verifying"
+    folder.mkdir()
+    crls = [openssl("crl", "-inform", "DER", "-in", one) for one in sorted((site.root / "public/crl").glob("*.crl"))]
+    (folder / "crls.pem").write_text("".join(crls))
+    args: list[str | Path] = ["-x509_strict", "-no-CApath", "-no-CAstore", "-attime", str(site.now)]
+    args += ["-CAfile", site.root / "public/bundle/trust.pem", "-untrusted", site.root / "public/ca/issuing-g1.pem"]
+    args += ["-crl_check", "-crl_check_all", "-CRLfile", folder / "crls.pem"]
+    for one in there:
+        (folder / f"{one.serial}.pem").write_text(_pem(one.der))
+    good = [folder / f"{one.serial}.pem" for one in there if one.status == "issued" and one.not_after >= site.now]
+    openssl("verify", *args, *good)
+    for one in there:
+        if one.status == "revoked":
+            with pytest.raises(Refused, match="certificate revoked"):
+                openssl("verify", *args, folder / f"{one.serial}.pem")
+    shutil.rmtree(folder)
+
+
+def _pem(der: bytes) -> str:
+    text = base64.encodebytes(der).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [one for one in folder.rglob("*") if one.is_file()]

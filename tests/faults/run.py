@@ -1,0 +1,106 @@
+"""An apply in a process of its own that ends, or sleeps, at a fault point: what the crash tests start."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
+
+from attrs import define, frozen
+
+from pkicode.model.faults import FaultPoint
+from pkicode.model.problem import PkicodeError
+from pkicode.project import open_project
+
+# Processes are forked from one that has imported everything and has no threads.
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["pytest", __name__])
+
+KILLED = -SIGKILL
+SECONDS = 60
+
+
+@frozen
+class Fault:
+    """At the nth time `point` is reached, the process gets the signal."""
+
+    point: FaultPoint
+    nth: int = 1
+    sent: Signals = SIGKILL
+
+
+@define
+class _Reach:
+    fault: Fault
+    left: int
+
+    def __call__(self, here: FaultPoint) -> None:
+        if here is self.fault.point:
+            self.left -= 1
+            if self.left == 0:
+                os.kill(os.getpid(), self.fault.sent)
+
+
+def start(root: Path, now: int, fault: Fault) -> BaseProcess:
+    """An apply of `root` that is running when this returns."""
+    process = _SERVER.Process(target=_apply, args=(root, now, fault))
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int:
+    """How it ended: an exit code, or minus the signal."""
+    process.join(SECONDS)
+    code = process.exitcode
+    if code is None:
+        process.kill()
+        raise TimeoutError(f"process {process.pid} did not end")
+    return code
+
+
+@contextmanager
+def asleep(root: Path, now: int, point: FaultPoint, nth: int = 1) -> Iterator[BaseProcess]:
+    """An apply that has stopped at a fault point; `wake` lets it go on."""
+    process = start(root, now, Fault(point, nth, SIGSTOP))
+    try:
+        while _state(process) != "T":
+            if not process.is_alive():
+                raise AssertionError(f"the process ended with {process.exitcode}: {point} was not reached")
+            os.sched_yield()
+        yield process
+    finally:
+        process.kill()
+        process.join(SECONDS)
+
+
+def wake(process: BaseProcess) -> int:
+    """Let a process that is asleep go on, to its end."""
+    os.kill(process.pid or 0, SIGCONT)
+    return ended(process)
+
+
+def _state(process: BaseProcess) -> str:
+    """One letter, as in proc(5)."""
+    try:
+        return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return ""
+
+
+def crash(root: Path, now: int, fault: Fault) -> None:
+    """Apply and die at the fault; it is an error to end in any other way."""
+    code = ended(start(root, now, fault))
+    if code != KILLED:
+        raise AssertionError(f"the process ended with {code}: {fault} was not reached")
+
+
+def _apply(root: Path, now: int, fault: Fault) -> None:
+    try:
+        applied = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth)).apply()
+    except PkicodeError as error:
+        # The test reads this instead of a traceback.
+        (root / "told").write_text(f"{type(error).__name__}: {error.message}\n")
+        os._exit(error.exit_code)
+    os._exit(applied.exit_code)

@@ -1,0 +1,29 @@
+"""A keystore that opens in a millisecond: the real file and the real seals, at a scrypt cost that only tests may have.
+
+With the cost people get (0.4 s a guess) a hundred applies would take minutes and say nothing more.
+"""
+
+import hashlib
+import os
+from contextlib import closing
+from pathlib import Path
+
+from pkicode.adapters.envelope import Envelope, Header
+from pkicode.adapters.keyfile import make_key_file
+
+PASSPHRASE = b"planted-Passphrase-9f2c17"
+_COST, _BLOCK, _LANES = 16, 8, 1
+
+
+def quick_keystore(root: Path) -> None:
+    """`.pkicode/passphrase` and an empty `.pkicode/keys.db` that it opens."""
+    folder = root / ".pkicode"
+    folder.mkdir(mode=0o700)
+    secret = folder / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_bytes(PASSPHRASE + b"\n")
+    salt = os.urandom(32)
+    envelope = Envelope(hashlib.scrypt(PASSPHRASE, salt=salt, n=_COST, r=_BLOCK, p=_LANES, dklen=32))
+    proof = envelope.seal(b"", b"pkicode keystore 1", f"{_COST} {_BLOCK} {_LANES}".encode(), salt)
+    with closing(make_key_file(folder / "keys.db")) as file:
+        file.settle_header(Header(_COST, _BLOCK, _LANES, salt, proof))
