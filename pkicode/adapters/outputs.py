@@ -23,6 +23,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from pkicode.adapters.durable import make_folder, sync, write_all
+from pkicode.adapters.lock import Check, alone
 from pkicode.adapters.process import CommandFailed, run
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.ports import OutputSet
@@ -75,23 +76,27 @@ class _Staged:
     """The folder that holds the new files; the one in force when nothing changes."""
 
 
-async def write_outputs(sets: Sequence[OutputSet], *, root: Path, reach: Reach) -> Sequence[str]:
+async def write_outputs(sets: Sequence[OutputSet], *, root: Path, reach: Reach, check: Check) -> Sequence[str]:
     """Write and switch each set; all of them are durable when this returns.
 
     Fault points: OUTPUT_STAGED when every set is complete and fsynced beside the old one, OUTPUT_SWITCHED when every
     `current` names the new one.  A set that is there already, bytes, modes and owner, is left alone.
+    Whoever slept through its lease switches nothing: the check is made under a lock on the root.
 
     Args:
         sets: a batch; its files are in memory and its fsyncs are shared.
         root: the project's folder; relative paths stay inside.
         reach: fault points.
+        check: see Check.
 
     Returns:
         Per set an empty text, or what went wrong and how to mend it: then the old files are still in place.
     """
     staged = await asyncio.to_thread(_stage_all, sets, root)
     reach(FaultPoint.OUTPUT_STAGED)
-    told = await asyncio.to_thread(_switch_all, staged)
+    async with alone(root, os.O_RDONLY | os.O_DIRECTORY, doing=f"switching outputs of {root}"):
+        await check()
+        told = await asyncio.to_thread(_switch_all, staged)
     reach(FaultPoint.OUTPUT_SWITCHED)
     return told
 

@@ -5,27 +5,22 @@ elsewhere.
 """
 
 import asyncio
-import fcntl
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pkicode.adapters.durable import make_folder, sync, write_new
+from pkicode.adapters.lock import Check, alone
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import Publisher
 
-Check = Callable[[], Awaitable[object]]
-"""Raises when we may no longer write (LeaseLost); awaited immediately before the first file is put in place."""
-
 CACHE_CONTROL = "public, max-age=3600, must-revalidate"
 """A CRL replaced today must not be hidden by a cache until its nextUpdate."""
 _LOCK = ".pkicode.lock"
-_LOCK_SECONDS = 30
-_LOCK_POLL = 0.05
 _MODE = 0o644
 
 
@@ -73,7 +68,9 @@ class LocalPublisher:
             return
         with _telling(str(self._folder)):
             places = [(self._place(path), data) for path, data, _ in files]
-            async with self._locked():
+            await asyncio.to_thread(make_folder, self._folder, 0o755)
+            lock = self._folder / _LOCK
+            async with alone(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, doing=f"publishing to {self._folder}"):
                 drafts = await asyncio.to_thread(_stage, places)
                 self._reach(FaultPoint.PUBLISH_STAGED)
                 await self._check()
@@ -94,24 +91,6 @@ class LocalPublisher:
         if not folder.is_relative_to(target):
             raise PkicodeError(f"`{path}` leaves the publish target {target} through a link", help="remove the link")
         return folder / place.name
-
-    @asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
-        await asyncio.to_thread(make_folder, self._folder, 0o755)
-        lock = os.open(self._folder / _LOCK, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                async with asyncio.timeout(_LOCK_SECONDS):
-                    while not _take(lock):  # noqa: ASYNC110 - another process has it, which sets no event of ours
-                        await asyncio.sleep(_LOCK_POLL)
-            except TimeoutError:
-                raise PkicodeError(
-                    f"another process is publishing to {self._folder} and did not end in {_LOCK_SECONDS} s",
-                    help="find it (a stopped process keeps its lock) and let it end, then apply again",
-                ) from None
-            yield
-        finally:
-            os.close(lock)
 
 
 class RemotePublisher:
@@ -206,14 +185,6 @@ def _read(place: Path, limit: int) -> bytes | None:
             return file.read(limit + 1)
     except FileNotFoundError:
         return None
-
-
-def _take(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _headers(protocols: str | tuple[str, ...], content_type: str) -> Mapping[str, Any]:

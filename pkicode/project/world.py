@@ -4,7 +4,7 @@ Here the environment, randomness and processes are handed over; below nobody rea
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -74,6 +74,10 @@ async def opened(
     async def still_ours() -> None:
         await store.renew(lease, now=clock(), ttl=ttl)
 
+    async def hook(command: Sequence[str], told: Mapping[str, str]) -> str:
+        await still_ours()
+        return await run_hook(command, told, root=config.root, outer=environ)
+
     async def secret(where: Secret) -> bytes:
         return await read_secret(where, root=config.root, environ=environ, warn=warn)
 
@@ -95,8 +99,8 @@ async def opened(
             journal=journal.append,
             journalled=journal.journalled,
             work=workers.run,
-            write_outputs=partial(write_outputs, root=config.root, reach=reach),
-            run_hook=partial(run_hook, root=config.root, outer=environ),
+            write_outputs=partial(write_outputs, root=config.root, reach=reach, check=still_ours),
+            run_hook=hook,
             secret=secret,
             now=now,
             serial=serial,

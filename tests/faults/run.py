@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, Signals
+from signal import SIGCONT, SIGKILL, SIGSTOP, Signals, pthread_kill
+from threading import get_ident
 
 from attrs import define, frozen
 
@@ -40,7 +41,8 @@ class _Reach:
         if here is self.fault.point:
             self.left -= 1
             if self.left == 0:
-                os.kill(os.getpid(), self.fault.sent)
+                # To this very thread: another one would stop later, and this one go on until then.
+                pthread_kill(get_ident(), self.fault.sent)
 
 
 def start(root: Path, now: int, fault: Fault) -> BaseProcess:

@@ -32,7 +32,7 @@ def seen(site: Site) -> dict[str, bytes]:
 
 @pytest.mark.invariant(7)
 def test_a_second_apply_exits_5_says_who_is_at_work_and_the_first_one_finishes(site: Site) -> None:
-    site.write(base=corp.RENEWAL.text + '[state]\nlock_timeout = "0s"\n')
+    site.write(base=corp.RENEWAL.text + '[state]\nlock_timeout = "1s"\n')
     with asleep(site.root, site.now, FaultPoint.INTENTS_STORED) as first:
         before = corp.inventory(site)
         second = spawn(site.root, "apply", "-y", "--allow-clock", PKICODE_NOW="2027-01-23T09:00:01Z")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from pkicode.adapters.outputs import run_hook, write_outputs
 from pkicode.model.faults import FaultPoint, nothing
+from pkicode.model.problem import LeaseLost
 from pkicode.ports import OutputFile, OutputSet
 from tests.files.processes import ends
 
@@ -35,8 +36,12 @@ def pair(generation: int, *, address: str = "cert.portal", chain: str = CHAIN, k
     return OutputSet(address, generation, files, **more)
 
 
-def write(root: Path, *sets: OutputSet, reach=nothing) -> list[str]:
-    return list(asyncio.run(write_outputs(sets, root=root, reach=reach)))
+async def unhindered() -> None:
+    """The lease is ours."""
+
+
+def write(root: Path, *sets: OutputSet, reach=nothing, check=unhindered) -> list[str]:
+    return list(asyncio.run(write_outputs(sets, root=root, reach=reach, check=check)))
 
 
 def stop_at(wanted: FaultPoint):
@@ -78,6 +83,18 @@ def test_the_links_are_relative_so_that_the_folder_may_move(tmp_path: Path) -> N
     assert (tmp_path / "there" / CHAIN).read_text() == "chain 1"
 
 
+@pytest.mark.invariant(7)
+def test_who_lost_the_lease_while_staging_switches_nothing(tmp_path: Path) -> None:
+    async def lost() -> None:
+        raise LeaseLost("taken over")
+
+    write(tmp_path, pair(1))
+    with pytest.raises(LeaseLost):
+        write(tmp_path, pair(2), check=lost)
+    assert (tmp_path / CHAIN).read_text() == "chain 1"
+    assert (tmp_path / KEY).read_text() == "key 1"
+
+
 def test_a_secret_gets_its_mode_and_is_never_readable_by_others_before(tmp_path: Path) -> None:
     script = f"""
         import asyncio
@@ -87,7 +104,7 @@ def test_a_secret_gets_its_mode_and_is_never_readable_by_others_before(tmp_path:
         from pkicode.ports import OutputFile, OutputSet
         files = (OutputFile("out/portal.key", b"key", secret=True),)
         one = OutputSet("cert.portal", 1, files, mode=0o640)
-        asyncio.run(write_outputs([one], root=Path({str(tmp_path)!r}), reach=nothing))
+        asyncio.run(write_outputs([one], root=Path({str(tmp_path)!r}), reach=nothing, check=lambda: asyncio.sleep(0)))
     """
     trace = tmp_path / "trace"
     if shutil.which("strace") is None:

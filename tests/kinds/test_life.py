@@ -246,6 +246,7 @@ def test_what_the_published_crl_says_revoked_stays_revoked_after_a_restore(site:
     assert revoked_serials(site.crls()[0]) == [row.serial]
 
 
+@pytest.mark.invariant(12)
 def test_max_actions_denies_and_allow_lifts_it_for_one_run(site: Site) -> None:
     site.write(PORTAL + "[policy]\nmax_actions = { issue = 2 }\n")
     plan = site.plan()
