@@ -1,0 +1,64 @@
+"""The notebooks run from a clean kernel, from top to bottom, and are kept without their outputs."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.guards.tree import ROOT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SECONDS = 240
+
+
+def by_name(path):
+    return path.stem
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=by_name)
+def test_notebooks_are_kept_without_outputs(path):
+    code = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+
+
+@pytest.fixture(scope="module")
+def first_plan(tmp_path_factory):
+    """The outputs of 01-first-plan by the line that made them, run in an empty folder."""
+    folder = tmp_path_factory.mktemp("kernel")
+    notebook = read(ROOT / "notebooks/01-first-plan.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        NotebookClient(
+            notebook, timeout=SECONDS, kernel_name="python3", resources={"metadata": {"path": folder}}
+        ).execute()
+    left = {path.name for path in folder.iterdir()}
+    found = {cell.source.splitlines()[-1]: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+    return found, left
+
+
+def test_the_first_notebook_shows_its_plan_as_a_page(first_plan):
+    shown = first_plan[0]["plan"][0].data
+    assert {"text/plain", "text/html", "text/markdown", "application/vnd.pkicode.plan.v1+json"} <= set(shown)
+    assert "5 to issue" in shown["text/html"]
+
+
+def test_the_first_notebook_ends_with_nothing_to_do_after_apply(first_plan):
+    outputs, _ = first_plan
+    assert "'issue': 5" in outputs["plan.apply()"][0].data["text/plain"]
+    assert "No changes." in outputs["pki.plan()"][0].data["text/plain"]
+    assert "renew generation 2: due" in outputs['later.explain("cert.portal")'][0].data["text/plain"]
+
+
+def test_the_first_notebook_tells_the_mistake_at_its_line(first_plan):
+    (told,) = first_plan[0]['    print(*error.__notes__, sep="\\n")']
+    assert "error[E0403]" in told.text
+    assert "--> pki.toml:" in told.text
+
+
+def test_the_first_notebook_leaves_nothing_in_the_folder_it_runs_in(first_plan):
+    assert first_plan[1] <= {"ipython"}
