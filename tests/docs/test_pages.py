@@ -1,7 +1,5 @@
 """The documentation is true: generated pages are current, links lead somewhere, console blocks run."""
 
-import doctest
-import os
 import re
 import subprocess
 import sys
@@ -10,15 +8,14 @@ from pathlib import Path
 import pytest
 
 from pkicode.config.reader import read
+from tests.docs.playing import FENCE, FIRST, play_page, write
 from tests.guards.tree import ROOT, is_there
 
 DOCS = ROOT / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md")])
-FENCE = re.compile(r"^```(?P<language>\w+)[ ]*(?P<file>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("examples/*/*.md")])
+PLAYED = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8") and "examples" not in page.parts]
+"""The READMEs of the examples are played in tests/examples, which look closer at what they leave."""
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
-FIRST = next(FENCE.finditer((DOCS / "tutorials/first-pki.md").read_text(encoding="utf-8")))
-"""The pki.toml of the tutorial."""
-SECONDS = 120
 
 
 def name(page: Path) -> str:
@@ -60,36 +57,13 @@ def anchors(page: Path) -> set[str]:
 
 
 @pytest.mark.skipif(not (is_there("cli") and is_there("project")), reason="the command is not there yet")
-@pytest.mark.parametrize("page", [page for page in PAGES if "```console" in page.read_text(encoding="utf-8")], ids=name)
+@pytest.mark.parametrize("page", PLAYED, ids=name)
 def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    """A page is played from top to bottom, beginning with the tutorial's pki.toml; blocks that name a file write it."""
-    folder, bin_ = tmp_path / "folder", tmp_path / "bin"
+    """A page is played from top to bottom, beginning with the tutorial's pki.toml."""
+    folder = tmp_path / "folder"
     folder.mkdir()
     (folder / "pki.toml").write_text(FIRST["body"], encoding="utf-8")
-    bin_.mkdir()
-    command = bin_ / "pkicode"
-    command.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys, pkicode.cli; sys.exit(pkicode.cli.main())" "$@"\n'
-    )
-    command.chmod(0o755)
-    environ = {
-        **os.environ,
-        "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "NO_COLOR": "1",
-    }
-    for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
-        write(fence, folder)
-        if fence["language"] == "console":
-            play(fence["body"], folder, environ)
-
-
-def write(fence: re.Match[str], folder: Path) -> None:
-    """Write the file that a block names; `+pki.toml` is the tutorial's, with the block at its end."""
-    file = fence["file"].lstrip("+")
-    if file:
-        before = FIRST["body"] + "\n" if fence["file"].startswith("+") else ""
-        (folder / file).write_text(before + fence["body"], encoding="utf-8")
+    play_page(page, folder, tmp_path / "bin")
 
 
 def files_of(page: Path) -> list[re.Match[str]]:
@@ -101,19 +75,3 @@ def test_every_pki_toml_on_a_page_is_valid(page: Path, tmp_path: Path) -> None:
     for fence in files_of(page):
         write(fence, tmp_path)
     assert read(tmp_path / "pki.toml", environ={}).problems == ()
-
-
-def play(block: str, folder: Path, environ: dict[str, str]) -> None:
-    """Run each `$ command` and compare what it prints with the lines below; `...` stands for anything."""
-    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, _, expected = step.partition("\n")
-        code = re.search(r"# exit (\d+)$", command)
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == (int(code[1]) if code else 0), f"$ {command}\n{said}"
-        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        assert doctest.OutputChecker().check_output(expected, said, flags), (
-            f"$ {command}\n{said}\nexpected:\n{expected}"
-        )

@@ -1,0 +1,71 @@
+"""Pages as scripts: their fenced blocks, and running a page's console blocks as a reader would."""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.guards.tree import ROOT
+
+FENCE = re.compile(r"^```(?P<language>\w+)[ ]*(?P<file>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+FIRST = next(FENCE.finditer((ROOT / "docs/tutorials/first-pki.md").read_text(encoding="utf-8")))
+"""The pki.toml of the tutorial."""
+SECONDS = 120
+
+
+def play_page(page: Path, folder: Path, bin_: Path) -> None:
+    """Play a page from top to bottom in `folder`; blocks that name a file write it.
+
+    Args:
+        bin_: a folder to be, for the command.
+    """
+    environ = environment(bin_)
+    for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
+        write(fence, folder)
+        if fence["language"] == "console":
+            play(fence["body"], folder, environ)
+
+
+def environment(bin_: Path) -> dict[str, str]:
+    """An environment in which `pkicode` is this checkout's command."""
+    bin_.mkdir(exist_ok=True)
+    command = bin_ / "pkicode"
+    command.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys, pkicode.cli; sys.exit(pkicode.cli.main())" "$@"\n'
+    )
+    command.chmod(0o755)
+    return {
+        **os.environ,
+        "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "NO_COLOR": "1",
+    }
+
+
+def write(fence: re.Match[str], folder: Path) -> None:
+    """Write the file that a block names; `+pki.toml` is the tutorial's, with the block at its end."""
+    file = fence["file"].lstrip("+")
+    if file:
+        before = FIRST["body"] + "\n" if fence["file"].startswith("+") else ""
+        (folder / file).write_text(before + fence["body"], encoding="utf-8")
+
+
+def play(block: str, folder: Path, environ: dict[str, str]) -> None:
+    """Run each `$ command` and compare what it prints with the lines below; `...` stands for anything."""
+    for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, _, expected = step.partition("\n")
+        while command.endswith("\\"):
+            more, _, expected = expected.partition("\n")
+            command += f"\n{more}"
+        code = re.search(r"# exit (\d+)$", command)
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == (int(code[1]) if code else 0), f"$ {command}\n{said}"
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        assert doctest.OutputChecker().check_output(expected, said, flags), (
+            f"$ {command}\n{said}\nexpected:\n{expected}"
+        )

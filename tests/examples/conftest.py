@@ -1,0 +1,32 @@
+"""Each example is played once for all tests that look at it: the fleet signs ten thousand certificates."""
+
+import shutil
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from tests.docs.playing import environment, play_page
+from tests.examples.playing import Example
+from tests.guards.tree import ROOT
+
+
+@pytest.fixture(scope="session")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Example]:
+    """Gives the folder of an example after everything in its README; `.` is this repository's own pki.toml."""
+
+    @cache
+    def play(name: str) -> Example:
+        root = tmp_path_factory.mktemp("example")
+        found = Example(root / "pki", environment(root / "bin"))
+        if name == ".":
+            found.folder.mkdir()
+            shutil.copy(ROOT / "pki.toml", found.folder)
+            done = found.run("apply", "-y")
+            assert done.returncode == 0, done.stderr
+        else:
+            shutil.copytree(ROOT / "examples" / name, found.folder)
+            play_page(found.folder / "README.md", found.folder, root / "bin")
+        return found
+
+    return play

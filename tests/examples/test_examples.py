@@ -1,0 +1,105 @@
+"""Every example, applied as its README says, makes what OpenSSL and GnuTLS accept; a second apply changes nothing."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.examples.playing import Example, split
+from tests.guards.tree import ROOT
+from tests.oracles import assert_gnutls_verifies, assert_key_matches, certtool, openssl
+
+EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/pki.toml"))
+ISSUED = {"single-ca": 2, "web-and-database": 5, "fleet": 10_000, ".": 7}
+"""Leaves in force at the end of each README."""
+AT_ONCE = 1000
+"""Files in one command line."""
+SAMPLE = 5
+"""GnuTLS takes one chain at a time."""
+
+Played = Callable[[str], Example]
+every = pytest.mark.parametrize("name", [*EXAMPLES, "."])
+
+
+@every
+def test_openssl_accepts_every_leaf_with_the_published_bundle_and_crls(played: Played, name: str, tmp_path: Path):
+    example = played(name)
+    leaves = example.certificates("issued")
+    assert len(leaves) >= ISSUED[name]
+    for start in range(0, len(leaves), AT_ONCE):
+        some = leaves[start : start + AT_ONCE]
+        done = example.verify(some, tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(": OK\n") == len(some)
+
+
+def test_openssl_refuses_the_client_whose_row_was_deleted(played: Played, tmp_path: Path):
+    example = played("web-and-database")
+    (gone,) = example.certificates("revoked")
+    done = example.verify([gone], tmp_path)
+    assert done.returncode == 2
+    assert "certificate revoked" in done.stderr
+
+
+@every
+def test_gnutls_agrees_with_openssl(played: Played, name: str):
+    example = played(name)
+    authorities = {path.name: path.read_bytes() for path in example.folder.glob("public/ca/*.pem")}
+    root = example.trust.read_bytes()
+    leaves = example.certificates("issued")
+    for leaf in leaves[:: max(1, len(leaves) // SAMPLE)]:
+        issuer = authorities[f"{leaf.ca}-g{leaf.ca_generation}.pem"]
+        assert_gnutls_verifies(leaf.der, chain=[issuer] if issuer != root else (), root=root)
+
+
+@every
+def test_a_second_apply_changes_nothing(played: Played, name: str):
+    example = played(name)
+    assert example.run("plan", "-e").returncode == 0
+    before = contents(example.folder)
+    done = example.run("apply", "-y")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("Applied: nothing to do.")
+    assert contents(example.folder) == before
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Everything published and handed out, by digest."""
+    files = [path for part in ("public", "out") for path in folder.glob(f"{part}/**/*") if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@every
+def test_the_state_is_sound_at_the_end(played: Played, name: str):
+    done = played(name).run("state", "verify")
+    assert done.returncode == 0, done.stderr
+
+
+@every
+def test_openssl_reads_every_key_and_it_belongs_to_its_chain(played: Played, name: str):
+    example = played(name)
+    for key in [path for path in example.folder.glob("out/**/*") if path.suffix == ".key" or path.name == "key.pem"]:
+        assert key.resolve().stat().st_mode & 0o777 == 0o600
+        chain = key.with_name("chain.pem") if key.name == "key.pem" else key.with_suffix(".pem")
+        openssl("pkey", "-in", key, "-check", "-noout")
+        assert_key_matches(key.read_bytes(), split(chain.read_bytes())[0])
+
+
+def test_a_combined_file_holds_a_key_and_its_chain(played: Played):
+    example = played("web-and-database")
+    combined = (example.folder / "out/database/primary.pem").read_bytes()
+    chain = split(combined)
+    assert len(chain) == 2
+    assert_key_matches(openssl("pkey", stdin=combined).encode(), chain[0])
+
+
+def test_openssl_and_gnutls_open_the_p12_with_the_password_file(played: Played):
+    folder = played("single-ca").folder
+    p12, password = folder / "out/printer.p12", folder / ".pkicode/passphrase"
+    text = openssl("pkcs12", "-in", p12, "-passin", f"file:{password}", "-noenc")
+    chain = split(text.encode())
+    assert len(chain) == 1, "the CA is the root, which is no part of a chain"
+    assert_key_matches(openssl("pkey", stdin=text).encode(), chain[0])
+    word = password.read_text(encoding="utf-8").strip()
+    assert "PRIVATE KEY-----" in certtool("--p12-info", "--inder", "--infile", p12, "--password", word)
