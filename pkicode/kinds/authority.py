@@ -6,33 +6,39 @@ Read from the record of a `ca` row; nothing here decides anything.
 import base64
 import hashlib
 import json
-from typing import Any
 
 from attrs import asdict, field, frozen
+from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
 from pkicode.model.address import Address
+from pkicode.model.instants import from_datetime
+from pkicode.model.names import Subject
 from pkicode.model.problem import StateError
 from pkicode.plan.kind import Outlook, Run
 from pkicode.x509 import der
+from pkicode.x509.chain import verify_issued
 from pkicode.x509.constraints import Constraints
+from pkicode.x509.names import subject as normal_subject
+from pkicode.x509.names import subject_der
 from pkicode.x509.tbs import IssuerFacts, self_issued
 
 
 @frozen
 class Authority:
-    """A CA generation that has its certificate."""
+    """A CA generation that has its certificate.
+
+    Whoever can write the database can write its record, so what decides over keys and dates is not taken from there:
+    dates and names are the certificate's own, the key is the one the keystore holds under this address.
+    """
 
     name: str
     generation: int
     der: bytes = field(repr=False)
     facts: IssuerFacts
-    key_store: str
-    key_label: str
     issuer: str
     """Name of the [ca.Y] that signed it, "" for a root."""
-    issuer_generation: int
     not_before: int
     not_after: int
     serial: str
@@ -49,23 +55,31 @@ class Authority:
 
     @property
     def at(self) -> str:
+        """Its address with its generation, which is also the label of its key: `ca.issuing@1`."""
         return Address("ca", self.name).at(self.generation)
 
     def record(self) -> str:
         """The JSON text of its row's record."""
-        return json.dumps(
-            {
-                "der": base64.b64encode(self.der).decode(),
-                "issuer": self.issuer,
-                "issuer_generation": self.issuer_generation,
-                "key_label": self.key_label,
-                "key_store": self.key_store,
-                "not_after": self.not_after,
-                "not_before": self.not_before,
-                "serial": self.serial,
-            },
-            sort_keys=True,
-        )
+        return json.dumps({"der": base64.b64encode(self.der).decode(), "issuer": self.issuer}, sort_keys=True)
+
+
+def made(name: str, generation: int, certificate: bytes, issuer: str) -> Authority:
+    """The authority a certificate makes of a name.
+
+    Raises:
+        ValueError: not a certificate.
+    """
+    loaded = x509.load_der_x509_certificate(certificate)
+    return Authority(
+        name=name,
+        generation=generation,
+        der=certificate,
+        facts=facts_of(certificate),
+        issuer=issuer,
+        not_before=from_datetime(loaded.not_valid_before_utc),
+        not_after=from_datetime(loaded.not_valid_after_utc),
+        serial=f"{loaded.serial_number:x}",
+    )
 
 
 def from_record(name: str, generation: int, record: str) -> Authority:
@@ -75,26 +89,14 @@ def from_record(name: str, generation: int, record: str) -> Authority:
         StateError: the record is not one.
     """
     try:
-        told: dict[str, Any] = json.loads(record)
-        certificate = base64.b64decode(told["der"], validate=True)
-        return Authority(
-            name=name,
-            generation=generation,
-            der=certificate,
-            facts=facts_of(certificate),
-            key_store=told["key_store"],
-            key_label=told["key_label"],
-            issuer=told["issuer"],
-            issuer_generation=told["issuer_generation"],
-            not_before=told["not_before"],
-            not_after=told["not_after"],
-            serial=told["serial"],
-        )
+        told: dict[str, str] = json.loads(record)
+        return made(name, generation, base64.b64decode(told["der"], validate=True), told["issuer"])
     except (KeyError, ValueError, TypeError) as error:
-        raise StateError(
-            f"the record of ca.{name}@{generation} in the state cannot be read",
-            help="the database was altered: `pkicode state verify`, then restore a backup",
-        ) from error
+        raise _altered(f"the record of ca.{name}@{generation} in the state cannot be read") from error
+
+
+def _altered(message: str) -> StateError:
+    return StateError(message, help="the database was altered: `pkicode state verify`, then restore a backup")
 
 
 @frozen
@@ -135,14 +137,48 @@ def _standing(name: str, outlook: Outlook) -> Standing | None:
 
 
 async def load(name: str, run: Run) -> Authority | None:
-    """The newest generation of [ca.NAME] in the store, remembered for this run."""
+    """The newest generation of [ca.NAME] in the store, checked up to its root and remembered for this run.
+
+    Raises:
+        StateError: its certificate is not what pki.toml declares, or not signed by the CA above it.
+    """
     memo_key = ("authority", name)
     if memo_key not in run.memo:
         records = await run.world.store.records("ca", name)
         newest = max(records, key=lambda one: one[1], default=None)
-        run.memo[memo_key] = from_record(name, newest[1], records[newest]) if newest else None
-    found: Authority | None = run.memo[memo_key]
-    return found
+        found = from_record(name, newest[1], records[newest]) if newest else None
+        if found:
+            await _check(found, run)
+        run.memo[memo_key] = found
+    authority: Authority | None = run.memo[memo_key]
+    return authority
+
+
+async def _check(authority: Authority, run: Run) -> None:
+    """What pki.toml says and the signature above agree on: else the database could choose who signs for whom."""
+    block = run.config.block("ca", authority.name)
+    if block is None:
+        return
+    spec: CaSpec = block.spec
+    declared = subject_der(subject_of(spec, authority.generation))
+    above = await load(spec.issuer, run) if spec.issuer else authority
+    try:
+        if authority.facts.dn != declared or authority.issuer != (spec.issuer or "") or above is None:
+            raise ValueError("it is not the one pki.toml declares")
+        verify_issued(authority.der, above.der)
+    except ValueError as error:
+        raise _altered(f"the certificate of {authority.at} in the state is not what it should be: {error}") from error
+
+
+def subject_of(spec: CaSpec, generation: int) -> Subject:
+    """The distinguished name of one key generation."""
+    return normal_subject([(kind, value.replace("${generation}", str(generation))) for kind, value in spec.subject])
+
+
+def store_of(name: str, run: Run) -> str:
+    """The keystore that holds the key of [ca.NAME], as declared."""
+    block = run.config.block("ca", name)
+    return block.spec.key.store or "" if block else ""
 
 
 def forget(name: str, run: Run) -> None:

@@ -11,17 +11,15 @@ from pkicode.config.reader import Config
 from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import preview
-from pkicode.kinds.authority import Authority
+from pkicode.kinds.authority import Authority, subject_of
 from pkicode.kinds.rows import SINGLE, after, rewrite, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
-from pkicode.model.names import Subject
 from pkicode.model.problem import Part, Problem, Related
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.x509.constraints import wider
-from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.names import subject_text
 from pkicode.x509.profile import Profile
 
@@ -61,11 +59,6 @@ def by_depth(config: Config) -> list[Block]:
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     yield SINGLE
-
-
-def subject_of(spec: CaSpec, generation: int) -> Subject:
-    """The distinguished name of one key generation."""
-    return normal_subject([(kind, value.replace("${generation}", str(generation))) for kind, value in spec.subject])
 
 
 def profile_of(block: Block, issuer_stem: str) -> Profile:
@@ -292,7 +285,7 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
         issuer=issuer.facts if issuer else None,
         ca=spec.issuer or block.name,
         ca_generation=issuer.generation if issuer else change.generation,
-        issuer_key=(issuer.key_store, issuer.key_label) if issuer else (store, label),
+        issuer_key=(authorities.store_of(issuer.name, run), issuer.at) if issuer else (store, label),
         issuer_certificate=issuer.der if issuer else None,
         issuer_not_before=issuer.not_before if issuer else 0,
         issuer_not_after=issuer.not_after if issuer else NO_EXPIRY,
@@ -315,26 +308,14 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
     number = await template_number(block, run)
 
     def settle(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
-        return [(_held(one, issuer, number), _authority(one, issuer, store).record()) for one in issued]
+        return [(_held(one, issuer, number), _record(one, issuer)) for one in issued]
 
     return template, order, settle
 
 
-def _authority(issued: Issued, issuer: Authority | None, store: str) -> Authority:
+def _record(issued: Issued, issuer: Authority | None) -> str:
     change: Change = issued.order.context
-    return Authority(
-        name=change.address.name,
-        generation=change.generation,
-        der=issued.der,
-        facts=authorities.facts_of(issued.der),
-        key_store=store,
-        key_label=issued.order.key_label,
-        issuer=issuer.name if issuer else "",
-        issuer_generation=issuer.generation if issuer else change.generation,
-        not_before=issued.not_before,
-        not_after=issued.not_after,
-        serial=f"{issued.serial:x}",
-    )
+    return authorities.made(change.address.name, change.generation, issued.der, issuer.name if issuer else "").record()
 
 
 def _held(issued: Issued, issuer: Authority | None, template: int) -> Held:

@@ -14,9 +14,10 @@ from pkicode.config.csr import CsrFiles
 from pkicode.config.language import CertSpec, Renew
 from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
+from pkicode.kinds.leaf import due_of, filled, keeps_key, owns, profile_of
 from pkicode.kinds.names_check import names_of, subject_of
 from pkicode.kinds.rows import after, rewrite, template_number
+from pkicode.model.address import Address
 from pkicode.model.change import Action, Change
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY
@@ -92,7 +93,7 @@ async def remake(changes: Sequence[Change], run: Run):  # type: ignore[no-untype
         issuer=issuer.facts,
         ca=issuer.name,
         ca_generation=issuer.generation,
-        issuer_key=(issuer.key_store, issuer.key_label),
+        issuer_key=(authorities.store_of(issuer.name, run), issuer.at),
         issuer_certificate=issuer.der,
         issuer_not_before=issuer.not_before,
         issuer_not_after=issuer.not_after,
@@ -120,7 +121,10 @@ async def _kept_keys(changes: Sequence[Change], spec: CertSpec, run: Run) -> dic
     if not keeping:
         return {}
     records = await run.world.store.records("cert", keeping[0].address.name, [one.address.key for one in keeping])
-    return {key: json.loads(record)["key_label"] for (key, _), record in records.items()}
+    labels = {key: json.loads(record)["key_label"] for (key, _), record in records.items()}
+    # A label that is not the address's own is not believed: the row gets a new key.
+    address = keeping[0].address
+    return {key: label for key, label in labels.items() if owns(label, Address("cert", address.name, key), run.config)}
 
 
 def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Order | Problem:
@@ -160,7 +164,6 @@ def _settled(issued: Issued, issuer: authorities.Authority, template: int, store
         "issuer": [issuer.name, issuer.generation],
         "issuer_key": issuer.issuer_key,
         "key_label": issued.order.key_label,
-        "key_store": store if issued.order.key_label else "",
         "not_after": issued.not_after,
         "not_before": issued.not_before,
         "serial": f"{issued.serial:x}",

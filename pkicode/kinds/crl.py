@@ -142,7 +142,7 @@ async def _sign(change: Change, run: Run) -> Problem | None:
         if one.not_after >= since
     ]
     entries.sort(key=lambda one: one.serial)
-    signer = await world.keystores[authority.key_store].signer(authority.key_label)
+    signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
     facts = authority.facts
     tbs = crl.tbs(facts, entries, number=number + 1, this_update=this_update, next_update=next_update)
     der = crl.crl(tbs, facts.alg, signer.sign(tbs))

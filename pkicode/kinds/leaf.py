@@ -6,8 +6,10 @@ from functools import lru_cache
 from typing import Any
 
 from pkicode.config.language import CertSpec, Rekey, Renew
+from pkicode.config.reader import Config
 from pkicode.config.rows import filler
 from pkicode.kinds.ca import crl_urls, issuer_urls
+from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
 from pkicode.model.instants import parse_duration
 from pkicode.model.row import Block, Held, Row
@@ -46,6 +48,25 @@ def keeps_key(spec: CertSpec, held: Held | None, reason: Reason) -> bool:
     """Renewal instead of re-key (RFC 3647 section 4.6); never for a key somebody else may have."""
     compromised = reason.code in (ReasonCode.REVOKED, ReasonCode.KEY_BLOCKED)
     return held is not None and held.status != "forgotten" and spec.renew.rekey is Rekey.NO and not compromised
+
+
+def owns(label: str, address: Address, config: Config) -> bool:
+    """Whether a key label found in a record may belong to this address.
+
+    Whoever can write the database could name any key there, even a CA's, and have it written to an output.  A label is
+    `ADDRESS@N` of the address itself, or of one that it was moved from.
+    """
+    try:
+        made_for, _ = parse(label)
+    except ValueError:
+        return False
+    if made_for == address:
+        return True
+    if made_for.kind != "cert":
+        return False
+    moves = [(one.from_, one.to) for one in config.settings.moved]
+    moved = (str(made_for), str(address)) in moves or (made_for.block, address.block) in moves
+    return moved or config.block("cert", made_for.name) is None
 
 
 def due_of(renew: Renew, *, not_before: int, not_after: int, seed: str) -> int:

@@ -10,7 +10,8 @@ from pkicode.config.language import Output
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.leaf import filled
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.leaf import filled, owns
 from pkicode.kinds.rows import after, template_number
 from pkicode.kinds.rows import made as made_block
 from pkicode.model.address import Address
@@ -22,7 +23,8 @@ from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.ports import OutputFile, OutputSet
-from pkicode.x509.keys import pkcs12
+from pkicode.x509.chain import verify_issued
+from pkicode.x509.keys import load_pkcs8, pkcs12, spki
 from pkicode.x509.pem import encode
 
 
@@ -180,7 +182,7 @@ async def _keys(changes: Sequence[Change], told: Sequence[dict[str, str] | None]
     labels = [one["key_label"] for one in told if one and one["key_label"]]
     if not labels or not (output.key or output.p12 or output.combined):
         return {}
-    store = next(one["key_store"] for one in told if one and one["key_label"])
+    store: str = changes[0].block.spec.key.store  # type: ignore[union-attr]
     return dict(zip(labels, await run.world.keystores[store].export(labels), strict=True))
 
 
@@ -195,6 +197,14 @@ async def _set(
         return Problem(
             "E0501", f"{change.address} waits for its issuer", help="apply again", address=str(change.address)
         )
+    address = Address("cert", change.address.name, change.address.key)
+    if altered := _altered(address, record, der, key, issuer, run):
+        return Problem(
+            "E0533",
+            f"{change.address}: {altered}",
+            address=str(change.address),
+            help="the database was altered: `pkicode state verify`, then restore a backup",
+        )
     above = [one.der for one in (await authorities.path(issuer, run))[:-1]]
     chain = b"".join(encode("CERTIFICATE", one) for one in (der, *above))
     pem = encode("PRIVATE KEY", key) if key else b""
@@ -207,8 +217,24 @@ async def _set(
         ]
     except PkicodeError as error:
         return Problem("E0532", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
-    address = str(Address("cert", change.address.name, change.address.key))
-    return OutputSet(address, change.generation, tuple(files), int(output.mode, 8), output.owner, output.group)
+    return OutputSet(str(address), change.generation, tuple(files), int(output.mode, 8), output.owner, output.group)
+
+
+def _altered(
+    address: Address, record: dict[str, object], der: bytes, key: bytes | None, issuer: Authority, run: Run
+) -> str:
+    """Why these bytes and this key are not the address's own, empty when they are: a record is only a pointer."""
+    try:
+        verify_issued(der, issuer.der)
+    except ValueError as error:
+        return f"its certificate is not one of {issuer.at}: {error}"
+    if key is None:
+        return ""
+    if not owns(str(record["key_label"]), address, run.config):
+        return f"its record names the key {record['key_label']}, which is not its own"
+    if spki(load_pkcs8(key, trusted=True)) != authorities.facts_of(der).spki:
+        return "its certificate is for another key"
+    return ""
 
 
 async def _p12(

@@ -12,7 +12,6 @@ from pkicode.model.row import Block
 from pkicode.plan.kind import Outlook
 from pkicode.x509.keys import sample_spki
 from pkicode.x509.lint import lint
-from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.names import subject_der
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import IssuerFacts, form, self_issued
@@ -54,8 +53,8 @@ def _facts(issuer: authorities.Standing, outlook: Outlook) -> IssuerFacts | None
     declared = outlook.config.block("ca", issuer.name)
     if declared is None:
         return None
-    pairs = [(kind, value.replace("${generation}", str(issuer.generation))) for kind, value in declared.spec.subject]
     try:
-        return self_issued(subject_der(normal_subject(pairs)), sample_spki(declared.spec.key.alg))
+        subject = authorities.subject_of(declared.spec, issuer.generation)
+        return self_issued(subject_der(subject), sample_spki(declared.spec.key.alg))
     except ValueError:
         return None

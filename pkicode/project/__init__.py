@@ -344,12 +344,7 @@ class Project:
         async with self.state.reading() as store:
             if store is None:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
-            keystores = {one.name: self.keystore(one.name) for one in self.config.settings.keystores}
-            try:
-                return await upkeep.export(parsed, store, keystores, with_key=with_key)
-            finally:
-                for one in keystores.values():
-                    await one.close()
+            return await upkeep.export(parsed, self.config, store, self.keystore, with_key=with_key)
 
     def keystore(self, name: str, warn: Callable[[str], None] = drop) -> SealedKeyStore:
         """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""

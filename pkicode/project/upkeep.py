@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
@@ -15,14 +15,18 @@ from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
 from pkicode.adapters.verify import verify as verify_state
 from pkicode.adapters.verify import verify_audit
+from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.leaf import owns
 from pkicode.model.address import Address
 from pkicode.model.change import Change, Plan
 from pkicode.model.instants import NO_EXPIRY, rfc3339
-from pkicode.model.problem import PkicodeError
+from pkicode.model.problem import PkicodeError, StateError
 from pkicode.model.row import Held
-from pkicode.ports import About, Audited, KeyStore, Lease
+from pkicode.ports import About, Audited, Lease
 from pkicode.project.state import State, holder
+from pkicode.x509.keys import load_pkcs8, spki
 from pkicode.x509.pem import encode
 
 T = TypeVar("T")
@@ -85,43 +89,61 @@ def _why(change: Change) -> str:
 
 
 async def export(
-    address: Address, store: SqliteStore, keystores: Mapping[str, KeyStore], *, with_key: bool
+    address: Address, config: Config, store: SqliteStore, keystore: Callable[[str], SealedKeyStore], *, with_key: bool
 ) -> Exported:
     """The current certificate of an address and the CAs up to, not including, the root.
 
     Raises:
-        PkicodeError: there is no certificate, or its key is not ours.
+        PkicodeError: there is no certificate, its key is not ours, or the state was altered.
     """
     records = await store.records(address.kind, address.name, [address.key])
-    if not records:
+    block = config.block(address.kind, address.name)
+    if not records or block is None:
         raise PkicodeError(f"{address} has no certificate", help="`pkicode inventory` lists those there are")
     (_, generation), record = max(records.items(), key=lambda one: one[0][1])
     if address.kind == "ca":
         found = authorities.from_record(address.name, generation, record)
-        own, issuer, label, keys = found.der, found.issuer, found.key_label, found.key_store
+        own, issuer, label = found.der, found.issuer, found.at
     else:
-        told_record = json.loads(record)
-        (der,) = await store.ders([(told_record["issuer_key"], told_record["serial"])])
+        told = json.loads(record)
+        (der,) = await store.ders([(told["issuer_key"], told["serial"])])
         if der is None:
             raise PkicodeError(f"the certificate of {address} is not in the inventory", help="`pkicode state verify`")
-        own, issuer = der, told_record["issuer"][0]
-        label, keys = told_record["key_label"], told_record["key_store"]
-    known = await store.authorities()
-    chain = [own]
-    while issuer and len(chain) < 16:
-        newest = max(generation for name, generation in known if name == issuer)
-        above = authorities.from_record(issuer, newest, known[issuer, newest])
-        if above.issuer:
-            chain.append(above.der)
-        issuer = above.issuer
-    key = None
-    if with_key:
-        if not label:
-            raise PkicodeError(
-                f"the key of {address} is not ours: it was issued from a CSR", help="export without --key"
-            )
-        (key,) = await keystores[keys].export([label])
+        own, issuer, label = der, told["issuer"][0], told["key_label"]
+    key = await _key(address, label, own, config, keystore(block.spec.key.store or "")) if with_key else None
+    chain = [own, *(one.der for one in _above(issuer, await store.authorities()) if one.issuer)]
     return Exported(b"".join(encode("CERTIFICATE", one) for one in chain), key)
+
+
+async def _key(address: Address, label: str, certificate: bytes, config: Config, keystore: SealedKeyStore) -> bytes:
+    """PKCS#8 of the certificate's key, if it is this address's own."""
+    if not label:
+        raise PkicodeError(f"the key of {address} is not ours: it was issued from a CSR", help="export without --key")
+    try:
+        (key,) = await keystore.export([label])
+    finally:
+        await keystore.close()
+    if (
+        not owns(label, address, config)
+        or spki(load_pkcs8(key, trusted=True)) != authorities.facts_of(certificate).spki
+    ):
+        raise StateError(
+            f"{label} is not the key of {address}", help="the database was altered: `pkicode state verify`"
+        )
+    return key
+
+
+def _above(issuer: str, known: Mapping[tuple[str, int], str]) -> Iterator[Authority]:
+    """The newest generation of each CA from this one up."""
+    for _ in range(16):
+        if not issuer:
+            return
+        newest = max((generation for name, generation in known if name == issuer), default=0)
+        if not newest:
+            raise StateError(f"ca.{issuer} is not in the state", help="`pkicode state verify`, then restore a backup")
+        authority = authorities.from_record(issuer, newest, known[issuer, newest])
+        yield authority
+        issuer = authority.issuer
 
 
 @frozen
