@@ -43,13 +43,16 @@ def allowing(command: F) -> F:
         metavar="WHAT=N",
         multiple=True,
         callback=lambda _context, _option, given: allowances(given),
-        help="Lift a brake for this run: issue=N, revoke=N, remove=N.",
+        help="For this run: issue=N, revoke=N, forget=N, remove=N lift a brake; reissue=GLOB does not await renewals.",
     )(command)
 
 
 def allow_clock(command: F) -> F:
     """--allow-clock, of commands that write."""
     return click.option("--allow-clock", is_flag=True, help="Write although PKICODE_NOW freezes the clock.")(command)
+
+
+_COUNTED = ("issue", "revoke", "forget", "remove")
 
 
 def allowances(given: tuple[str, ...]) -> dict[str, str]:
@@ -59,7 +62,9 @@ def allowances(given: tuple[str, ...]) -> dict[str, str]:
         word, equals, value = part.strip().partition("=")
         if not (word and equals and value):
             raise click.BadParameter(f"`{part}` is not WHAT=N, as in --allow issue=98010")
-        if word in ("issue", "revoke", "remove") and not value.isdecimal():
+        if word not in _COUNTED and word != "reissue":
+            raise click.BadParameter(f"`{part}`: write one of {', '.join(_COUNTED)}=N, or reissue=GLOB")
+        if word in _COUNTED and not value.isdecimal():
             raise click.BadParameter(f"`{part}`: {word} takes a number, as in --allow {word}=10")
         found[word] = value
     return found

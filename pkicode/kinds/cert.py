@@ -20,7 +20,7 @@ from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook
+from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, covers
 from pkicode.x509.names import san_text, subject_text
 
 _NOW, _NEXT, _META = FieldClass.NOW, FieldClass.NEXT, FieldClass.METADATA
@@ -142,6 +142,9 @@ def _reason(
                 return Reason(ReasonCode.KEY_CHANGED, "another CSR")
         elif changed := _changed_columns(block, row, held, spec, outlook):
             return Reason(ReasonCode.SPEC_CHANGED, " ".join(f"`{one}`" for one in changed) + " changed")
+    waiting = difference.of(FieldClass.NEXT)
+    if waiting and covers((outlook.allow.get("reissue", ""),), held.address):
+        return Reason(ReasonCode.SPEC_CHANGED, " ".join(f"`{one}`" for one in waiting) + " changed, not awaited")
     if held.due <= outlook.now:
         return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}")
     return None

@@ -84,6 +84,17 @@ def test_a_changed_validity_waits_for_the_next_renewal_and_is_told(site: Site) -
     assert [(one.block, one.count, one.fields) for one in plan.pending] == [("cert.portal", 1, ("validity",))]
 
 
+def test_allow_reissue_does_not_await_the_renewal(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    site.write(PORTAL + 'validity = "30d"\n')
+    assert certificates(site.plan(allow={"reissue": "cert.other"})) == []
+    assert certificates(site.plan(allow={"reissue": "cert.*"})) == ["renew cert.portal@2 spec-changed"]
+    site.apply(allow={"reissue": "cert.portal"})
+    plan = site.plan()
+    assert (plan.changes, plan.pending) == ((), ())
+
+
 def test_a_changed_note_is_metadata_and_signs_nothing(site: Site) -> None:
     site.write(PORTAL)
     site.apply()
