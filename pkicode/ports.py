@@ -172,6 +172,8 @@ class Write:
     held: Sequence[tuple[Held, str]] = ()
     """(row, record): record is JSON text, what the kind remembers."""
     forgotten: Sequence[Held] = ()
+    moved: Sequence[tuple[str, str]] = ()
+    """(old address, new address): certificates of the inventory follow their address."""
     intents: Sequence[Certificate] = ()
     adopted: Sequence[Certificate] = ()
     """Rows that enter with their final status (imports, recovered from the journal)."""

@@ -88,6 +88,7 @@ SETTLE = (
     "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"
     " WHERE issuer_key = $1 AND serial = $2 AND status = 'intent'"
 )
+READDRESS = "UPDATE certificates SET address = $2 WHERE address = $1"
 STATUS = "SELECT status FROM certificates WHERE issuer_key = $1 AND serial = $2"
 REVOKE = (
     f"INSERT INTO revocations ({_REVOCATION}) VALUES ({_marks(7)}) ON CONFLICT (issuer_key, serial) DO UPDATE"

@@ -323,6 +323,7 @@ class SqliteStore:
             if cursor.execute(taken, row[:3]).fetchone():
                 raise sql.taken(*row)
             cursor.execute(add, row)
+        self._connection.executemany(_rewritten(sql.READDRESS), write.moved)
         self._each(sql.SETTLE, map(sql.settlement_values, write.settled), sql.not_an_intent)
         for revocation in write.revocations:
             if (CertificateStatus.INTENT,) in self._read(sql.STATUS, (revocation.issuer_key, revocation.serial)):

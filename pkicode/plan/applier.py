@@ -114,7 +114,7 @@ async def _forget(changes: Sequence[Change], run: Run) -> None:
 
 async def _rename(changes: Sequence[Change], run: Run) -> None:
     for batch in _batches(changes):
-        rows, left = [], []
+        rows, left, moved = [], [], []
         for change in batch:
             if change.held is None:
                 continue
@@ -123,7 +123,8 @@ async def _rename(changes: Sequence[Change], run: Run) -> None:
             new = evolve(old, name=change.address.name, key=change.address.key, version=0)
             rows.append((new, records[old.key, old.generation]))
             left.append(old)
-        await run.world.store.commit(write(run, "move", batch, held=rows, forgotten=left), run.world.lease)
+            moved.append((str(old.address), str(change.address)))
+        await run.world.store.commit(write(run, "move", batch, held=rows, forgotten=left, moved=moved), run.world.lease)
 
 
 def write(run: Run, action: str, changes: Sequence[Change], **parts: object) -> Write:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import evolve
 
 from pkicode.config.reader import Config
-from pkicode.model.address import Address
+from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
@@ -46,8 +46,9 @@ def plan(
     Raises:
         ConfigError: the configuration cannot be planned; every mistake, located.
     """
-    moves, snapshot = _moved(config, snapshot)
+    moves, immovable, snapshot = _moved(config, snapshot)
     outlook = Outlook(config, snapshot, now, dict(allow or {}))
+    outlook.problems.extend(immovable)
     shelf = _Shelf(snapshot)
     dues: list[int] = []
     pending: list[Pending] = []
@@ -192,36 +193,45 @@ def _removal_brake(block: Address, gone: Sequence[Change], size: int, outlook: O
     )
 
 
-def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], Snapshot]:
+def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Problem], Snapshot]:
     """Re-address held rows as [[moved]] says; a move whose `from` is not there is done already."""
+    changes: list[Change] = []
+    problems: list[Problem] = []
     if not config.settings.moved:
-        return [], snapshot
+        return changes, problems, snapshot
     targets = {one.from_: one.to for one in config.settings.moved}
-    there = {str(held.address) for held in snapshot.held if held.status != FORGOTTEN}
-    blocks_there = {held.address.block for held in snapshot.held if held.status != FORGOTTEN}
-    changes, held_rows = [], []
+    taken = {held.address for held in snapshot.held}
+    rows = []
     for held in snapshot.held:
         source = str(held.address)
         target = targets.get(source) or targets.get(held.address.block)
-        if target is None or held.status == FORGOTTEN or target in there or (not held.key and target in blocks_there):
-            held_rows.append(held)
+        if target is None or held.status == FORGOTTEN:
+            rows.append(held)
             continue
-        name, key = _target(target, held)
+        named, _ = parse(target)
+        address = Address(held.kind, named.name, named.key or held.key)
+        if problem := _immovable(held.address, address, taken, config):
+            problems.append(problem)
+            rows.append(held)
+            continue
         # The move is committed first and leaves version 1.
-        moved = evolve(held, name=name, key=key, version=1)
-        held_rows.append(moved)
+        moved = evolve(held, name=address.name, key=address.key, version=1)
+        rows.append(moved)
         reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
-        changes.append(
-            Change(moved.address, Action.MOVE, held.generation, (reason,), held=held, before={"address": source})
-        )
-    return changes, evolve(snapshot, held=held_rows)
+        changes.append(Change(address, Action.MOVE, held.generation, (reason,), held=held, before={"address": source}))
+    return changes, problems, evolve(snapshot, held=rows)
 
 
-def _target(target: str, held: Held) -> tuple[str, str]:
-    from pkicode.model.address import parse
-
-    address, _ = parse(target)
-    return address.name, address.key or held.key
+def _immovable(old: Address, new: Address, taken: set[Address], config: Config) -> Problem | None:
+    """Why a row cannot take another address: a number or a file of somebody else's would become its own."""
+    if new in taken:
+        why, mend = f"{new} has, or had, certificates of its own", "choose another name for it"
+    elif old.kind != "cert" or new.kind != "cert":
+        why, mend = "only certificates move: a CA's name is in the URLs of what it signed", "keep the name"
+    else:
+        return None
+    message = f"{old} cannot move to {new}: {why}"
+    return Problem("E0371", message, help=mend, place=config.place("moved"), address=str(new))
 
 
 def _in_scope(address: Address, only: Sequence[str], except_: Sequence[str]) -> bool:

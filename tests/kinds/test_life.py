@@ -176,6 +176,30 @@ def test_moved_renames_without_a_signature(site: Site) -> None:
     site.verify("cert.door")
 
 
+def test_what_was_moved_is_revoked_under_its_new_name(site: Site) -> None:
+    site.write(PORTAL + 'on_remove = "revoke"\n')
+    site.apply()
+    door = PORTAL.replace("cert.portal", "cert.door") + 'on_remove = "revoke"\n'
+    site.write(door + '[[moved]]\nfrom = "cert.portal"\nto = "cert.door"\n')
+    site.apply()
+    site.write("")
+    site.apply()
+    (row,) = site.open().inventory(Want())[2:]
+    assert (row.address, row.status) == ("cert.door", "revoked")
+
+
+def test_a_move_onto_a_name_that_had_its_own_certificates_is_refused(site: Site) -> None:
+    site.write(PORTAL.replace("portal", "door"))
+    site.apply()
+    site.write(PORTAL)
+    site.apply()
+    moved = '[[moved]]\nfrom = "cert.portal"\nto = "cert.door"\n'
+    site.write(PORTAL.replace("cert.portal", "cert.door") + moved)
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [one.code for one in caught.value.problems] == ["E0371"]
+
+
 def test_a_cas_subject_cannot_be_changed_in_place(site: Site) -> None:
     site.apply()
     site.write(base=site.text.replace("Site Issuing", "Other Issuing"))
