@@ -22,8 +22,13 @@ def quick_keystore(root: Path) -> None:
     secret = folder / "passphrase"
     secret.touch(mode=0o600)
     secret.write_bytes(PASSPHRASE + b"\n")
+    quick_key_file(folder / "keys.db")
+
+
+def quick_key_file(path: Path) -> None:
+    """An empty keystore that PASSPHRASE opens."""
     salt = os.urandom(32)
     envelope = Envelope(hashlib.scrypt(PASSPHRASE, salt=salt, n=_COST, r=_BLOCK, p=_LANES, dklen=32))
     proof = envelope.seal(b"", b"pkicode keystore 1", f"{_COST} {_BLOCK} {_LANES}".encode(), salt)
-    with closing(make_key_file(folder / "keys.db")) as file:
+    with closing(make_key_file(path)) as file:
         file.settle_header(Header(_COST, _BLOCK, _LANES, salt, proof))

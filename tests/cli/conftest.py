@@ -8,6 +8,7 @@ import pytest
 
 from pkicode.cli import main
 from tests.cli.running import CONFIG, NOW, Ran, spawn
+from tests.quick import quick_keystore
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def applied_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("applied") / "pki"
     root.mkdir()
+    quick_keystore(root)
     (root / "pki.toml").write_text(CONFIG, "utf-8")
     ran = spawn(root, "apply", "-y", "--allow-clock")
     assert ran.code == 0, ran.err

@@ -25,6 +25,7 @@ from pkicode.x509.names import san, subject, subject_der
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import self_issued
 from tests.oracles import openssl_bytes
+from tests.quick import PASSPHRASE
 
 NOW = 1_795_424_400
 """2026-11-23T09:00:00Z."""
@@ -99,7 +100,7 @@ class Ground:
 
 
 async def _passphrase() -> bytes:
-    return b"correct horse battery staple"
+    return PASSPHRASE
 
 
 async def _unused(*args: object) -> Any:

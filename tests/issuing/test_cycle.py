@@ -5,7 +5,6 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,12 +37,6 @@ from tests.issuing.ground import (
     tbs_of,
 )
 from tests.oracles import assert_gnutls_verifies, assert_verifies, certificate_text, openssl_bytes
-
-
-@pytest.fixture
-def ground(tmp_path: Path) -> Ground:
-    (tmp_path / "p").mkdir(mode=0o700)
-    return Ground(tmp_path / "p")
 
 
 async def batch(world: World, *orders: Order, **changes: object) -> tuple[Issued, Issued, list[object]]:

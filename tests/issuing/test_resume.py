@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -45,12 +44,6 @@ POINTS = [
 ]
 REQUEST = csr()
 ORDERS = (leaf("a"), leaf("b", csr=REQUEST), leaf("c"))
-
-
-@pytest.fixture
-def ground(tmp_path: Path) -> Ground:
-    (tmp_path / "p").mkdir(mode=0o700)
-    return Ground(tmp_path / "p")
 
 
 async def says(template: Template, orders: tuple[Order, ...], world: World) -> Callable[[Certificate], Remade | None]:

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.kinds.site import Site
+from tests.quick import quick_keystore
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(quick_path: Path) -> Site:
     """A root, an issuing CA, and nothing below yet."""
-    return Site(tmp_path).write()
+    quick_keystore(quick_path)
+    return Site(quick_path).write()

@@ -12,14 +12,16 @@ from IPython.core.formatters import DisplayFormatter
 import pkicode
 from tests.cli.running import CONFIG, ONE_MORE
 from tests.guards.tree import ROOT
+from tests.quick import quick_keystore
 
 VENDOR = "application/vnd.pkicode.plan.v1+json"
 
 
 @pytest.fixture
-def folder(tmp_path):
-    (tmp_path / "pki.toml").write_text(CONFIG, encoding="utf-8")
-    return tmp_path
+def folder(quick_path):
+    quick_keystore(quick_path)
+    (quick_path / "pki.toml").write_text(CONFIG, encoding="utf-8")
+    return quick_path
 
 
 @pytest.fixture
@@ -31,6 +33,7 @@ def pki(folder):
 def applied(tmp_path_factory):
     """A project with everything applied, which tests only read."""
     root = tmp_path_factory.mktemp("applied")
+    quick_keystore(root)
     (root / "pki.toml").write_text(CONFIG, encoding="utf-8")
     found = pkicode.open(root / "pki.toml")
     found.apply()
