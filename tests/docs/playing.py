@@ -16,7 +16,7 @@ SECONDS = 120
 
 
 def play_page(page: Path, folder: Path, bin_: Path) -> None:
-    """Play a page from top to bottom in `folder`; blocks that name a file write it.
+    """Play a page from top to bottom in `folder`: console and Python blocks run, blocks that name a file write it.
 
     Args:
         bin_: a folder to be, for the command.
@@ -26,6 +26,16 @@ def play_page(page: Path, folder: Path, bin_: Path) -> None:
         write(fence, folder)
         if fence["language"] == "console":
             play(fence["body"], folder, environ)
+        if fence["language"] == "python":
+            run([sys.executable, "-c", fence["body"]], folder, environ)
+
+
+def run(command: list[str], folder: Path, environ: dict[str, str], code: int = 0) -> str:
+    """What a command prints on both of its outputs; it has to end with `code`."""
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS)
+    said = done.stdout + done.stderr
+    assert done.returncode == code, f"{command[-1]}\n{said}"
+    return said
 
 
 def environment(bin_: Path) -> dict[str, str]:
@@ -60,11 +70,7 @@ def play(block: str, folder: Path, environ: dict[str, str]) -> None:
             more, _, expected = expected.partition("\n")
             command += f"\n{more}"
         code = re.search(r"# exit (\d+)$", command)
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=folder, env=environ, capture_output=True, text=True, timeout=SECONDS
-        )
-        said = done.stdout + done.stderr
-        assert done.returncode == (int(code[1]) if code else 0), f"$ {command}\n{said}"
+        said = run(["bash", "-c", command], folder, environ, int(code[1]) if code else 0)
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
         assert doctest.OutputChecker().check_output(expected, said, flags), (
             f"$ {command}\n{said}\nexpected:\n{expected}"

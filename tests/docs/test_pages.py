@@ -4,16 +4,26 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pkicode.config.reader import read
+from pkicode.frames.inventory import inventory_frame
+from pkicode.frames.plan import plan_frame
+from pkicode.views.json import plan_schema
 from tests.docs.playing import FENCE, FIRST, play_page, write
-from tests.guards.tree import ROOT, is_there
+from tests.guards.tree import ROOT
+from tests.views.plans import plan_of
 
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("examples/*/*.md")])
-PLAYED = [page for page in PAGES if "```console" in page.read_text(encoding="utf-8") and "examples" not in page.parts]
+PLAYED = [
+    page
+    for page in PAGES
+    if re.search("^```(console|python)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    and "examples" not in page.parts
+]
 """The READMEs of the examples are played in tests/examples, which look closer at what they leave."""
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")
 
@@ -56,7 +66,6 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.skipif(not (is_there("cli") and is_there("project")), reason="the command is not there yet")
 @pytest.mark.parametrize("page", PLAYED, ids=name)
 def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
     """A page is played from top to bottom, beginning with the tutorial's pki.toml."""
@@ -75,3 +84,26 @@ def test_every_pki_toml_on_a_page_is_valid(page: Path, tmp_path: Path) -> None:
     for fence in files_of(page):
         write(fence, tmp_path)
     assert read(tmp_path / "pki.toml", environ={}).problems == ()
+
+
+def first_cells(page: str, heading: str) -> list[str]:
+    """The names in the first column of the table below a heading."""
+    text = (DOCS / page).read_text(encoding="utf-8").partition(heading)[2]
+    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert table
+    return [name for row in table[0].splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+def test_the_page_of_frames_names_every_column_in_order() -> None:
+    columns = plan_frame(plan_of([])).columns
+    assert first_cells("reference/frames.md", "`plan.df`") == list(columns)
+    columns = inventory_frame([], now=0).columns
+    assert sorted(first_cells("reference/frames.md", "`pki.inventory()`")) == sorted(columns)
+
+
+def test_the_page_of_plans_names_every_field() -> None:
+    schema: Any = plan_schema()
+    fields = schema["properties"]
+    assert sorted(first_cells("reference/plan-json.md", "# The plan as JSON")) == sorted(fields)
+    actions = fields["actions"]["items"]["properties"]
+    assert sorted(first_cells("reference/plan-json.md", "An action:")) == sorted(actions)
