@@ -52,19 +52,20 @@ def allow_clock(command: F) -> F:
     return click.option("--allow-clock", is_flag=True, help="Write although PKICODE_NOW freezes the clock.")(command)
 
 
-_COUNTED = ("issue", "revoke", "forget", "remove")
-
-
 def allowances(given: tuple[str, ...]) -> dict[str, str]:
     """`issue=5,revoke=2` and repeated options as one dict."""
+    if not given:
+        return {}
+    from pkicode.plan.brakes import BRAKES, WORDS
+
     found = {}
-    for part in ",".join(given).split(",") if given else ():
+    for part in ",".join(given).split(","):
         word, equals, value = part.strip().partition("=")
         if not (word and equals and value):
             raise click.BadParameter(f"`{part}` is not WHAT=N, as in --allow issue=98010")
-        if word not in _COUNTED and word != "reissue":
-            raise click.BadParameter(f"`{part}`: write one of {', '.join(_COUNTED)}=N, or reissue=GLOB")
-        if word in _COUNTED and not value.isdecimal():
+        if word not in WORDS:
+            raise click.BadParameter(f"`{part}`: write one of {', '.join(BRAKES)} and =N, or reissue=GLOB")
+        if word in BRAKES and not value.isdecimal():
             raise click.BadParameter(f"`{part}`: {word} takes a number, as in --allow {word}=10")
         found[word] = value
     return found

@@ -75,13 +75,12 @@ class PublishSpec:
     content: tuple[str, ...] = says("what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "bundle"))
 
 
+_KEY_ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
+
+
 @frozen
 class KeySpec:
-    alg: str = says(
-        "ec-p256 ec-p384 ec-p521 rsa-2048 rsa-3072 rsa-4096 ed25519 ed448",
-        default="ec-p256",
-        choices=("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"),
-    )
+    alg: str = says(" ".join(_KEY_ALGS), default="ec-p256", choices=_KEY_ALGS)
     store: str | None = says("the [keystore.X] that holds it; the only one declared if absent", default=None)
 
 
@@ -220,11 +219,15 @@ class CertSpec:
 
 @frozen
 class Deny:
-    rsa_bits_below: int | None = says("smallest RSA key let through", default=None)
-    hashes: tuple[str, ...] = says("signature hashes refused", default=())
-    key_algs: tuple[str, ...] = says("key algorithms refused", default=())
+    rsa_bits_below: int | None = says("smallest RSA key let through, of CAs, leaves and CSRs", default=None)
+    hashes: tuple[str, ...] = says(
+        "hashes that no signature may use; the issuer's key decides which it is",
+        default=(),
+        choices=("md5", "sha1", "sha224", "sha256", "sha384", "sha512"),
+    )
+    key_algs: tuple[str, ...] = says("key algorithms refused, of CAs, leaves and CSRs", default=(), choices=_KEY_ALGS)
     validity_above: int | None = says("longest leaf validity let through", form="duration", default=None)
-    wildcard: bool = says("refuse wildcard names", default=False)
+    wildcard: bool = says("refuse wildcard names, also those of CSRs", default=False)
 
 
 @frozen

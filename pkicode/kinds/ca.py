@@ -6,15 +6,17 @@ In this version a CA has one key generation; what would need the next one is ref
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
+from attrs import evolve
+
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.issuing import Issued, Order, Template, issue
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import preview
+from pkicode.kinds import deny, preview
 from pkicode.kinds.authority import Authority, subject_of
 from pkicode.kinds.rows import SINGLE, after, rewrite, template_number
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
 from pkicode.model.problem import Part, Problem, Related
 from pkicode.model.row import Block, Held, Row
@@ -189,7 +191,7 @@ def _new(block: Block, row: Row, held: Held | None, outlook: Outlook) -> Change 
     issuer = authorities.standing(spec.issuer, outlook) if spec.issuer else None
     profile = profile_of(block, f"{issuer.name}-g{issuer.generation}" if issuer else "")
     outlook.problems.extend(preview.problems(block, profile, subject, (), issuer, outlook))
-    return Change(
+    change = Change(
         Address("ca", block.name),
         Action.ISSUE,
         generation,
@@ -209,6 +211,10 @@ def _new(block: Block, row: Row, held: Held | None, outlook: Outlook) -> Change 
         irreversible=True,
         depends_on=(f"ca.{spec.issuer}",) if spec.issuer else (),
     )
+    policy = outlook.config.settings.policy.deny
+    signing = deny.signing_alg(issuer, outlook.config) if issuer else spec.key.alg
+    rule = deny.broken_by_key(spec.key.alg, policy) or deny.broken_by_signature(signing, policy)
+    return evolve(change, readiness=Readiness.DENIED, waits=rule) if rule else change
 
 
 def _refused(block: Block, fields: Sequence[str]) -> Problem:

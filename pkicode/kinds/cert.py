@@ -8,20 +8,23 @@ from collections.abc import Iterator
 
 from attrs import evolve
 
-from pkicode.config.language import CertSpec, OnRemove, Rekey
+from pkicode.config.csr import CsrFiles
+from pkicode.config.language import CertSpec, CsrSpec, OnRemove, Rekey
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import names_check, preview
+from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.names import Sans, SanType
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, covers
 from pkicode.x509.names import san_text, subject_text
+from pkicode.x509.request import csr
 
 _NOW, _NEXT, _META = FieldClass.NOW, FieldClass.NEXT, FieldClass.METADATA
 CLASSES = {
@@ -199,37 +202,49 @@ def _issued(
         irreversible=True,
         depends_on=(f"ca.{spec.issuer}",),
     )
-    return _held_back(change, row, held, spec, outlook)
+    return _held_back(change, spec, checked.sans, standing, outlook)
 
 
-def _held_back(change: Change, row: Row, held: Held | None, spec: CertSpec, outlook: Outlook) -> Change:
+def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:
     """The change as it may be done now: waiting for a CSR, or denied by policy."""
-    if spec.csr:
-        digest = json.loads(row.values)[-1]
+    held = change.held
+    if spec.csr and change.row:
+        digest = json.loads(change.row.values)[-1]
         where = f"{spec.csr.dir}/{spec.csr.file}"
         if not digest:
             return evolve(change, readiness=Readiness.WAITING, waits=f"no CSR yet: {where}")
         same = held is not None and held.status != "forgotten" and json.loads(held.values)[-1] == digest
         if same and spec.renew.rekey is Rekey.REQUIRE:
             return evolve(change, readiness=Readiness.WAITING, waits=f"rekey is required: hand in a new CSR as {where}")
-    if rule := _denied(spec, outlook):
+    if rule := _broken(spec, sans, standing, outlook):
         return evolve(change, readiness=Readiness.DENIED, waits=rule)
     return change
 
 
-def _denied(spec: CertSpec, outlook: Outlook) -> str:
+def _broken(spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> str:
     """The [policy] deny rule this certificate breaks, empty for none."""
-    deny = outlook.config.settings.policy.deny
-    alg = spec.key.alg
-    if not spec.csr and deny.rsa_bits_below and alg.startswith("rsa-") and int(alg[4:]) < deny.rsa_bits_below:
-        return f"deny.rsa_bits_below = {deny.rsa_bits_below}"
-    if not spec.csr and alg in deny.key_algs:
-        return f"deny.key_algs has {alg}"
-    if deny.validity_above is not None and spec.validity > deny.validity_above:
-        return f"deny.validity_above = {duration(deny.validity_above)}"
-    if deny.wildcard and any(name.startswith("*.") for name in spec.dns):
+    policy = outlook.config.settings.policy.deny
+    alg, names = spec.key.alg, sans
+    if spec.csr and (policy.rsa_bits_below or policy.key_algs or policy.wildcard):
+        alg, names = _brought(spec.csr, spec, sans, outlook)
+    signing = deny.signing_alg(standing, outlook.config)
+    if rule := deny.broken_by_key(alg, policy) or deny.broken_by_signature(signing, policy):
+        return rule
+    if policy.validity_above is not None and spec.validity > policy.validity_above:
+        return f"deny.validity_above = {duration(policy.validity_above)}"
+    if policy.wildcard and any(kind is SanType.DNS and name.startswith("*.") for kind, name in names):
         return "deny.wildcard"
     return ""
+
+
+def _brought(asked: CsrSpec, spec: CertSpec, sans: Sans, outlook: Outlook) -> tuple[str, Sans]:
+    """The algorithm of a CSR's key, and the names with those it may add; apply goes by the same bytes or not at all."""
+    files: CsrFiles = outlook.memo.setdefault("csr-files", CsrFiles(outlook.config.root))
+    try:
+        request = csr(files.read(asked.dir, asked.file) or b"")
+        return request.alg, sans + (request.sans if spec.copy else ())
+    except ValueError:
+        return "", sans  # issuance refuses it, and says why
 
 
 def _removed(held: Held, outlook: Outlook) -> Change | None:

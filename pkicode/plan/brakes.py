@@ -1,38 +1,73 @@
-"""Brakes on a whole plan: max_actions and what --allow lifts (decisions 24, invariant 12)."""
+"""Brakes on a whole plan: max_actions, denied certificates, and what --allow lifts (decisions 24, invariant 12)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
 from pkicode.model.change import Action, Change, Readiness, Verdict
+from pkicode.model.problem import PkicodeError
 from pkicode.plan.kind import Outlook
 
-_WORDS = {Action.ISSUE: "issue", Action.RENEW: "issue", Action.REVOKE: "revoke", Action.FORGET: "forget"}
-"""Action -> the word of [policy] max_actions; a renewal is an issuance."""
+BRAKES = (*map(str, Action), "remove")
+"""What --allow lifts with a number: the words of [policy] max_actions, and the brake on rows that go."""
+WORDS = (*BRAKES, "reissue")
+"""All words of --allow; `reissue` takes a glob of addresses."""
+
+
+def refuse_unknown(allow: Mapping[str, str]) -> None:
+    """A misspelt word would allow nothing and say nothing.
+
+    Raises:
+        PkicodeError: a word that is none, or a brake without a number.
+    """
+    for word, value in allow.items():
+        if word not in WORDS:
+            raise PkicodeError(f"`{word}` is nothing that can be allowed", help=f"one of {', '.join(WORDS)}")
+        if word in BRAKES and not value.isdecimal():
+            raise PkicodeError(f"allowed {word}={value}: this brake takes a number", help=f"write it as in {word}=10")
 
 
 def judge(changes: Sequence[Change], outlook: Outlook) -> tuple[tuple[Verdict, ...], list[Change]]:
     """The verdicts on these changes, and the changes with those denied marked so."""
-    counts = Counter(_WORDS[one.action] for one in changes if one.action in _WORDS)
     limits = outlook.config.settings.policy.max_actions
-    verdicts, denied = [], set()
-    for word, limit in sorted(limits.items()):
-        allowed = max(limit, int(outlook.allow.get(word, "0")))
-        passed = counts[word] <= allowed
-        if passed and counts[word] <= limit:
-            message = f"max_actions: {counts[word]:,} of at most {limit:,} {word}"
-        elif passed:
-            message = f"max_actions: {counts[word]:,} {word} let through by --allow (limit {limit:,})"
-        else:
-            message = f"max_actions: {counts[word]:,} {word} exceed {word} = {limit:,}"
-            denied.add(word)
-        mend = "" if passed else f"run with --allow {word}={counts[word]}"
-        verdicts.append(Verdict(f"max_actions.{word}", passed, message, mend))
-    if not denied:
-        return tuple(verdicts), list(changes)
-    held_back = "max_actions"
-    return tuple(verdicts), [
-        evolve(one, readiness=Readiness.DENIED, waits=held_back) if _WORDS.get(one.action) in denied else one
+    counts = Counter(word for one in changes for word in _words(one.action))
+    counted = {word: _counted(word, counts[word], limit, outlook.allow) for word, limit in sorted(limits.items())}
+    exceeded = {word for word, verdict in counted.items() if not verdict.passed}
+    verdicts = (*_denials(changes), *counted.values())
+    return verdicts, [
+        evolve(one, readiness=Readiness.DENIED, waits="max_actions")
+        if exceeded.intersection(_words(one.action))
+        else one
         for one in changes
     ]
+
+
+def _words(action: Action) -> tuple[str, ...]:
+    """What a change counts as: a renewal is an issuance too."""
+    return (str(action), str(Action.ISSUE)) if action is Action.RENEW else (str(action),)
+
+
+def _denials(changes: Sequence[Change]) -> list[Verdict]:
+    """One verdict for each rule of [policy] deny that certificates break."""
+    broken = Counter(one.waits for one in changes if one.readiness is Readiness.DENIED)
+    mend = "change what is asked for, or the rule in [policy]"
+    return [
+        Verdict(rule.split(" ")[0], passed=False, message=f"{_certificates(number)} denied by {rule}", help=mend)
+        for rule, number in sorted(broken.items())
+    ]
+
+
+def _certificates(number: int) -> str:
+    return f"{number:,} certificate{'s' * (number != 1)}"
+
+
+def _counted(word: str, count: int, limit: int, allow: Mapping[str, str]) -> Verdict:
+    passed = count <= max(limit, int(allow.get(word, "0")))
+    if count <= limit:
+        message = f"max_actions: {count:,} of at most {limit:,} {word}"
+    elif passed:
+        message = f"max_actions: {count:,} {word} let through by --allow (limit {limit:,})"
+    else:
+        message = f"max_actions: {count:,} {word} exceed {word} = {limit:,}"
+    return Verdict(f"max_actions.{word}", passed, message, "" if passed else f"run with --allow {word}={count}")

@@ -5,6 +5,7 @@ The kinds themselves stand in kinds/, one file each; nothing in this room knows 
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Any
 
 from attrs import field, frozen
@@ -126,7 +127,5 @@ class Kind:
 
 def covers(patterns: Sequence[str], address: Address) -> bool:
     """Whether an address, its block or one of its rows is meant by any of the --only or --except globs."""
-    from fnmatch import fnmatchcase
-
     text = str(address)
     return any(fnmatchcase(text, pattern.replace("[", "[[]")) or address.block == pattern for pattern in patterns)

@@ -15,7 +15,7 @@ from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCo
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.brakes import judge
+from pkicode.plan.brakes import judge, refuse_unknown
 from pkicode.plan.kind import Difference, Kind, Outlook, Snapshot, covers
 from pkicode.plan.template import difference
 
@@ -45,7 +45,9 @@ def plan(
 
     Raises:
         ConfigError: the configuration cannot be planned; every mistake, located.
+        PkicodeError: `allow` lifts nothing.
     """
+    refuse_unknown(allow or {})
     moves, immovable, snapshot = _moved(config, snapshot)
     outlook = Outlook(config, snapshot, now, dict(allow or {}))
     outlook.problems.extend(immovable)
@@ -65,7 +67,6 @@ def plan(
     by_kind = {kind.name: kind for kind in kinds}
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
     settings = config.settings
-    declared = shelf.declared
     verdicts, kept = judge(kept, outlook)
     later = [due for due in dues if now < due < NO_EXPIRY]
     return Plan(
@@ -82,7 +83,7 @@ def plan(
         verdicts=verdicts,
         allow=tuple(sorted((allow or {}).items())),
         next_due=min(later) if later else None,
-        declared=declared,
+        declared=shelf.declared,
         complete=len(kept) == len(changes),
         pending=tuple(pending),
     )

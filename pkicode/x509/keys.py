@@ -208,6 +208,12 @@ def signature_algorithm(alg: str) -> bytes:
     return _algorithm_of("rsa", _rsa_hash(int(alg[4:])))
 
 
+def signature_hash(alg: str) -> str:
+    """The name of the hash in `signature_algorithm`, as in sha256; empty for EdDSA, which has its own inside."""
+    digest = _SCHEMES[signature_algorithm(alg)][1]
+    return digest.name if digest else ""
+
+
 def _algorithm_of(kind: _Kind, algorithm: hashes.HashAlgorithm) -> bytes:
     return next(
         encoded
