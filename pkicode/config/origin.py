@@ -8,6 +8,7 @@ import attrs
 from pkicode.config.reader import Config
 from pkicode.config.resolve import plain
 from pkicode.config.tables import keys_of
+from pkicode.model.instants import duration
 from pkicode.model.problem import Place
 from pkicode.model.row import Block
 
@@ -72,6 +73,8 @@ def _leaves(item: Any, at: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], A
         elif one.metadata.get("form") == "subject":
             for name in dict(value):
                 yield (*path, name), next(text for short, text in value if short == name)
+        elif one.metadata.get("form") == "duration" and value is not None:
+            yield path, duration(value)
         else:
             yield path, plain(value)
 

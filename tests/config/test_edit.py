@@ -113,7 +113,7 @@ def test_an_editor_sees_what_the_types_know(case: str) -> None:
 def test_every_value_says_where_it_comes_from() -> None:
     told = {path: (value, origin) for path, value, origin in resolved(read(HERE / "example" / "pki.toml", environ={}))}
     assert told["ca.root.key.alg"] == ("ec-p384", "pki.toml:30")
-    assert told["ca.root.backdate"] == (300, "default")
+    assert told["ca.root.backdate"] == ("5m", "default")
     assert told["ca.issuing.base_urls"] == (["http://pki.corp.example"], "derived")
     assert told["cert.portal.validity"] == (90 * 86400, "profile base at pki.toml:51")
     assert told["cert.team.dns"] == (["team.corp.example"], "teams/a.toml:3")
