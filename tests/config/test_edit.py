@@ -115,9 +115,9 @@ def test_every_value_says_where_it_comes_from() -> None:
     assert told["ca.root.key.alg"] == ("ec-p384", "pki.toml:30")
     assert told["ca.root.backdate"] == ("5m", "default")
     assert told["ca.issuing.base_urls"] == (["http://pki.corp.example"], "derived")
-    assert told["cert.portal.validity"] == (90 * 86400, "profile base at pki.toml:51")
+    assert told["cert.portal.validity"] == ("90d", "profile base at pki.toml:51")
     assert told["cert.team.dns"] == (["team.corp.example"], "teams/a.toml:3")
-    assert told["state.lock_timeout"] == (30, "pki.toml:15")
+    assert told["state.lock_timeout"] == ("30s", "pki.toml:15")
     assert told["policy.deny.wildcard"] == (False, "default")
     assert told["keystore.soft.passphrase.env"] == ("PKICODE_KEY_PASSPHRASE", "pki.toml:21")
 
