@@ -8,13 +8,15 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 PKICODE = str(Path(sys.executable).with_name("pkicode"))
 """The installed command."""
+
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""As users run it: compiled once, not at every start."""
 
 
 @frozen
@@ -29,17 +31,17 @@ class Ran:
     output: str
 
 
-def run(*command: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, ok: Sequence[int] = (0,)) -> Ran:
-    """Run a command to its end; an exit code that is not in `ok` ends the bench."""
+def run(*command: str, cwd: Path | None = None) -> Ran:
+    """Run a command to its end; an exit code other than 0 ends the bench."""
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, cwd=cwd, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read().decode(errors="replace")  # type: ignore[union-attr]
     # wait4 tells what this process and its own children used, and of nobody else.
     _, status, used = os.wait4(process.pid, 0)
     wall = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()  # type: ignore[union-attr]
-    if process.returncode not in ok:
+    if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
     return Ran(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, output)
 

@@ -6,7 +6,7 @@ tests.  Delta CRLs, shards and certificateHold are not made here.
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import field, frozen
 from cryptography import x509
@@ -17,14 +17,13 @@ from pkicode.x509.der import (
     OCTET_STRING,
     SEQUENCE,
     bit_string,
-    children,
     generalized,
     integer,
     oid,
-    only,
     tlv,
     utc_or_generalized,
 )
+from pkicode.x509.der import read as header
 from pkicode.x509.keys import signature_algorithm
 from pkicode.x509.keys import verify as verify_signature
 from pkicode.x509.tbs import IssuerFacts
@@ -47,9 +46,8 @@ MOST = 1 << 159
 _ENUMERATED, _KEY_ID, _CRL_EXTENSIONS = 0x0A, 0x80, 0xA0
 
 
-@frozen
-class Entry:
-    """One revoked serial."""
+class Entry(NamedTuple):
+    """One revoked serial.  A tuple: there are a million of them, and it is made in a third of the time."""
 
     serial: int
     revoked_at: int
@@ -133,7 +131,7 @@ def read(der: bytes, *, limit: int) -> CrlFacts:
         number=number,
         this_update=from_datetime(loaded.last_update_utc),
         next_update=from_datetime(loaded.next_update_utc),
-        dn=_issuer_dn(loaded.tbs_certlist_bytes),
+        dn=_issuer_dn(_signed(der)),
         aki=aki,
         entries=entries,
     )
@@ -151,10 +149,10 @@ def verify(der: bytes, issuer: IssuerFacts) -> None:
         _, aki = _extensions(loaded)
     except (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise ValueError(f"the CRL is malformed: {error}") from error
-    signed = loaded.tbs_certlist_bytes
+    signed = _signed(der)
     if aki != issuer.ski or _issuer_dn(signed) != issuer.dn:
         raise ValueError("the CRL is of another issuer, or of another key of this issuer")
-    if crl(signed, issuer.alg, loaded.signature) != der:
+    if not der.endswith(signature_algorithm(issuer.alg) + bit_string(loaded.signature)):
         raise ValueError("the CRL is signed with another algorithm than its issuer's")
     verify_signature(issuer.spki, issuer.alg, signed, loaded.signature)
 
@@ -186,37 +184,43 @@ def _entry(revoked: x509.RevokedCertificate) -> Entry:
     return Entry(revoked.serial_number, from_datetime(revoked.revocation_date_utc), reason, invalidity)
 
 
+def _signed(der: bytes) -> bytes:
+    """The TBSCertList as it stands: cryptography would encode every entry anew."""
+    _, start, _ = header(der)
+    _, _, end = header(der, start)
+    return der[start:end]
+
+
 def _issuer_dn(signed: bytes) -> bytes:
-    """The Name as it stands: version, signature, issuer (cryptography would encode it anew)."""
-    return tlv(*children(only(signed, SEQUENCE))[2])
+    """The Name as it stands, after version and signature."""
+    _, place, _ = header(signed)
+    for _ in range(2):
+        _, _, place = header(signed, place)
+    _, _, end = header(signed, place)
+    return signed[place:end]
 
 
 def _revoked(entries: Iterable[Entry]) -> bytes:
     """revokedCertificates without its header.  One bytearray: a million small objects would cost 100 MB."""
     out = bytearray()
     last = 0
-    for entry in entries:
-        serial = entry.serial
+    for serial, revoked_at, reason, invalidity in entries:
         if not last < serial < MOST:
             raise ValueError(f"serial {serial:x} in a CRL is below 1, above 20 octets, or not after {last:x}")
         last = serial
         length = (serial.bit_length() >> 3) + 1
-        tail = _time(entry.revoked_at) + _entry_extensions(entry.reason, entry.invalidity)
-        # Never more than 84 octets: the short form of a length is enough.
-        out += b"%c%c%c%c%b%b" % (SEQUENCE, 2 + length + len(tail), INTEGER, length, serial.to_bytes(length), tail)
+        told = _entry_extensions(reason, invalidity)
+        day, second = divmod(revoked_at, DAY)
+        clock = second // HOUR * 10000 + second % HOUR // MINUTE * 100 + second % MINUTE
+        # Times take 15 or 17 octets, and never more than 84 all together: the short form of a length is enough.
+        rest = b"%b%06dZ%b" % (_midnight(day), clock, told)
+        out += b"%c%c%c%c%b%b" % (SEQUENCE, 2 + length + len(rest), INTEGER, length, serial.to_bytes(length), rest)
     return bytes(out)
-
-
-def _time(instant: int) -> bytes:
-    """As utc_or_generalized, but formats a million different instants in a fraction of the time."""
-    day, second = divmod(instant, DAY)
-    hour, second = divmod(second, HOUR)
-    return b"%b%06dZ" % (_midnight(day), hour * 10000 + second // MINUTE * 100 + second % MINUTE)
 
 
 @lru_cache(maxsize=4096)
 def _midnight(day: int) -> bytes:
-    """Tag, length and date of any Time of this day."""
+    """Tag, length and date of any Time of this day: a million different instants cost little."""
     return utc_or_generalized(day * DAY)[: -len(b"hhmmssZ")]
 
 

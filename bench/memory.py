@@ -1,0 +1,61 @@
+"""Memory of an apply of 100,000: the highest resident size of the parent and of its largest worker."""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import _fleet
+from _measure import PKICODE, tell
+
+EVERY_SECONDS = 0.1
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--n", type=int, default=100_000)
+    options.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pkicode-bench-") as name:
+        folder = _fleet.make(Path(name) / "fleet", given.n)
+        _fleet.apply_authorities(folder)
+        command = [PKICODE, "-q", "apply", "-y", "--jobs", str(given.jobs)]
+        with (Path(name) / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log) as apply:
+            highest: dict[int, int] = {}
+            while apply.poll() is None:
+                for pid in (apply.pid, *_children(apply.pid)):
+                    highest[pid] = max(highest.get(pid, 0), _highest(pid))
+                time.sleep(EVERY_SECONDS)
+        if apply.returncode or _fleet.issued(folder) != given.n:
+            sys.exit(f"the apply ended with {apply.returncode}")
+    parent, worker = highest.pop(apply.pid) / 1e6, max(highest.values()) / 1e6
+    tell(f"memory.parent-{given.n}", parent, "<= 200 MB", holds=parent <= 200)
+    tell(f"memory.worker-{given.n}", worker, "<= 100 MB", holds=worker <= 100, processes=len(highest))
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] + [
+            int(one)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            if task.name != str(pid)
+            for one in (task / "children").read_text().split()
+        ]
+    except OSError:  # it ended
+        return []
+
+
+def _highest(pid: int) -> int:
+    """VmHWM: the kernel keeps the highest resident size itself, so that looking rarely misses nothing."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:  # it ended
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+if __name__ == "__main__":
+    main()
