@@ -1,11 +1,14 @@
 """Every example, applied as its README says, makes what OpenSSL and GnuTLS accept; a second apply changes nothing."""
 
 import hashlib
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.docs.playing import environment
 from tests.examples.playing import Example, split
 from tests.guards.tree import ROOT
 from tests.oracles import assert_gnutls_verifies, assert_key_matches, certtool, openssl
@@ -17,6 +20,8 @@ AT_ONCE = 1000
 """Files in one command line."""
 SAMPLE = 5
 """GnuTLS takes one chain at a time."""
+
+INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
 
 Played = Callable[[str], Example]
 every = pytest.mark.parametrize("name", [*EXAMPLES, "."])
@@ -103,3 +108,21 @@ def test_openssl_and_gnutls_open_the_p12_with_the_password_file(played: Played):
     assert_key_matches(openssl("pkey", stdin=text).encode(), chain[0])
     word = password.read_text(encoding="utf-8").strip()
     assert "PRIVATE KEY-----" in certtool("--p12-info", "--inder", "--infile", p12, "--password", word)
+
+
+def test_the_readme_begins_with_what_make_apply_prints(tmp_path: Path):
+    shutil.copy(ROOT / "pki.toml", tmp_path)
+    done = Example(tmp_path, environment(tmp_path / "bin")).run("apply", "-y")
+    shown = (
+        (ROOT / "README.md").read_text(encoding="utf-8").partition("pkicode apply -y\n")[2].partition("$ make test")[0]
+    )
+    warned, told = [], []
+    for line in shown.splitlines():
+        (warned if line.startswith("warning:") else told).append(INSTANT.sub("", line))
+    assert told == INSTANT.sub("", done.stdout).splitlines()
+    assert INSTANT.sub("", done.stderr.replace(str(tmp_path), "...")).splitlines() == warned
+
+
+def test_make_apply_runs_the_command_of_the_readme():
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\napply:")[2].split("\n\n")[0]
+    assert recipe.endswith("$(BIN)/pkicode apply -y")
