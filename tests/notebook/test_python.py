@@ -166,6 +166,11 @@ def test_a_brake_is_lifted_by_allow(folder):
     assert pki.plan(allow={"issue": 6}).apply().counts["issue"] == 6
 
 
+def test_a_brake_that_is_none_is_refused(pki):
+    with pytest.raises(pkicode.PkicodeError, match="isue"):
+        pki.plan(allow={"isue": 6})
+
+
 def test_steps_are_told_while_they_happen(pki):
     told = []
     pki.apply(only="ca.root", emit=told.append)
