@@ -11,6 +11,7 @@ from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Part
 
 _SOURCES = ("values", "matrix", "csv", "jsonl")
+_PASSWORD = ("output", "p12_password")
 _FILES = ("chain", "key", "p12", "combined")
 
 
@@ -56,22 +57,27 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
 def _included(tables: Tables, entry: Entry) -> None:
     """What stands in an included file is a pull request's: named by an `allow`, run by nobody (decisions 19, 23)."""
     notes = tables.notes
-    if notes.tree.place(entry.path).path != notes.tree.path and "allow" not in entry.values:
+    if _is_included(notes, entry, ()) and "allow" not in entry.values:
         profile = entry.values["profile"]
         message = f"cert.{entry.name} is in an included file, and its profile `{profile}` has no `allow`"
         mend = f'add allow = {{ dns = [".example.org"] }} to [profile.{profile}]'
         notes.add(
             "E0323", message, (*entry.path, "profile"), help=mend, related=[("the profile", ("profile", profile))]
         )
-    after = entry.values.get("after")
-    if after and notes.tree.place((*entry.path, "after")).path != notes.tree.path and after not in tables.hooks:
-        mend = "add the whole command to hooks = [[...]] in [policy] of pki.toml"
-        notes.add(
-            "E0324",
-            "this command is not among the hooks that included files may name",
-            (*entry.path, "after"),
-            help=mend,
-        )
+    output = entry.values.get("output")
+    password = output.p12_password if output else None
+    commands = {("after",): entry.values.get("after"), _PASSWORD: password.command if password else None}
+    for field, command in commands.items():
+        if command and _is_included(notes, entry, field) and command not in tables.hooks:
+            mend = "add the whole command to hooks = [[...]] in [policy] of pki.toml"
+            message = "this command is not among the hooks that included files may name"
+            notes.add("E0324", message, (*entry.path, *field), help=mend)
+    if password and password.file and escapes(password.file) and _is_included(notes, entry, _PASSWORD):
+        notes.add("E0112", "`file` is no path of the project", (*entry.path, *_PASSWORD, "file"), help=_INSIDE)
+
+
+def _is_included(notes: Notes, entry: Entry, field: Path) -> bool:
+    return notes.tree.place((*entry.path, *field)).path != notes.tree.path
 
 
 def _sources(notes: Notes, entry: Entry, secrets: set[str]) -> None:

@@ -191,6 +191,7 @@ def _issued(
         held,
         before={"due": rfc3339(held.due), "generation": held.generation} if held else None,
         after={
+            **_request(row, spec),
             "issuer": f"ca.{spec.issuer}",
             "key": "csr" if spec.csr else "same" if keeps_key(spec, held, reason) else "new",
             "key_alg": spec.key.alg,
@@ -203,6 +204,12 @@ def _issued(
         depends_on=(f"ca.{spec.issuer}",),
     )
     return _held_back(change, spec, checked.sans, standing, outlook)
+
+
+def _request(row: Row, spec: CertSpec) -> dict[str, object]:
+    """Which CSR was looked at: another one under the same name is another key, and so another plan."""
+    digest = json.loads(row.values)[-1] if spec.csr else ""
+    return {"csr": f"sha256:{digest}"} if digest else {}
 
 
 def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:

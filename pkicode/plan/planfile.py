@@ -178,7 +178,9 @@ def load(data: bytes) -> SavedPlan:
         )
     try:
         agrees = identify(told) == told["plan_id"]
-    except (KeyError, TypeError, AttributeError):
+        _expect_shape(told)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # A digest is no seal: whoever edits a plan can make another one.
         agrees = False
     if not agrees:
         raise StalePlan(
@@ -186,6 +188,20 @@ def load(data: bytes) -> SavedPlan:
             help="plan again; a plan cannot be changed by hand",
         )
     return SavedPlan(told["plan_id"], told)
+
+
+def _expect_shape(told: Mapping[str, Any]) -> None:
+    """What `check` relies on is there; raises what looking at something else raises."""
+    parse_instant(told["at"], now=0)
+    parse_instant(told["expires_at"], now=0)
+    _by_subject(told["actions"])
+    _input_differences(told["inputs"], [])
+    if told["state"]["lineage"] is None or not isinstance(told["templates"], dict):
+        raise ValueError("not a plan")
+    if not all(isinstance(told["scope"][one], list) for one in ("only", "except")) or not isinstance(
+        told["allow"], dict
+    ):
+        raise ValueError("not a plan")
 
 
 def check(saved: SavedPlan, plan: Plan, *, now: int, finished: frozenset[str] = frozenset()) -> None:
@@ -215,6 +231,11 @@ def check(saved: SavedPlan, plan: Plan, *, now: int, finished: frozenset[str] = 
     if saved_document["state"]["lineage"] not in ("", fresh["state"]["lineage"]):
         differences.append("it was made from another state (lineage differs)")
     differences += _input_differences(saved_document["inputs"], fresh["inputs"])
+    differences += [
+        f"{block}: it is declared otherwise, by a variable or another release"
+        for block, template in fresh["templates"].items()
+        if saved_document["templates"].get(block, template) != template
+    ]
     differences += _action_differences(saved_document["actions"], fresh["actions"], finished)
     if differences:
         more = f"\n  ... and {len(differences) - 5} more" if len(differences) > 5 else ""
