@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from pkicode.config import check_paths
-from pkicode.config.language import CaSpec, CertSpec
+from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
 from pkicode.config.tree import Notes, Path
@@ -29,13 +29,17 @@ def everything(tables: Tables, listed: _Listed) -> None:
     cas = {name: entry for name, entry in tables.entries["ca"].items() if entry.sound}
     certs = {name: entry for name, entry in tables.entries["cert"].items() if entry.sound}
     _ca_chains(tables, cas)
+    for profile in tables.entries["profile"].values():
+        if profile.values.get("lint") == ():
+            message = f"`lint` of [profile.{profile.name}] leaves out rfc5280, which is always on"
+            tables.notes.add("E0204", message, (*profile.path, "lint"), help="remove it")
     for entry in cas.values():
         if not entry.values.get("subject"):
             mend = 'add subject = { cn = "...", o = "..." }'
             tables.notes.add("E0201", f"[ca.{entry.name}] has no `subject`", entry.path, part=Part.TABLE, help=mend)
     for entry in certs.values():
         _certificate(tables, entry)
-    _unseen(tables.notes, cas, certs)
+    _unseen(tables, cas, certs)
     check_paths.everything(tables, list(certs.values()))
     _moves(tables, listed)
 
@@ -182,8 +186,8 @@ def _certificate(tables: Tables, entry: Entry) -> None:
     issuer = tables.entries["ca"].get(bare(values.get("issuer", "")))
     if issuer is not None and issuer.sound:
         _outlives(notes, entry, issuer, CertSpec)
-    named = any(values.get(str(kind)) for kind in SanType) or values.get("copy")
-    if not named:
+    is_named = any(values.get(str(kind)) for kind in SanType) or ("csr" in values and values.get("copy"))
+    if not is_named:
         mend = 'add dns = ["..."], or ip, email, uri, upn; a CN alone names nobody (RFC 6125)'
         notes.add("E0305", f"cert.{entry.name} has no names", entry.path, part=Part.TABLE, help=mend)
     if "cn" in dict(values.get("subject", ())):
@@ -193,6 +197,7 @@ def _certificate(tables: Tables, entry: Entry) -> None:
             (*entry.path, "subject", "cn"),
             help='write cn = "..."',
         )
+    _together(notes, entry)
     if "csr" in values:
         for key in ("key", "p12", "combined"):
             if getattr(values.get("output"), key, None):
@@ -202,15 +207,35 @@ def _certificate(tables: Tables, entry: Entry) -> None:
                 )
 
 
-def _unseen(notes: Notes, cas: dict[str, Entry], certs: dict[str, Entry]) -> None:
+def _together(notes: Notes, entry: Entry) -> None:
+    """A hook that nothing calls and a file that nothing seals are found now, not after the certificate was issued."""
+    output: Output | None = entry.values.get("output")
+    if entry.values.get("after") and output is None:
+        message = f"`after` follows a change of output files, and cert.{entry.name} has no `output`"
+        notes.add("E0310", message, (*entry.path, "after"), part=Part.KEY, help='add output = { chain = "..." }')
+    for key, other in (("p12", "p12_password"), ("p12_password", "p12")):
+        if getattr(output, key, None) and not getattr(output, other, None):
+            mend = "add it; a PKCS#12 file without a password protects nothing" if key == "p12" else f"remove `{key}`"
+            message = f"`output.{key}` goes with `output.{other}`, which is not there"
+            notes.add("E0310", message, (*entry.path, "output", key), part=Part.KEY, help=mend)
+
+
+def is_pointed_to(target: Entry) -> bool:
+    """Whether certificates name a publish target: only one that holds both, what AIA and what CDP point to."""
+    content = target.values.get("content", attrs.fields(PublishSpec).content.default)
+    return {"ca", "crl"} <= set(content)
+
+
+def _unseen(tables: Tables, cas: dict[str, Entry], certs: dict[str, Entry]) -> None:
     """Warn of a CA whose certificates say nowhere where its CRL is."""
+    pointed_to = {name for name, target in tables.entries["publish"].items() if is_pointed_to(target)}
     signed = [*cas.values(), *(one for one in certs.values() if one.values.get("revocation") != "none")]
     issuers = {bare(one.values.get("issuer") or "") for one in signed}
     for name, entry in cas.items():
-        if name in issuers and not entry.values.get("publish"):
-            mend = 'add publish = ["..."]'
-            message = f"ca.{name} publishes nothing, so revoking what it signs shows nowhere"
-            notes.add("W0301", message, entry.path, part=Part.TABLE, help=mend)
+        if name in issuers and pointed_to.isdisjoint(entry.values.get("publish", ())):
+            mend = 'add publish = ["..."], of a target whose content has ca and crl'
+            message = f"ca.{name} publishes no CRL, so revoking what it signs shows nowhere"
+            tables.notes.add("W0301", message, entry.path, part=Part.TABLE, help=mend)
 
 
 def _moves(tables: Tables, listed: _Listed) -> None:

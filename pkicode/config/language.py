@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from pkicode.model.names import Subject
+from pkicode.model.names import SanType, Subject
 
 
 def says(doc: str, *, form: str = "", default: Any = attrs.NOTHING, factory: Any = None, **more: Any) -> Any:
@@ -71,7 +71,10 @@ class KeystoreSpec:
 class PublishSpec:
     name: str
     url: str = says("any fsspec URL; file:// and relative paths are local folders inside the root unless absolute")
-    base_url: str = says("the http URL under which `url` is served; goes into CDP and AIA", form="http-url")
+    base_url: str = says(
+        "the http URL under which `url` is served; goes into CDP and AIA where `content` has ca and crl",
+        form="http-url",
+    )
     content: tuple[str, ...] = says("what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "bundle"))
 
 
@@ -204,11 +207,12 @@ class CertSpec:
     revocation: str = says("crl, or none (RFC 9608: noRevAvail and no CDP)", default="crl", choices=("crl", "none"))
     renew: Renew = says("when and how it is replaced", factory=Renew)
     on_remove: OnRemove = says("what deleting the block means; remembered in state", default=OnRemove.ORPHAN)
-    lint: tuple[str, ...] = says("rule sets", default=("rfc5280",), choices=("rfc5280",))
-    copy: tuple[str, ...] = says("SAN types taken over from a CSR", default=())
+    lint: tuple[str, ...] = says("rule sets; rfc5280 is always on", default=("rfc5280",), choices=("rfc5280",))
+    copy: tuple[str, ...] = says(
+        "SAN types taken over from a CSR", default=(), choices=tuple(str(one) for one in SanType)
+    )
     output: Output | None = says("files to write", default=None)
     after: tuple[str, ...] = says("deploy hook: a command, run after its outputs changed", default=())
-    endpoints: tuple[str, ...] = says("host:port where it is served", default=())
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")
     for_each: ForEach | None = says("one certificate a row", default=None)

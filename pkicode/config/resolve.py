@@ -227,7 +227,8 @@ def _derived(tables: Tables, kind: str, values: Mapping[str, Any]) -> dict[str, 
 
 
 def _urls(tables: Tables, ca: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(tables.entries["publish"][name].values["base_url"] for name in ca.get("publish", ()))
+    targets = [tables.entries["publish"][name] for name in ca.get("publish", ())]
+    return tuple(one.values["base_url"] for one in targets if check.is_pointed_to(one))
 
 
 def plain(item: Any) -> Any:

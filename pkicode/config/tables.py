@@ -109,7 +109,7 @@ PROFILE = Table(
 )
 CERT = Table(
     {name: key for name, key in _CERT.items() if name not in PROFILE_KEYS or name in NARROWED},
-    {"ct": "Certificate Transparency"},
+    {"ct": "Certificate Transparency", "endpoints": "scanning"},
     {name: mend for name, mend in _IN_PROFILE.items() if name not in NARROWED},
 )
 SINGLE = {

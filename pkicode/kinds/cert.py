@@ -33,9 +33,7 @@ CLASSES = {
     **dict.fromkeys(
         ("validity", "backdate", "key", "key.alg", "policies", "revocation", "base_urls", "lint", "copy"), _NEXT
     ),
-    **dict.fromkeys(
-        ("profile", "allow", "renew", "on_remove", "output", "after", "endpoints", "protect", "note"), _META
-    ),
+    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "output", "after", "protect", "note"), _META),
     "for_each": FieldClass.NOTHING,
 }
 _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if one is _NOW and "." not in field))

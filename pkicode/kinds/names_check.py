@@ -77,7 +77,7 @@ def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
 def _refused(
     block: Block, row: Row, spec: CertSpec, subject: Subject, sans: Sans, outlook: Outlook
 ) -> Iterator[Problem]:
-    if not sans and not spec.copy:
+    if not sans and not (spec.csr and spec.copy):
         mend = "clients look at SANs only: add dns, ip, email or uri"
         yield _problem("E0407", "there is no alternative name", block, row, ("cn",), mend)
     if spec.cn and names.looks_like_host(spec.cn) and not _is_among(spec.cn, sans):

@@ -142,6 +142,13 @@ def test_a_ca_whose_revocations_nobody_sees_is_a_warning(project: Path) -> None:
     assert [(problem.code, problem.address) for problem in config.problems] == [("W0301", "ca.issuing")]
 
 
+def test_certificates_do_not_name_a_target_that_leaves_out_their_crl(project: Path) -> None:
+    text = (project / "pki.toml").read_text().replace('"ca", "crl", "bundle"', '"bundle"')
+    config = read(project / "pki.toml", environ={}, text=text)
+    assert [problem.code for problem in config.problems] == ["W0301", "W0301"]
+    assert {block.spec.base_urls for block in config.blocks} == {()}
+
+
 def test_a_variable_that_nothing_uses_is_a_warning_unless_an_overlay_uses_it(project: Path) -> None:
     text = (project / "pki.toml").read_text().replace("[vars]\n", '[vars]\nlater = "x"\n')
     config = read(project / "pki.toml", environ={}, text=text)
