@@ -14,6 +14,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
+from pkicode.kinds.crl import LIMIT
 from pkicode.kinds.rows import after, made, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
@@ -100,15 +101,15 @@ async def _publish(change: Change, run: Run) -> Problem | None:
         return None
     facts: list[str] = []
     files = await _files(block, run, facts)
-    there = {one.path: one.sha256 for one in await world.store.published() if one.target == block.name}
-    digests = {path: hashlib.sha256(data).hexdigest() for path, data, _ in files}
-    fresh = [one for one in files if there.get(one[0]) != digests[one[0]]]
+    target = world.publishers[block.name]
     try:
-        await world.publishers[block.name].put(fresh)
+        # The target is asked and not the state: it may be another one now, or have lost a file.
+        fresh = [one for one in files if await target.read(one[0], limit=LIMIT) != one[1]]
+        await target.put(fresh)
     except PkicodeError as error:
         return Problem("E0510", f"publish.{block.name}: {error.message}", help=error.help, address=str(change.address))
     world.reach(FaultPoint.PUBLISHED)
-    published = [Published(block.name, path, digests[path], world.now) for path, _, _ in fresh]
+    published = [Published(block.name, path, _sha256(data), world.now) for path, data, _ in files]
     row = after(change, await template_number(block, run), due=NO_EXPIRY, needs="")
     values = json.dumps([_digest(facts)])
     stored = write(run, "publish", [change], held=[(evolve(row, values=values), "{}")], published=published)
