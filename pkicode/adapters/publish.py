@@ -5,7 +5,9 @@ elsewhere.
 """
 
 import asyncio
+import errno
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pkicode.adapters.durable import make_folder, sync, write_new
 from pkicode.adapters.lock import Check, alone
 from pkicode.model.faults import FaultPoint, Reach
-from pkicode.model.problem import PkicodeError
+from pkicode.model.problem import Foreign, PkicodeError
 from pkicode.ports import Publisher
 
 CACHE_CONTROL = "public, max-age=3600, must-revalidate"
@@ -181,10 +183,29 @@ def _compare(places: Sequence[tuple[Path, bytes]]) -> None:
 
 def _read(place: Path, limit: int) -> bytes | None:
     try:
-        with place.open("rb") as file:
+        with open(place, "rb", opener=_open) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+                raise _foreign(str(place), limit)
             return file.read(limit + 1)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        # ELOOP is how O_NOFOLLOW says that it is a link.
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise _foreign(str(place), limit) from error
+        raise
+
+
+def _open(path: str, flags: int) -> int:
+    # A pipe that somebody put there must not make us wait for ever.
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+
+
+def _foreign(path: str, limit: int) -> Foreign:
+    return Foreign(
+        f"{path} is not a plain file of at most {limit} bytes", help="it is not what was published there; remove it"
+    )
 
 
 def _headers(protocols: str | tuple[str, ...], content_type: str) -> Mapping[str, Any]:
@@ -209,7 +230,7 @@ def _refuse_other(path: str, there: bytes, data: bytes) -> None:
 
 def _refuse_longer(path: str, data: bytes | None, limit: int) -> None:
     if data is not None and len(data) > limit:
-        raise PkicodeError(f"{path} is longer than {limit} bytes", help="it is not what was published there")
+        raise _foreign(path, limit)
 
 
 def _public(url: str) -> str:

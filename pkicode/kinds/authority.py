@@ -166,8 +166,24 @@ async def _check(authority: Authority, run: Run) -> None:
         if authority.facts.dn != declared or authority.issuer != (spec.issuer or "") or above is None:
             raise ValueError("it is not the one pki.toml declares")
         verify_issued(authority.der, above.der)
-    except ValueError as error:
+        # A self-signed certificate proves nothing: the key in it is one that we hold, or no trust anchor of ours.
+        held = (await run.world.keystores[store_of(authority.name, run)].find([authority.at])).get(authority.at)
+        if held and held.spki != authority.facts.spki:
+            raise ValueError("its key is not the one in the keystore")
+    except (ValueError, x509.ExtensionNotFound) as error:
         raise _altered(f"the certificate of {authority.at} in the state is not what it should be: {error}") from error
+
+
+def has_expired(certificate: bytes | None, serial: str, authority: Authority, at: int) -> bool:
+    """Whether this CA itself signed that the certificate of this serial ends before an instant."""
+    if certificate is None:
+        return False
+    try:
+        verify_issued(certificate, authority.der)
+        loaded = x509.load_der_x509_certificate(certificate)
+    except (ValueError, TypeError, x509.ExtensionNotFound):
+        return False
+    return f"{loaded.serial_number:x}" == serial and from_datetime(loaded.not_valid_after_utc) < at
 
 
 def subject_of(spec: CaSpec, generation: int) -> Subject:

@@ -21,7 +21,7 @@ from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
-from pkicode.model.problem import PkicodeError, Problem
+from pkicode.model.problem import Foreign, PkicodeError, Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
@@ -124,22 +124,20 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     spec: CrlSpec = block.spec
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
-    known = await world.store.artefact("crl", authority.stem)
     revocations = list(await world.store.revocations(authority.issuer_key))
-    number = int(known.number, 16) if known else 0
-    for target in run.config.block("ca", authority.name).spec.publish:  # type: ignore[union-attr]
-        found = await _published(target, authority, run)
-        if found is not None:
-            number = max(number, found.number)
-            # Two targets may hold the same entry: what the first gave is known when the second is read.
-            revocations += _vanished(found, revocations, authority, run)
+    try:
+        earlier = await _earlier(authority, run)
+    except PkicodeError as error:
+        # Signed without having seen it, the next list could drop what that one says revoked.
+        return Problem("E0510", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
+    number = max((one.number for one in earlier), default=0)
+    for found in earlier:
+        # Two lists may hold the same entry: what the first gave is known when the second is read.
+        revocations += _vanished(found, revocations, authority, run)
     this_update, next_update = world.now, min(world.now + spec.validity, NO_EXPIRY)
-    since = known.this_update if known else 0
     entries = [
         crl.Entry(int(one.serial, 16), one.revoked_at, one.reason, one.invalidity)
-        for one in revocations
-        # Expired ones stay on one more list (RFC 5280 section 3.3).
-        if one.not_after >= since
+        for one in await _listed(revocations, earlier, authority, run)
     ]
     entries.sort(key=lambda one: one.serial)
     signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
@@ -165,27 +163,66 @@ def _artefact(authority: Authority, der: bytes, number: int, this_update: int, n
     return Artefact("crl", authority.stem, "", f"{number:x}", this_update, next_update, digest, der)
 
 
-async def _published(target: str, authority: Authority, run: Run) -> crl.CrlFacts | None:
-    """The CRL readers see now, if it is there and ours; a forged or broken one counts for nothing, and is told."""
-    data = await run.world.publishers[target].read(f"crl/{authority.stem}.crl", limit=LIMIT)
+async def _earlier(authority: Authority, run: Run) -> list[crl.CrlFacts]:
+    """The newest list of this CA that state keeps, and those readers see now.
+
+    Raises:
+        PkicodeError: a target cannot be reached.
+    """
+    known = await run.world.store.artefact("crl", authority.stem)
+    found = [_genuine(known.der if known else None, "the state", authority, run)]
+    for target in run.config.block("ca", authority.name).spec.publish:  # type: ignore[union-attr]
+        try:
+            data = await run.world.publishers[target].read(f"crl/{authority.stem}.crl", limit=LIMIT)
+        except Foreign as error:
+            _alarm(authority, run, f"publish.{target}: {error.message}; it is replaced")
+            continue
+        found.append(_genuine(data, f"publish.{target}", authority, run))
+    return [one for one in found if one]
+
+
+def _genuine(data: bytes | None, where: str, authority: Authority, run: Run) -> crl.CrlFacts | None:
+    """What a list says, if it is this CA's; a forged or broken one counts for nothing, and is told."""
     if data is None:
         return None
     try:
         crl.verify(data, authority.facts)
         return crl.read(data, limit=LIMIT)
-    except (ValueError, PkicodeError) as error:
-        message = f"publish.{target}: crl/{authority.stem}.crl is not a CRL of {authority.at} ({error}); it is replaced"
-        run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
+    except (ValueError, TypeError, PkicodeError) as error:
+        what = f"{where}: crl/{authority.stem}.crl is not a CRL of {authority.at}"
+        _alarm(authority, run, f"{what} ({error}); it is replaced")
         return None
 
 
+def _alarm(authority: Authority, run: Run, message: str) -> None:
+    run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
+
+
+async def _listed(
+    revocations: Sequence[Revocation], earlier: Sequence[crl.CrlFacts], authority: Authority, run: Run
+) -> list[Revocation]:
+    """Those that have not expired, and the expired ones once more (RFC 5280 section 3.3).
+
+    What leaves a list has expired by its certificate's own words: the database's could be edited to un-revoke it.
+    """
+    since = max((one.this_update for one in earlier), default=0)
+    kept = [one for one in revocations if one.not_after >= since]
+    told = {entry.serial for one in earlier for entry in one.entries}
+    leaving = [one for one in revocations if one.not_after < since and int(one.serial, 16) in told]
+    ders = await run.world.store.ders([(one.issuer_key, one.serial) for one in leaving])
+    for one, certificate in zip(leaving, ders, strict=True):
+        if not authorities.has_expired(certificate, one.serial, authority, since):
+            kept.append(one)
+    return kept
+
+
 def _vanished(found: crl.CrlFacts, known: Sequence[Revocation], authority: Authority, run: Run) -> list[Revocation]:
-    """Entries of the published CRL that the database does not know: kept as revoked, with an alarm."""
+    """Entries of an earlier CRL that the database does not know: kept as revoked, with an alarm."""
     have = {int(one.serial, 16) for one in known}
     lost = [entry for entry in found.entries if entry.serial not in have]
     if lost:
-        message = f"{len(lost)} serials on the published CRL of {authority.at} are not in the state; they stay revoked"
-        run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
+        message = f"{len(lost)} serials on an earlier CRL of {authority.at} are not in the state; they stay revoked"
+        _alarm(authority, run, message)
     # Nobody knows when they expire: they stay for as long as the CA lives.
     return [
         Revocation(

@@ -124,5 +124,9 @@ class Denied(PkicodeError):
     exit_code = 6
 
 
+class Foreign(PkicodeError):
+    """What stands at a published path cannot be a file of ours: too long, a link, a pipe."""
+
+
 class KeyStoreError(PkicodeError):
     """The keystore cannot be opened, or does not hold what it should."""

@@ -15,7 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from pkicode.adapters.publish import open_publisher
 from pkicode.model.faults import FaultPoint, nothing
-from pkicode.model.problem import LeaseLost, PkicodeError
+from pkicode.model.problem import Foreign, LeaseLost, PkicodeError
 
 CRL, CERT = "application/pkix-crl", "application/pkix-cert"
 
@@ -58,8 +58,27 @@ def test_what_was_put_is_read_and_replaced(target) -> None:
 def test_more_than_the_limit_is_an_error_and_not_half_a_file(target) -> None:
     put(target, ("a.crl", b"x" * 100))
     assert read(target, "a.crl", limit=100) == b"x" * 100
-    with pytest.raises(PkicodeError, match="longer than 99 bytes"):
+    with pytest.raises(PkicodeError, match="at most 99 bytes"):
         read(target, "a.crl", limit=99)
+
+
+@pytest.mark.parametrize("what", ["pipe", "link", "folder", "huge"])
+def test_what_cannot_be_a_published_file_is_refused_without_waiting_for_it(tmp_path: Path, what: str) -> None:
+    target = publisher("public", tmp_path)
+    put(target, ("a.crl", b"ours"))
+    place = tmp_path / "public/a.crl"
+    place.unlink()
+    if what == "pipe":
+        os.mkfifo(place)
+    elif what == "link":
+        place.symlink_to("/dev/zero")
+    elif what == "folder":
+        place.mkdir()
+    else:
+        with place.open("wb") as file:
+            file.truncate(1 << 40)
+    with pytest.raises(Foreign, match="not a plain file"):
+        read(target, "a.crl")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ import base64
 import json
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from pkicode.model.problem import PkicodeError, StateError
+from pkicode.ports import Want
 from tests.kinds.site import Site
-from tests.oracles import openssl
+from tests.oracles import openssl, revoked_serials
 
 TWO = """
 [ca.other]
@@ -90,3 +92,71 @@ def test_a_record_cannot_have_another_certificate_with_its_key_written(site: Sit
     assert [one.code for one in site.apply().problems] == ["E0533"]
     with pytest.raises(PkicodeError, match="not the key of"):
         site.open().export("cert.portal", with_key=True)
+
+
+REMOVED = """
+[cert.gone]
+profile = "server"
+dns = ["gone.corp.example"]
+on_remove = "revoke"
+"""
+
+
+def edit(site: Site, statement: str, *values: object) -> None:
+    """Change the state behind pkicode's back."""
+    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as database, database:
+        database.execute(statement, values)
+
+
+def a_revoked_certificate(site: Site) -> int:
+    """Its serial; the CRL that says so is signed and published."""
+    site.write(REMOVED)
+    site.apply()
+    (row,) = site.open().inventory(Want(address="cert.gone"))
+    site.write()
+    site.later(0.1).apply()
+    assert revoked_serials(site.crls()[0]) == [row.serial]
+    return row.serial
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM revocations",
+        "UPDATE revocations SET not_after = 0",
+        "UPDATE artefacts SET this_update = 99999999999",
+        "UPDATE revocations SET not_after = 0, serial = '0' || serial",
+    ],
+)
+def test_nothing_in_the_database_un_revokes(site: Site, statement: str) -> None:
+    serial = a_revoked_certificate(site)
+    edit(site, statement)
+    site.later(1).apply()
+    assert revoked_serials(site.crls()[0]) == [serial]
+
+
+def test_a_revocation_that_is_gone_from_state_and_target_is_still_on_the_list_that_state_keeps(site: Site) -> None:
+    serial = a_revoked_certificate(site)
+    edit(site, "DELETE FROM revocations")
+    (site.root / "public/crl/issuing-g1.crl").unlink()
+    site.later(1).apply()
+    assert revoked_serials(site.crls()[0]) == [serial]
+
+
+def test_a_revoked_certificate_leaves_the_list_once_it_has_expired(site: Site) -> None:
+    serial = a_revoked_certificate(site)
+    site.later(91).apply()
+    assert revoked_serials(site.crls()[0]) == [serial]
+    site.later(2).apply()
+    assert revoked_serials(site.crls()[0]) == []
+
+
+def test_a_root_that_somebody_else_signed_is_no_trust_anchor(site: Site, tmp_path: Path) -> None:
+    site.apply()
+    (tmp_path / "theirs").mkdir()
+    theirs = Site(tmp_path / "theirs").write()
+    theirs.apply()
+    alter(site, "ca", "root", der=record(theirs, "ca", "root")["der"])
+    site.later(1)
+    with pytest.raises(StateError, match="its key is not the one in the keystore"):
+        site.apply()
