@@ -14,17 +14,16 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.crl import LIMIT
 from pkicode.kinds.rows import after, made, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
-from pkicode.model.problem import PkicodeError, Problem
+from pkicode.model.problem import Foreign, PkicodeError, Problem
 from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, Kind, Outlook, Run
-from pkicode.ports import Published
+from pkicode.ports import Published, Publisher
 from pkicode.x509.pem import encode
 
 _CERT, _CRL, _PEM, _JSON = (
@@ -103,8 +102,7 @@ async def _publish(change: Change, run: Run) -> Problem | None:
     files = await _files(block, run, facts)
     target = world.publishers[block.name]
     try:
-        # The target is asked and not the state: it may be another one now, or have lost a file.
-        fresh = [one for one in files if await target.read(one[0], limit=LIMIT) != one[1]]
+        fresh = [one for one in files if not await _holds(target, one[0], one[1])]
         await target.put(fresh)
     except PkicodeError as error:
         return Problem("E0510", f"publish.{block.name}: {error.message}", help=error.help, address=str(change.address))
@@ -115,6 +113,14 @@ async def _publish(change: Change, run: Run) -> Problem | None:
     stored = write(run, "publish", [change], held=[(evolve(row, values=values), "{}")], published=published)
     await world.store.commit(stored, world.lease)
     return None
+
+
+async def _holds(target: Publisher, path: str, data: bytes) -> bool:
+    """Whether a file is there.  The target is asked, not the state: it may be another one now, or have lost a file."""
+    try:
+        return await target.read(path, limit=len(data)) == data
+    except Foreign:
+        return False
 
 
 async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, bytes, str]]:
