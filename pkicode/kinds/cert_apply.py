@@ -29,6 +29,8 @@ from pkicode.plan.kind import Run
 from pkicode.ports import CertificateStatus, Revocation, Want
 from pkicode.x509.constraints import Allow
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     answers: dict[int, Problem | None] = {}
@@ -133,7 +135,7 @@ def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Or
         files: CsrFiles = run.memo.setdefault("csr-files", CsrFiles(run.config.root))
         csr = files.read(spec.csr.dir, spec.csr.file)
         # The plan was made from these bytes; others under the same name are another plan.
-        if csr is None or change.row is None or hashlib.sha256(csr).hexdigest() != json.loads(change.row.values)[-1]:
+        if csr is None or change.row is None or not change.row.values.endswith(f'"{hashlib.sha256(csr).hexdigest()}"]'):
             return Problem(
                 "E0413",
                 f"the CSR of {change.address} changed while applying",
@@ -169,7 +171,7 @@ def _settled(issued: Issued, issuer: authorities.Authority, template: int, store
         "serial": f"{issued.serial:x}",
         "sha256": issued.sha256,
     }
-    return after(change, template, due=due, needs=f"ca.{issuer.name}"), json.dumps(record, separators=(",", ":"))
+    return after(change, template, due=due, needs=f"ca.{issuer.name}"), _encode(record)
 
 
 async def _revoke(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:

@@ -6,6 +6,7 @@ them are compared in a plan, and RFC 5280's "no expiry" (9999-12-31T23:59:59Z) f
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 NO_EXPIRY = 253402300799
 """RFC 5280 section 4.1.2.5: 99991231235959Z."""
@@ -68,6 +69,7 @@ def parse_duration(text: str) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+@lru_cache(maxsize=256)
 def duration(seconds: int) -> str:
     """The shortest exact text: 7776000 -> `90d`, 730 days -> `2y`."""
     for unit in ("y", "d", "h", "m"):

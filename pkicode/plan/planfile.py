@@ -7,7 +7,7 @@ field can hold a secret and none a serial number, so a plan may be posted in pub
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -63,15 +63,38 @@ def identify(told: Mapping[str, Any]) -> str:
 
 
 def plan_id(plan: Plan) -> str:
-    return identify(_document(plan))
+    """What `identify` says of its document, in the memory of one action at a time."""
+    digest = hashlib.sha256()
+    for part in _canonical_parts(plan):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def canonical(told: object) -> bytes:
     """Sorted keys, no spaces, UTF-8."""
-    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encode(told).encode()
+
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+"""Made once: json.dumps makes a new one for each call."""
+
+
+def _canonical_parts(plan: Plan) -> Iterator[bytes]:
+    """canonical(_document(plan)), bit by bit: the actions of 100,000 rows are 200 MB as dictionaries."""
+    yield b'{"actions":['
+    comma = b""
+    for change in plan.changes:
+        yield comma + canonical(_action(change))
+        comma = b","
+    yield b"]," + canonical(_about(plan))[1:]
 
 
 def _document(plan: Plan) -> dict[str, Any]:
+    return {"actions": [_action(one) for one in plan.changes], **_about(plan)}
+
+
+def _about(plan: Plan) -> dict[str, Any]:
+    """Everything but the actions; their key comes first in the alphabet."""
     return {
         "project": plan.project,
         "env": plan.env,
@@ -89,7 +112,6 @@ def _document(plan: Plan) -> dict[str, Any]:
         "templates": {
             f"{one.block.kind}.{one.block.name}": one.block.template_id for one in plan.changes if one.block is not None
         },
-        "actions": [_action(one) for one in plan.changes],
         "pending": [{"block": one.block, "count": one.count, "fields": list(one.fields)} for one in plan.pending],
         "policy": [{"rule": one.rule, "passed": one.passed, "message": one.message} for one in plan.verdicts],
         "diagnostics": [diagnostic(one) for one in plan.problems],
@@ -150,7 +172,7 @@ def shown(plan: Plan) -> SavedPlan:
 
 def encode(plan: Plan) -> tuple[str, bytes]:
     """(plan_id, plan file); the canonical text is made once, for the digest and for the file."""
-    bare = canonical(_document(plan))
+    bare = b"".join(_canonical_parts(plan))
     plan_id = hashlib.sha256(bare).hexdigest()
     head = canonical({"format": FORMAT, "plan_id": plan_id, "version": VERSION})
     return plan_id, head[:-1] + b"," + bare[1:] + b"\n"
