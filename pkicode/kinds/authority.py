@@ -15,7 +15,7 @@ from pkicode.config.reader import Config
 from pkicode.model.address import Address
 from pkicode.model.instants import from_datetime
 from pkicode.model.names import Subject
-from pkicode.model.problem import StateError
+from pkicode.model.problem import Problem, StateError
 from pkicode.plan.kind import Outlook, Run
 from pkicode.x509 import der
 from pkicode.x509.chain import verify_issued
@@ -63,7 +63,7 @@ class Authority:
         return json.dumps({"der": base64.b64encode(self.der).decode(), "issuer": self.issuer}, sort_keys=True)
 
 
-def made(name: str, generation: int, certificate: bytes, issuer: str) -> Authority:
+def of_certificate(name: str, generation: int, certificate: bytes, issuer: str) -> Authority:
     """The authority a certificate makes of a name.
 
     Raises:
@@ -90,7 +90,7 @@ def from_record(name: str, generation: int, record: str) -> Authority:
     """
     try:
         told: dict[str, str] = json.loads(record)
-        return made(name, generation, base64.b64decode(told["der"], validate=True), told["issuer"])
+        return of_certificate(name, generation, base64.b64decode(told["der"], validate=True), told["issuer"])
     except (KeyError, ValueError, TypeError) as error:
         raise _altered(f"the record of ca.{name}@{generation} in the state cannot be read") from error
 
@@ -195,6 +195,23 @@ def store_of(name: str, run: Run) -> str:
     """The keystore that holds the key of [ca.NAME], as declared."""
     block = run.config.block("ca", name)
     return block.spec.key.store or "" if block else ""
+
+
+def targets_of(name: str, run: Run) -> tuple[str, ...]:
+    """The publish targets of [ca.NAME], as declared."""
+    block = run.config.block("ca", name)
+    spec: CaSpec | None = block.spec if block else None
+    return spec.publish if spec else ()
+
+
+def missing(name: str, waiting: Address) -> Problem:
+    """Told of what stands on a CA that has no certificate yet."""
+    return Problem(
+        "E0501",
+        f"{waiting} waits for ca.{name}, which is not there",
+        help="apply again without leaving the CA out",
+        address=str(waiting),
+    )
 
 
 def forget(name: str, run: Run) -> None:

@@ -10,11 +10,11 @@ from attrs import evolve
 
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
-from pkicode.issuing import Issued, Order, Template, issue
+from pkicode.issuing import Issued, Order, Remade, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import deny, preview
 from pkicode.kinds.authority import Authority, subject_of
-from pkicode.kinds.rows import SINGLE, after, rewrite, template_number
+from pkicode.kinds.rows import SINGLE, after, block_of, forgotten, rewrite, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
@@ -238,9 +238,7 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
         message = f"{living:,} certificates it signed are still valid"
         mend = "put the block back and wait until they have expired"
     else:
-        return Change(
-            held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held, irreversible=False
-        )
+        return forgotten(held)
     outlook.problems.append(
         Problem(
             "E0409", f"ca.{held.name} was deleted from pki.toml, but {message}", help=mend, address=f"ca.{held.name}"
@@ -261,30 +259,24 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 
 
 async def _issue(change: Change, run: Run) -> Problem | None:
-    made = await remake(change, run)
-    if isinstance(made, Problem):
-        return made
-    template, order, settle = made
+    remade = await remake(change, run)
+    if isinstance(remade, Problem):
+        return remade
+    template, order, settle = remade
     (answer,) = await issue(template, [order], run.world, settle=settle)
     authorities.forget(change.address.name, run)
     return answer if isinstance(answer, Problem) else None
 
 
-async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
+async def remake(change: Change, run: Run) -> Remade | Problem:
     """Template, order and settlement of a new CA generation, from config alone."""
-    if change.block is None:
-        raise ValueError(f"{change.address} has no block")
-    block, spec = change.block, change.block.spec
+    block = block_of(change)
+    spec: CaSpec = block.spec
     label = change.address.at(change.generation)
     store = spec.key.store or ""
     issuer = await authorities.load(spec.issuer, run) if spec.issuer else None
     if spec.issuer and issuer is None:
-        return Problem(
-            "E0501",
-            f"{change.address} waits for ca.{spec.issuer}, which is not there",
-            address=str(change.address),
-            help="apply again without leaving it out",
-        )
+        return authorities.missing(spec.issuer, change.address)
     template = Template(
         profile_name="",
         profile=profile_of(block, issuer.stem if issuer else ""),
@@ -321,7 +313,8 @@ async def remake(change: Change, run: Run):  # type: ignore[no-untyped-def]
 
 def _record(issued: Issued, issuer: Authority | None) -> str:
     change: Change = issued.order.context
-    return authorities.made(change.address.name, change.generation, issued.der, issuer.name if issuer else "").record()
+    above = issuer.name if issuer else ""
+    return authorities.of_certificate(change.address.name, change.generation, issued.der, above).record()
 
 
 def _held(issued: Issued, issuer: Authority | None, template: int) -> Held:

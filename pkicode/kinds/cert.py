@@ -17,6 +17,7 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
+from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
@@ -264,7 +265,6 @@ def _brought(asked: CsrSpec, spec: CertSpec, sans: Sans, outlook: Outlook) -> tu
 def _removed(held: Held, outlook: Outlook) -> Change | None:
     """What deleting the block or the row means is what state remembers, not what the file no longer says."""
     template = json.loads(outlook.snapshot.templates.get(held.template, '{"spec":{}}'))["spec"]
-    reason = Reason(ReasonCode.REMOVED)
     if template.get("protect") or template.get("on_remove") == OnRemove.FORBID:
         why = "it is protected" if template.get("protect") else 'it was declared with on_remove = "forbid"'
         outlook.problems.append(
@@ -281,13 +281,13 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
             held.address,
             Action.REVOKE,
             held.generation,
-            (reason,),
+            (Reason(ReasonCode.REMOVED),),
             held=held,
             irreversible=True,
             before={"generation": held.generation},
             after={"reason": "cessationOfOperation"},
         )
-    return Change(held.address, Action.FORGET, held.generation, (reason,), held=held)
+    return forgotten(held)
 
 
 def foresee(change: Change, outlook: Outlook) -> int:

@@ -12,11 +12,11 @@ from attrs import asdict, evolve
 
 from pkicode.config.csr import CsrFiles
 from pkicode.config.language import CertSpec, Renew
-from pkicode.issuing import Issued, Order, Template, issue
+from pkicode.issuing import Issued, Order, Settle, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.leaf import due_of, filled, keeps_key, owns, profile_of
 from pkicode.kinds.names_check import names_of, subject_of
-from pkicode.kinds.rows import after, rewrite, template_number
+from pkicode.kinds.rows import after, block_of, rewrite, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change
 from pkicode.model.faults import FaultPoint
@@ -47,7 +47,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 async def _update(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     def due(change: Change, record: str) -> int:
         told = json.loads(record)
-        spec: CertSpec = change.block.spec  # type: ignore[union-attr]
+        spec: CertSpec = block_of(change).spec
         return due_of(spec.renew, not_before=told["not_before"], not_after=told["not_after"], seed=_seed(change, run))
 
     await rewrite(changes, run, due)
@@ -59,10 +59,10 @@ def _seed(change: Change, run: Run) -> str:
 
 
 async def _issue(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
-    made = await remake(changes, run)
-    if isinstance(made, Problem):
-        return [evolve(made, address=str(change.address)) for change in changes]
-    template, orders, settle = made
+    remade = await remake(changes, run)
+    if isinstance(remade, Problem):
+        return [authorities.missing(block_of(one).spec.issuer, one.address) for one in changes]
+    template, orders, settle = remade
     answers: dict[int, Problem | None] = {
         place: order for place, order in enumerate(orders) if isinstance(order, Problem)
     }
@@ -74,19 +74,13 @@ async def _issue(changes: Sequence[Change], run: Run) -> Sequence[Problem | None
     return [answers[place] for place in range(len(changes))]
 
 
-async def remake(changes: Sequence[Change], run: Run):  # type: ignore[no-untyped-def]
+async def remake(changes: Sequence[Change], run: Run) -> tuple[Template, Sequence[Order | Problem], Settle] | Problem:
     """Template, orders and settlement of these changes of one block, from config and the issuer's certificate alone."""
-    block = changes[0].block
-    if block is None:
-        raise ValueError(f"{changes[0].address} has no block")
+    block = block_of(changes[0])
     spec: CertSpec = block.spec
     issuer = await authorities.load(spec.issuer, run)
     if issuer is None:
-        return Problem(
-            "E0501",
-            f"cert.{block.name} waits for ca.{spec.issuer}, which is not there",
-            help="apply again without leaving the CA out",
-        )
+        return authorities.missing(spec.issuer, changes[0].address)
     store = spec.key.store or ""
     profile = profile_of(spec, issuer.stem)
     template = Template(
@@ -160,7 +154,7 @@ def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Or
 
 def _settled(issued: Issued, issuer: authorities.Authority, template: int, store: str, run: Run) -> tuple[Held, str]:
     change: Change = issued.order.context
-    renew: Renew = change.block.spec.renew  # type: ignore[union-attr]
+    renew: Renew = block_of(change).spec.renew
     due = due_of(renew, not_before=issued.not_before, not_after=issued.not_after, seed=_seed(change, run))
     record = {
         "issuer": [issuer.name, issuer.generation],

@@ -15,7 +15,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.rows import after, derived, template_number
+from pkicode.kinds.rows import after, derived, forgotten, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.event import Event
@@ -64,11 +64,7 @@ def diff(
     block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
 ) -> Change | None:
     if block is None or row is None:
-        return (
-            Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
-            if held
-            else None
-        )
+        return forgotten(held) if held else None
     standing = authorities.standing(block.name, outlook)
     generation = standing.generation if standing else 1
     reason = _reason(block, row, held, outlook, difference)
@@ -115,12 +111,7 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     world, block = run.world, change.block
     authority = await authorities.load(change.address.name, run)
     if authority is None or block is None:
-        return Problem(
-            "E0501",
-            f"{change.address} waits for ca.{change.address.name}, which is not there",
-            help="apply again without leaving the CA out",
-            address=str(change.address),
-        )
+        return authorities.missing(change.address.name, change.address)
     spec: CrlSpec = block.spec
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
@@ -171,7 +162,7 @@ async def _earlier(authority: Authority, run: Run) -> list[crl.CrlFacts]:
     """
     known = await run.world.store.artefact("crl", authority.stem)
     found = [_genuine(known.der if known else None, "the state", authority, run)]
-    for target in run.config.block("ca", authority.name).spec.publish:  # type: ignore[union-attr]
+    for target in authorities.targets_of(authority.name, run):
         try:
             data = await run.world.publishers[target].read(f"crl/{authority.stem}.crl", limit=LIMIT)
         except Foreign as error:

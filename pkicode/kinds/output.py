@@ -5,17 +5,17 @@ All files of one certificate switch together, and the row is recorded only after
 
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from pkicode.config.language import Output
+from pkicode.config.language import CertSpec, Output
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.leaf import filled, owns
-from pkicode.kinds.rows import after, template_number
-from pkicode.kinds.rows import made as made_block
+from pkicode.kinds.rows import after, block_of, forgotten, template_number, templated
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import PkicodeError, Problem
@@ -33,7 +33,7 @@ def blocks(config: Config) -> Iterator[Block]:
         if block.kind == "cert" and block.spec.output:
             told = json.loads(block.template)["spec"]
             spec = {"after": told["after"], "output": told["output"]}
-            yield made_block("output", block.name, block.spec, spec, block.source, block.columns)
+            yield templated("output", block.name, block.spec, spec, block.source, block.columns)
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
@@ -56,7 +56,7 @@ def _generations(name: str, outlook: Outlook) -> dict[str, int]:
             if one.kind == "cert" and one.name == name and one.status != "forgotten"
         }
         for change in outlook.planned("cert", name):
-            if change.action in (Action.ISSUE, Action.RENEW) and change.readiness == "ready":
+            if change.action in (Action.ISSUE, Action.RENEW) and change.readiness is Readiness.READY:
                 found[change.address.key] = change.generation
         outlook.memo[memo_key] = found
     generations: dict[str, int] = outlook.memo[memo_key]
@@ -67,11 +67,7 @@ def diff(
     block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
 ) -> Change | None:
     if block is None or row is None:
-        return (
-            Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
-            if held
-            else None
-        )
+        return forgotten(held) if held else None
     stands_on = needs(block, row, outlook)
     if not stands_on:
         return None
@@ -127,20 +123,18 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 
 
 async def _row(change: Change, run: Run, status: str) -> tuple[Held, str]:
-    if change.block is None:
-        raise ValueError(f"{change.address} has no block")
     stands_on = Address("cert", change.address.name, change.address.key).at(change.generation)
-    row = after(change, await template_number(change.block, run), due=NO_EXPIRY, needs=stands_on, status=status)
+    row = after(change, await template_number(block_of(change), run), due=NO_EXPIRY, needs=stands_on, status=status)
     return row, json.dumps(change.after, sort_keys=True)
 
 
 async def _hook(change: Change, files: OutputSet, run: Run) -> Problem | None:
-    command = change.block.spec.after if change.block else ()
-    if not command or not change.row or not change.block:
+    spec: CertSpec = block_of(change).spec
+    if not spec.after or not change.row:
         return None
-    spec = filled(change.block, change.row, run.memo)
+    command = filled(block_of(change), change.row, run.memo).after
     environ = {"PKICODE_ADDRESS": files.address, "PKICODE_GENERATION": str(files.generation)}
-    failed = await run.world.run_hook(spec.after, environ)
+    failed = await run.world.run_hook(command, environ)
     if not failed:
         return None
     return Problem(
@@ -176,23 +170,19 @@ async def _sets(changes: Sequence[Change], run: Run) -> list[OutputSet | Problem
     return found
 
 
-async def _keys(changes: Sequence[Change], told: Sequence[dict[str, str] | None], run: Run) -> dict[str, bytes]:
+async def _keys(changes: Sequence[Change], told: Sequence[dict[str, Any] | None], run: Run) -> dict[str, bytes]:
     """Label -> PKCS#8 of the keys these outputs declare; none is opened otherwise."""
-    output: Output = changes[0].block.spec.output  # type: ignore[union-attr]
+    spec: CertSpec = block_of(changes[0]).spec
+    output = spec.output or Output()
     labels = [one["key_label"] for one in told if one and one["key_label"]]
     if not labels or not (output.key or output.p12 or output.combined):
         return {}
-    store: str = changes[0].block.spec.key.store  # type: ignore[union-attr]
-    return dict(zip(labels, await run.world.keystores[store].export(labels), strict=True))
+    return dict(zip(labels, await run.world.keystores[spec.key.store or ""].export(labels), strict=True))
 
 
-async def _set(
-    change: Change, record: dict[str, object], der: bytes, key: bytes | None, run: Run
-) -> OutputSet | Problem:
-    if change.block is None or change.row is None:
-        raise ValueError(f"{change.address} has no block")
-    output = filled(change.block, change.row, run.memo).output
-    issuer = await authorities.load(record["issuer"][0], run)  # type: ignore[index]
+async def _set(change: Change, record: dict[str, Any], der: bytes, key: bytes | None, run: Run) -> OutputSet | Problem:
+    output = filled(block_of(change), change.row, run.memo).output if change.row else None
+    issuer = await authorities.load(record["issuer"][0], run)
     if output is None or issuer is None:
         return Problem(
             "E0501", f"{change.address} waits for its issuer", help="apply again", address=str(change.address)
@@ -221,7 +211,7 @@ async def _set(
 
 
 def _altered(
-    address: Address, record: dict[str, object], der: bytes, key: bytes | None, issuer: Authority, run: Run
+    address: Address, record: dict[str, Any], der: bytes, key: bytes | None, issuer: Authority, run: Run
 ) -> str:
     """Why these bytes and this key are not the address's own, empty when they are: a record is only a pointer."""
     try:

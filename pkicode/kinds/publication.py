@@ -14,7 +14,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.rows import after, made, template_number
+from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
@@ -37,7 +37,7 @@ _CERT, _CRL, _PEM, _JSON = (
 def blocks(config: Config) -> Iterator[Block]:
     for target in config.settings.publish:
         told = {"content": target.content, "url": target.url, "base_url": target.base_url}
-        yield made("publish", target.name, target, told, Source(str(config.path.name), ("publish", target.name)))
+        yield templated("publish", target.name, target, told, Source(str(config.path.name), ("publish", target.name)))
 
 
 def _authorities(target: str, config: Config) -> list[str]:
@@ -68,11 +68,7 @@ def diff(
     block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
 ) -> Change | None:
     if block is None or row is None:
-        return (
-            Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
-            if held
-            else None
-        )
+        return forgotten(held) if held else None
     if not _authorities(block.name, outlook.config):
         return None
     detail = "" if held is None else "what it should hold changed"

@@ -4,21 +4,19 @@ Which certificate an intent was for is worked out from config and keystore alone
 what the store holds and never signs a byte that was read from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from pkicode.config.rows import rows as config_rows
-from pkicode.issuing import Order, Template
+from pkicode.issuing import Order, Remade
 from pkicode.issuing import resume as finish
 from pkicode.kinds import ca, cert_apply
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import Problem
-from pkicode.model.row import Held, Row
+from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Run
 from pkicode.ports import Certificate
-
-Remade = tuple[Template, Order, Callable[..., Sequence[tuple[Held, str]]]]
 
 
 async def resume(run: Run) -> Sequence[Certificate]:
@@ -63,12 +61,12 @@ async def _remade(
         return {}
     ids = {key: (intent.issuer_key, intent.serial) for key, intent in wanted.items()}
     if address.kind == "ca":
-        made = await ca.remake(fresh[0], run)
-        return {} if isinstance(made, Problem) else {ids[""]: made}
-    many = await cert_apply.remake(fresh, run)
-    if isinstance(many, Problem):
+        one = await ca.remake(fresh[0], run)
+        return {} if isinstance(one, Problem) else {ids[""]: one}
+    remade = await cert_apply.remake(fresh, run)
+    if isinstance(remade, Problem):
         return {}
-    template, orders, settle = many
+    template, orders, settle = remade
     return {
         ids[change.address.key]: (template, order, settle)
         for change, order in zip(fresh, orders, strict=True)
@@ -76,8 +74,8 @@ async def _remade(
     }
 
 
-def _change(block: object, row: Row, held: Held | None, intent: Certificate) -> Change:
+def _change(block: Block, row: Row, held: Held | None, intent: Certificate) -> Change:
     address = parse(intent.address)[0]
     action = Action.RENEW if held and held.status != "forgotten" else Action.ISSUE
     reason = Reason(ReasonCode(intent.reason))
-    return Change(address, action, intent.generation, (reason,), block, row, held)  # type: ignore[arg-type]
+    return Change(address, action, intent.generation, (reason,), block, row, held)

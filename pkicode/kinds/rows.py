@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 
-from pkicode.model.change import Change
+from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
@@ -17,6 +17,18 @@ async def template_number(block: Block, run: Run) -> int:
         run.memo[memo_key] = await run.world.store.template(block.template, lease=run.world.lease)
     found: int = run.memo[memo_key]
     return found
+
+
+def block_of(change: Change) -> Block:
+    """The block that asks for a change; only rows that nothing declares any more are changed without one."""
+    if change.block is None:
+        raise ValueError(f"{change.address} has no block")
+    return change.block
+
+
+def forgotten(held: Held) -> Change:
+    """A row that nothing declares any more and that needs nothing but to be let go."""
+    return Change(held.address, Action.FORGET, held.generation, (Reason(ReasonCode.REMOVED),), held=held)
 
 
 def after(change: Change, template: int, *, due: int, needs: str, status: str = "ok") -> Held:
@@ -66,10 +78,10 @@ def derived(kind: str, parent: Block, field: str) -> Block:
     spec = told["spec"][field]
     if "" in defaulted:
         defaulted = sorted(spec)
-    return made(kind, parent.name, getattr(parent.spec, field), spec, parent.source, parent.columns, defaulted)
+    return templated(kind, parent.name, getattr(parent.spec, field), spec, parent.source, parent.columns, defaulted)
 
 
-def made(
+def templated(
     kind: str,
     name: str,
     spec: object,
