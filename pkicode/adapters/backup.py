@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from pkicode.adapters import statefile
+from pkicode.adapters.durable import sync
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import open_sqlite
 from pkicode.adapters.statefile import Damaged
@@ -153,7 +154,7 @@ def _set_down(draft: Path, path: Path, now: int) -> None:
         if part.exists():
             part.rename(f"{path}.damaged-{now}{suffix}")
     os.link(draft, path)
-    statefile.sync_folder(path.parent)
+    sync(path.parent)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from pkicode.adapters.statefile import sync_folder
+from pkicode.adapters.durable import sync, write_all
 from pkicode.model.problem import StateError
 from pkicode.x509 import der
 
@@ -107,7 +107,7 @@ class Journal:
                     raise StateError(f"others may write to {self.path}", help=f"chmod 600 {self.path}")
                 _write(descriptor, b"".join(lines))
                 if fresh:
-                    sync_folder(self.path.parent)
+                    sync(self.path.parent)
             finally:
                 os.close(descriptor)
         except OSError as error:
@@ -129,9 +129,7 @@ def _write(descriptor: int, lines: bytes) -> None:
     try:
         if whole < size:
             os.ftruncate(descriptor, whole)
-        view = memoryview(lines)
-        while view:
-            view = view[os.write(descriptor, view) :]
+        write_all(descriptor, lines)
         os.fsync(descriptor)
     except OSError:
         # Half a batch would be read as if the rest had never been signed.

@@ -13,6 +13,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 from pkicode.adapters import sql
+from pkicode.adapters.durable import sync
 from pkicode.adapters.sql import SCHEMA, NewState
 from pkicode.model.problem import StateError
 
@@ -70,7 +71,7 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         # A link, not a rename: it fails when something is there.
         os.link(draft, path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except FileExistsError:
         raise
     except OSError as error:
@@ -196,15 +197,6 @@ def _mounts() -> str:
 def _has_log(path: Path) -> bool:
     log = Path(f"{path}-wal")
     return log.exists() and log.stat().st_size > 0
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

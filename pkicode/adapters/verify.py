@@ -37,7 +37,7 @@ def verify(path: Path, journal: Path | None) -> list[str]:
         # Beyond this point a damaged page would only be told again, and less clearly.
         return pages or [
             *_schema(connection),
-            *verify_audit(connection),
+            *_chain(connection),
             *_certificates(connection),
             *_revocations(connection),
             *_artefacts(connection),
@@ -48,7 +48,7 @@ def verify(path: Path, journal: Path | None) -> list[str]:
 def audit(path: Path) -> list[str]:
     """Where the audit chain of the state at `path` breaks; raises as `verify` does."""
     with _opened(path) as connection:
-        return list(verify_audit(connection))
+        return list(_chain(connection))
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _schema(connection: sqlite3.Connection) -> Iterator[str]:
     yield from (f"schema: {kind} {name} does not belong here" for kind, name, *_ in sorted(found - wanted, key=str))
 
 
-def verify_audit(connection: sqlite3.Connection) -> Iterator[str]:
+def _chain(connection: sqlite3.Connection) -> Iterator[str]:
     """Where the chain of audit events breaks; the first place is told, for all after it follows from that."""
     facts = dict(connection.execute(sql.META).fetchall())
     head, sequence = sql.genesis(facts["project"], facts["env"], facts["lineage"]), 0

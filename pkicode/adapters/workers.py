@@ -25,12 +25,10 @@ class Workers:
 
     Args:
         jobs: processes; 1 means one thread of this process.
-        initialise: run once in each worker before its first function, e.g. functools.partial(remember, key).
     """
 
-    def __init__(self, jobs: int, initialise: Callable[[], object] | None = None) -> None:
+    def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._initialise = initialise
         self._pool: Executor | None = None
 
     async def __aenter__(self) -> Self:
@@ -61,11 +59,9 @@ class Workers:
 
     def _submit(self, function: Callable[..., Any], args: tuple[object, ...]) -> Future[Any]:
         if self._jobs == 1:
-            self._pool = self._pool or ThreadPoolExecutor(1, "worker", self._initialise)
+            self._pool = self._pool or ThreadPoolExecutor(1, "worker")
             return self._pool.submit(function, *args)
-        self._pool = self._pool or ProcessPoolExecutor(
-            self._jobs, multiprocessing.get_context("spawn"), _begin, (self._initialise,)
-        )
+        self._pool = self._pool or ProcessPoolExecutor(self._jobs, multiprocessing.get_context("spawn"), _begin)
         # Processes start inside submit and keep the signal mask they are born with: ^C is ours alone, from the first
         # instant, and a batch in flight is finished.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -75,10 +71,8 @@ class Workers:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(initialise: Callable[[], object] | None) -> None:
+def _begin() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if initialise:
-        initialise()
 
 
 def _end_with_parent() -> None:

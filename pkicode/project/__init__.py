@@ -26,17 +26,12 @@ from pkicode.model.address import parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
-from pkicode.model.instants import rfc3339 as rfc3339
 from pkicode.model.problem import Denied, PkicodeError, Problem
-from pkicode.model.problem import LeaseHeld as LeaseHeld
-from pkicode.model.problem import LeaseLost as LeaseLost
-from pkicode.model.problem import StateError as StateError
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import Outcome
 from pkicode.plan.applier import apply as apply_changes
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import About as About
 from pkicode.ports import Certificate, Lease, Want, World
 from pkicode.project import upkeep
 from pkicode.project import world as worlds

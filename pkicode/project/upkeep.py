@@ -3,18 +3,17 @@
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import field, frozen
 
-from pkicode.adapters import loop, statefile
+from pkicode.adapters import loop
 from pkicode.adapters.backup import backup, restore
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
-from pkicode.adapters.verify import verify_audit
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
@@ -174,8 +173,7 @@ class Upkeep:
 
     def verify_audit(self) -> list[str]:
         """Where the chain of audit events breaks."""
-        with closing(statefile.connect(self._there(), read_only=True)) as connection:
-            return list(verify_audit(connection))
+        return verify_audit(self._there())
 
     def _there(self) -> Path:
         if not self._state.path.exists():

@@ -1,7 +1,6 @@
 """Workers: what they are given, how they fail, and that none outlives us."""
 
 import asyncio
-import functools
 import os
 import signal
 import subprocess
@@ -30,17 +29,14 @@ def run(script: str, *args: str, cwd: Path) -> subprocess.Popen:
 WORK = """
     import os, signal, sys, time
     from pathlib import Path
-    kept = []
     def square(number):
         return number * number, os.getpid()
     def fail(text):
         raise ValueError(text)
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
-    def remember(secret):
-        kept.append(secret)
-    def recall():
-        return kept, Path("/proc/self/cmdline").read_bytes(), Path("/proc/self/environ").read_bytes()
+    def told(secret):
+        return secret, Path("/proc/self/cmdline").read_bytes(), Path("/proc/self/environ").read_bytes()
     def modules():
         return sorted(sys.modules)
     def wait_for(path):
@@ -58,18 +54,6 @@ def test_one_job_is_a_thread_of_this_process_and_not_the_loops(tmp_path: Path) -
     pid, thread = asyncio.run(main())
     assert pid == os.getpid()
     assert thread != threading.get_ident()
-
-
-def test_one_job_initialises_its_thread_once() -> None:
-    seen: list[str] = []
-
-    async def main() -> None:
-        async with Workers(1, functools.partial(seen.append, "begun")) as workers:
-            await workers.run(seen.append, "first")
-            await workers.run(seen.append, "second")
-
-    asyncio.run(main())
-    assert seen == ["begun", "first", "second"]
 
 
 def test_nothing_is_started_when_nothing_is_run() -> None:
@@ -114,17 +98,17 @@ def test_several_jobs_are_processes_that_return_raise_and_import_little(tmp_path
 
 def test_a_secret_is_handed_to_each_worker_by_pipe_alone(tmp_path: Path) -> None:
     script = """
-        import asyncio, functools, work
+        import asyncio, work
         from pkicode.adapters.workers import Workers
         async def main():
-            async with Workers(2, functools.partial(work.remember, b"hunter2")) as workers:
-                kept, cmdline, environ = await workers.run(work.recall)
-                print(kept, b"hunter2" in cmdline + environ)
+            async with Workers(2) as workers:
+                secret, cmdline, environ = await workers.run(work.told, b"hunter2")
+                print(secret, b"hunter2" in cmdline + environ)
         if __name__ == "__main__":
             asyncio.run(main())
     """
     out, err = run(script, cwd=tmp_path).communicate(timeout=60)
-    assert (out, err) == ("[b'hunter2'] False\n", "")
+    assert (out, err) == ("b'hunter2' False\n", "")
 
 
 def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path) -> None:
