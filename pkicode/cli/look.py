@@ -30,10 +30,11 @@ def show_command(session: Session, *, what: str, detailed: bool, full: bool, for
 
 
 def _show_plan_file(session: Session, path: Path, *, detailed: bool, full: bool, form: str) -> int:
+    from pkicode.config.files import read_bytes
     from pkicode.plan import planfile
     from pkicode.views.saved import plan_of
 
-    saved = planfile.load(path.read_bytes())
+    saved = planfile.load(read_bytes(path, str(path), planfile.LIMIT))
     plan = plan_of(saved.document)
     if form == "json":
         say_json(saved.document)

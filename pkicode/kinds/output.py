@@ -23,7 +23,7 @@ from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.ports import OutputFile, OutputSet
-from pkicode.x509.chain import verify_issued
+from pkicode.x509.chain import chain_pem, verify_issued
 from pkicode.x509.keys import load_pkcs8, pkcs12, spki
 from pkicode.x509.pem import encode
 
@@ -196,7 +196,7 @@ async def _set(change: Change, record: dict[str, Any], der: bytes, key: bytes | 
             help="the database was altered: `pkicode state verify`, then restore a backup",
         )
     above = [one.der for one in (await authorities.path(issuer, run))[:-1]]
-    chain = b"".join(encode("CERTIFICATE", one) for one in (der, *above))
+    chain = chain_pem(der, above)
     pem = encode("PRIVATE KEY", key) if key else b""
     try:
         files = [

@@ -25,8 +25,8 @@ from pkicode.model.problem import PkicodeError, StateError
 from pkicode.model.row import Held
 from pkicode.ports import About, Audited, Lease
 from pkicode.project.state import State, holder
+from pkicode.x509.chain import chain_pem
 from pkicode.x509.keys import load_pkcs8, spki
-from pkicode.x509.pem import encode
 
 T = TypeVar("T")
 
@@ -110,8 +110,8 @@ async def export(
             raise PkicodeError(f"the certificate of {address} is not in the inventory", help="`pkicode state verify`")
         own, issuer, label = der, told["issuer"][0], told["key_label"]
     key = await _key(address, label, own, config, keystore(block.spec.key.store or "")) if with_key else None
-    chain = [own, *(one.der for one in _above(issuer, await store.authorities()) if one.issuer)]
-    return Exported(b"".join(encode("CERTIFICATE", one) for one in chain), key)
+    above = [one.der for one in _above(issuer, await store.authorities()) if one.issuer]
+    return Exported(chain_pem(own, above), key)
 
 
 async def _key(address: Address, label: str, certificate: bytes, config: Config, keystore: SealedKeyStore) -> bytes:
