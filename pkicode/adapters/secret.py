@@ -60,7 +60,7 @@ def _from_file(path: Path, create: bool, warn: Callable[[str], None]) -> bytes: 
     except OSError as error:
         raise PkicodeError(
             f"the secret in {path} cannot be read: {error.strerror}",
-            help="check the path and whose file it is; `create = true` makes a random one",
+            help="check the path and whose file it is; `create = true` makes a random one only with a new keystore",
         ) from error
 
 

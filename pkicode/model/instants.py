@@ -15,6 +15,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 YEAR = 365 * DAY
 """`1y` in pki.toml: 365 days, whatever the calendar says."""
 
+_LATEST = NO_EXPIRY - 100 * YEAR
+"""As an instant to plan at: what counts from there must still have a date."""
 _UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": YEAR}
 _DURATION = re.compile(r"([0-9]{1,9})([smhdwy])\Z")
 
@@ -44,10 +46,15 @@ def parse_instant(text: str, *, now: int) -> int:
     """Read `2027-01-11`, an RFC 3339 time with an offset, or `+60d` (from `now`).
 
     Raises:
-        ValueError: none of these.
+        ValueError: none of these, or too long ago or ahead.
     """
-    if text.startswith("+"):
-        return now + parse_duration(text[1:])
+    instant = now + parse_duration(text[1:]) if text.startswith("+") else _absolute(text)
+    if not 0 <= instant <= _LATEST:
+        raise ValueError(f"`{text}` lies outside the years 1970 to 9899, for which certificates can be planned")
+    return instant
+
+
+def _absolute(text: str) -> int:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

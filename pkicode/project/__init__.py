@@ -14,11 +14,10 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from pkicode.adapters import durable, loop
+from pkicode.adapters import loop
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
 from pkicode.adapters.workers import Workers
-from pkicode.config import files
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS
 from pkicode.kinds.resume import resume
@@ -265,12 +264,7 @@ class Project:
 
     def save(self, plan: Plan, path: Path) -> str:
         """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""
-        plan_id, data = planfile.encode(plan)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        durable.write_new(draft, data, 0o600)
-        draft.replace(path)
-        durable.sync(path.parent)
-        return plan_id
+        return upkeep.save(plan, path)
 
     def load(self, path: Path) -> SavedPlan:
         """Read a plan file.
@@ -278,7 +272,7 @@ class Project:
         Raises:
             PkicodeError, StalePlan: not one, or edited.
         """
-        return planfile.load(files.read_bytes(path, str(path), planfile.LIMIT))
+        return upkeep.load(path)
 
     def where(self, change: Change) -> tuple[str, int]:
         """File and line that ask for a change: its row's, else its block's; line 0 for what is in state only."""

@@ -51,11 +51,21 @@ class State:
 
     async def open(self) -> SqliteStore:
         """The store for writing, made if it is not there; closed by the caller."""
+        self._refuse_lost()
         return await open_sqlite(self.path, create=self.wanted())
+
+    def _refuse_lost(self) -> None:
+        """A journal without its state: a new one would issue everything again, under the same names and keys."""
+        if self.journal.path.exists() and not self.path.exists():
+            raise StateError(
+                f"the state {self.path} is gone: {self.journal.path} lists certificates that were issued from it",
+                help="`pkicode state restore BACKUP`; to begin anew for good, move the whole folder away",
+            )
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[SqliteStore | None]:
         """The store for reading, None while there is no state yet."""
+        self._refuse_lost()
         try:
             store = await open_sqlite(self.path, create=self.wanted(), read_only=True)
         except FileNotFoundError:
@@ -130,4 +140,9 @@ class State:
 
 def holder() -> str:
     """Who takes a lease or breaks one: a name, not an authentication."""
-    return f"{os.environ.get('USER', f'uid {os.getuid()}')}@{socket.gethostname()}"
+    return told(f"{os.environ.get('USER', f'uid {os.getuid()}')}@{socket.gethostname()}")
+
+
+def told(name: str) -> str:
+    """A name from the environment as the state can store it: bytes that are no UTF-8 are written out."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

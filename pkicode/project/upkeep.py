@@ -1,6 +1,7 @@
 """What faces ask of a project besides plan and apply: inventory, explanations, exports, state and keystore upkeep."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
-from pkicode.adapters import loop
+from pkicode.adapters import durable, loop
 from pkicode.adapters.backup import backup, restore
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
 from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
+from pkicode.config import files
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
@@ -23,6 +25,7 @@ from pkicode.model.change import Change, Plan
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.model.row import Held
+from pkicode.plan import planfile
 from pkicode.ports import About, Audited, Lease
 from pkicode.project.state import State, holder
 from pkicode.x509.chain import chain_pem
@@ -143,6 +146,31 @@ def _above(issuer: str, known: Mapping[tuple[str, int], str]) -> Iterator[Author
         authority = authorities.from_record(issuer, newest, known[issuer, newest])
         yield authority
         issuer = authority.issuer
+
+
+def save(plan: Plan, path: Path) -> str:
+    """Write a plan file, for its owner alone; in the place of a plan, never of pki.toml or somebody's key."""
+    if path.exists() and not (path.is_file() and _is_plan(path)):
+        raise PkicodeError(f"{path} is there already, and is no plan file", help="remove it, or give another name")
+    plan_id, data = planfile.encode(plan)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    durable.write_new(draft, data, 0o600)
+    draft.replace(path)
+    durable.sync(path.parent)
+    return plan_id
+
+
+def _is_plan(path: Path) -> bool:
+    try:
+        load(path)
+    except PkicodeError:
+        return False
+    return True
+
+
+def load(path: Path) -> planfile.SavedPlan:
+    """Read a plan file; see Project.load."""
+    return planfile.load(files.read_bytes(path, str(path), planfile.LIMIT))
 
 
 @frozen

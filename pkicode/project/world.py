@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+from attrs import evolve
+
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.outputs import run_hook, write_outputs
 from pkicode.adapters.publish import open_publisher
@@ -20,6 +22,7 @@ from pkicode.model.event import Event
 from pkicode.model.faults import Reach
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyStore, Lease, Store, World
+from pkicode.project.state import told
 
 _TOP = 1 << 158
 
@@ -47,9 +50,12 @@ def _sealed(
     async def passphrase() -> bytes:
         if spec.passphrase is None:
             raise KeyStoreError(f"[keystore.{spec.name}] has no passphrase", help='passphrase = { env = "NAME" }')
-        return await read_secret(spec.passphrase, root=config.root, environ=environ, warn=warn)
+        # What opens a keystore that is there cannot be made anew.
+        source = evolve(spec.passphrase, create=False) if path.exists() else spec.passphrase
+        return await read_secret(source, root=config.root, environ=environ, warn=warn)
 
-    return SealedKeyStore(config.root / spec.path, passphrase)
+    path = config.root / spec.path
+    return SealedKeyStore(path, passphrase)
 
 
 @asynccontextmanager
@@ -115,4 +121,4 @@ async def opened(
 
 def actor(environ: Mapping[str, str]) -> str:
     """Who applies, for the audit: a name, not an authentication."""
-    return environ.get("PKICODE_ACTOR") or environ.get("USER") or f"uid {os.getuid()}"
+    return told(environ.get("PKICODE_ACTOR") or environ.get("USER") or f"uid {os.getuid()}")

@@ -1,0 +1,64 @@
+"""Files that somebody removed or would have overwritten: an error that says how to mend it, and nothing made anew."""
+
+from pathlib import Path
+
+import pytest
+
+from pkicode.model.problem import PkicodeError, StateError
+from pkicode.ports import Want
+from tests.kinds.site import Site
+
+PORTAL = """
+[cert.portal]
+profile = "server"
+dns = ["portal.corp.example"]
+"""
+
+
+def test_a_state_that_is_gone_is_not_begun_anew_while_the_journal_knows_of_certificates(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    site.open().upkeep.backup(site.root / "copy.db")
+    for path in (site.root / ".pkicode").glob("state.db*"):
+        path.unlink()
+    with pytest.raises(StateError, match=r"state\.db is gone"):
+        site.plan()
+    with pytest.raises(StateError, match=r"state\.db is gone"):
+        site.apply()
+    assert not (site.root / ".pkicode/state.db").exists()
+    site.open().upkeep.restore(site.root / "copy.db")
+    assert site.plan().changes == ()
+
+
+def test_a_passphrase_that_is_gone_is_not_made_anew_while_its_keystore_is_there(site: Site) -> None:
+    site.apply()
+    passphrase = site.root / ".pkicode/passphrase"
+    kept = passphrase.read_bytes()
+    passphrase.unlink()
+    site.write(PORTAL)
+    with pytest.raises(PkicodeError, match="passphrase cannot be read"):
+        site.apply()
+    assert not passphrase.exists()
+    passphrase.write_bytes(kept)
+    passphrase.chmod(0o600)
+    site.apply()
+    site.verify("cert.portal")
+
+
+@pytest.mark.parametrize("name", ["pki.toml", "key.pem", "."])
+def test_a_plan_is_saved_over_a_plan_only(site: Site, name: str) -> None:
+    (site.root / "key.pem").write_text("somebody's only key")
+    before = {path: path.read_bytes() for path in site.root.iterdir() if path.is_file()}
+    plan, project = site.plan(), site.open()
+    with pytest.raises(PkicodeError, match="is no plan file"):
+        project.save(plan, site.root / name)
+    assert {path: path.read_bytes() for path in site.root.iterdir() if path.is_file()} == before
+    project.save(plan, site.root / "plan.json")
+    assert project.save(plan, site.root / "plan.json") == project.load(site.root / "plan.json").document["plan_id"]
+
+
+def test_who_applies_may_have_a_name_that_is_no_utf_8(tmp_path: Path) -> None:
+    site = Site(tmp_path).write(PORTAL)
+    site.open(environ={"USER": "j\udcf6rg"}).apply()
+    assert len(site.open().inventory(Want())) == 3
+    assert "j\\udcf6rg" in {event.actor for event in site.open().upkeep.audit(0, 100)}
