@@ -28,7 +28,8 @@ def main() -> None:
             samples = []
             while apply.poll() is None:
                 for pid in (apply.pid, *_children(apply.pid)):
-                    highest[pid] = max(highest.get(pid, 0), _octets(pid, "VmHWM:"))
+                    # The newest, not the highest: before its exec a child is a copy of the parent.
+                    highest[pid] = _octets(pid, "VmHWM:") or highest.get(pid, 0)
                 samples.append(_octets(apply.pid, "VmRSS:"))
                 time.sleep(EVERY_SECONDS)
         if apply.returncode or _fleet.issued(folder) != given.n:
