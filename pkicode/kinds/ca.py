@@ -56,7 +56,7 @@ def by_depth(config: Config) -> list[Block]:
             depths[name] = depth(issuer) + 1 if issuer in blocks else 0
         return depths[name]
 
-    return sorted(blocks.values(), key=lambda block: depth(block.name))
+    return sorted(blocks.values(), key=lambda block: (depth(block.name), block.name))
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:

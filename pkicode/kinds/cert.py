@@ -43,7 +43,8 @@ _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if on
 
 
 def blocks(config: Config) -> list[Block]:
-    return [block for block in config.blocks if block.kind == "cert"]
+    # By name: the order of stanzas means nothing, not even to the bytes of a plan.
+    return sorted((block for block in config.blocks if block.kind == "cert"), key=lambda block: block.name)
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:

@@ -29,7 +29,7 @@ from pkicode.x509.pem import encode
 
 
 def blocks(config: Config) -> Iterator[Block]:
-    for block in config.blocks:
+    for block in sorted(config.blocks, key=lambda one: one.name):
         if block.kind == "cert" and block.spec.output:
             told = json.loads(block.template)["spec"]
             spec = {"after": told["after"], "output": told["output"]}

@@ -35,7 +35,7 @@ _CERT, _CRL, _PEM, _JSON = (
 
 
 def blocks(config: Config) -> Iterator[Block]:
-    for target in config.settings.publish:
+    for target in sorted(config.settings.publish, key=lambda one: one.name):
         told = {"content": target.content, "url": target.url, "base_url": target.base_url}
         yield templated("publish", target.name, target, told, Source(str(config.path.name), ("publish", target.name)))
 

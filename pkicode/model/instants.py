@@ -18,7 +18,7 @@ YEAR = 365 * DAY
 _LATEST = NO_EXPIRY - 100 * YEAR
 """As an instant to plan at: what counts from there must still have a date."""
 _UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": YEAR}
-_DURATION = re.compile(r"([0-9]{1,9})([smhdwy])\Z")
+_DURATION = re.compile(r"([0-9]{1,11})([smhdwy])\Z")
 
 
 def rfc3339(instant: int) -> str:

@@ -110,7 +110,7 @@ class _Shelf:
 
     def left(self, kind: str) -> list[tuple[Address, list[Held]]]:
         found = []
-        for (held_kind, name), rows in self.blocks.items():
+        for (held_kind, name), rows in sorted(self.blocks.items()):
             gone = [row for row in rows.values() if row.status != FORGOTTEN]
             if held_kind == kind and gone:
                 found.append((Address(kind, name), gone))

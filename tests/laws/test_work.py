@@ -1,0 +1,91 @@
+"""How much is done, counted and not timed: a plan of nothing asks a few questions however many rows there are."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from pkicode.adapters import loop
+from pkicode.kinds import KINDS
+from pkicode.model.row import Held
+from pkicode.plan import planner
+from pkicode.ports import Lease, Write
+from pkicode.project import Project
+from tests.faults.failing import Calls, Port, failing
+from tests.kinds.site import NOW, Site
+from tests.quick import quick_keystore
+
+FLEET = """
+[cert.fleet]
+profile = "server"
+for_each = { csv = "fleet.csv", key = "host" }
+dns = ["${each.host}.corp.example"]
+"""
+FAR = NOW + 10**7
+QUERIES = 8
+"""What a plan asks of the store: as many questions for ten rows as for a hundred thousand."""
+
+
+def fleet(root: Path, rows: int) -> Site:
+    quick_keystore(root)
+    (root / "fleet.csv").write_text("host\n" + "".join(f"h{number}\n" for number in range(rows)))
+    return Site(root).write(FLEET)
+
+
+async def fill(project: Project, rows: int) -> None:
+    """Resource rows as `rows` issuances would leave them, without their certificates."""
+    store = await project.state.open()
+    lease: Lease = await store.acquire("project", holder="test", now=NOW, ttl=60)
+    block = project.config.block("cert", "fleet")
+    assert block is not None
+    number = await store.template(block.template, lease=lease)
+    held = [
+        (Held("cert", "fleet", f"h{one}", 1, number, json.dumps([f"h{one}"]), FAR, "ca.issuing", "ok", 0), "{}")
+        for one in range(rows)
+    ]
+    await store.commit(Write(NOW, "test", "issue.issued", "cert.fleet", held=held), lease)
+    await store.release(lease)
+    await store.close()
+
+
+async def counted(project: Project, calls: Calls, diffs: Counter[str]) -> int:
+    """How many changes a plan finds, with every question to the store and every call of a diff counted."""
+
+    def counting(kind):
+        def diff(*args):
+            diffs[kind.name] += 1
+            return kind.diff(*args)
+
+        return evolve(kind, diff=diff)
+
+    async with project.state.reading() as store:
+        snapshot = await project.state.snapshot(Port("store", store, calls))  # type: ignore[arg-type]
+    return len(planner.plan(project.config, snapshot, now=NOW, kinds=[counting(one) for one in KINDS]).changes)
+
+
+@pytest.mark.parametrize(
+    "rows", [10, 10_000, pytest.param(100_000, marks=pytest.mark.heavy)], ids=lambda rows: f"{rows} rows"
+)
+def test_a_plan_of_nothing_asks_a_few_questions_and_compares_nothing(rows: int, quick_path: Path) -> None:
+    site = fleet(quick_path, rows)
+    site.apply(only=["ca.*", "crl.*", "publish.*"])
+    loop.run(fill(site.open(), rows))
+    calls, diffs = Calls(), Counter[str]()
+    assert loop.run(counted(site.open(), calls, diffs)) == 0
+    assert not diffs
+    assert calls.counted.total() <= QUERIES, calls.counted
+
+
+def test_a_thousand_certificates_take_a_few_commits(quick_path: Path) -> None:
+    rows = 1000
+    site = fleet(quick_path, rows)
+    site.apply(only=["ca.*", "crl.*", "publish.*"])
+    calls = Calls()
+    applied = failing(site.open(), calls).apply()
+    assert applied.counts["issue"] == rows
+    assert calls.counted["store.commit"] <= 2 * -(-rows // 500) + 6
+    assert calls.counted["world.journal"] <= -(-rows // 500)
+    assert calls.counted["keystore.keep"] <= -(-rows // 500)
+    assert calls.counted.total() <= 40, calls.counted
