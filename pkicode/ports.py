@@ -247,6 +247,9 @@ class Store(Protocol):
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         """The certificate of each (issuer_key, serial), None where there is none, in the order asked."""
 
+    async def owners(self, spkis: Sequence[str], now: int) -> Sequence[Sequence[str]]:
+        """For each public key (sha256, hex) the addresses it was certified for: CAs ever, others while it is valid."""
+
     async def artefacts(self) -> Sequence[Artefact]:
         """The newest of each (kind, name, scope), without bytes."""
 

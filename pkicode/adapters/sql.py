@@ -89,6 +89,10 @@ SETTLE = (
     " WHERE issuer_key = $1 AND serial = $2 AND status = 'intent'"
 )
 READDRESS = "UPDATE certificates SET address = $2 WHERE address = $1"
+OWNERS = (
+    "SELECT DISTINCT address FROM certificates WHERE spki = $1 AND (not_after >= $2 OR address LIKE 'ca.%')"
+    " AND status <> 'aborted'"
+)
 STATUS = "SELECT status FROM certificates WHERE issuer_key = $1 AND serial = $2"
 REVOKE = (
     f"INSERT INTO revocations ({_REVOCATION}) VALUES ({_marks(7)}) ON CONFLICT (issuer_key, serial) DO UPDATE"

@@ -130,6 +130,10 @@ class SqliteStore:
         found = await self._run(lambda: [self._read(sql.DER, one) for one in ids])
         return [rows[0][0] if rows else None for rows in found]
 
+    async def owners(self, spkis: Sequence[str], now: int) -> Sequence[Sequence[str]]:
+        found = await self._run(lambda: [self._read(sql.OWNERS, (one, now)) for one in spkis])
+        return [[address for (address,) in rows] for rows in found]
+
     async def artefacts(self) -> Sequence[Artefact]:
         return await self._run(lambda: list(starmap(Artefact, self._read(sql.ARTEFACTS))))
 

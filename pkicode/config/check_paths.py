@@ -25,8 +25,8 @@ def escapes(path: str) -> bool:
 
 
 def _secrets(tables: Tables) -> set[str]:
-    """Files that hold keys and passphrases: no rows, CSRs or outputs may be one of them, whoever declares it."""
-    found: set[str] = set()
+    """pki.toml, and files that hold keys and passphrases: no rows, CSRs or outputs may be one of them."""
+    found = {tables.notes.tree.path}
     for store in tables.entries["keystore"].values():
         passphrase = store.values.get("passphrase")
         files = (store.values.get("path"), passphrase.file if passphrase else None)
@@ -42,6 +42,7 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
         _included(tables, entry)
         _sources(tables.notes, entry, secrets)
         _outputs(tables, entry, written, secrets)
+        _unpublished(tables, entry)
     for target in tables.entries["publish"].values():
         url = target.values.get("url", "")
         if url.startswith("file:") and not url.startswith("file:///"):
@@ -136,12 +137,27 @@ def _outputs(tables: Tables, entry: Entry, written: dict[str, Path], secrets: se
 
 
 def _alone(notes: Notes, file: str, path: Path, written: dict[str, Path], *, fans_out: bool) -> None:
-    """Each declared file has one writer."""
+    """Each declared file has one writer, however its path is spelt."""
+    plain = posixpath.normpath(file)
     if fans_out and "${each." not in file:
         mend = "put the row into the path, as in out/${each.host}.pem"
         notes.add("E0322", "every row would write the same file", path, help=mend)
-    elif file in written:
+    elif plain in written:
         notes.add(
-            "E0322", f"`{file}` is written by two certificates or keys", path, related=[("first here", written[file])]
+            "E0322", f"`{file}` is written by two certificates or keys", path, related=[("first here", written[plain])]
         )
-    written.setdefault(file, path)
+    written.setdefault(plain, path)
+
+
+def _unpublished(tables: Tables, entry: Entry) -> None:
+    """What a web server hands out holds no key, and no link to one."""
+    output: Output = entry.values.get("output") or Output()
+    for name in ("key", "p12", "combined"):
+        file = posixpath.normpath(getattr(output, name) or ".")
+        for target in tables.entries["publish"].values():
+            url = target.values.get("url", "")
+            if url and ":" not in url and file.startswith(posixpath.normpath(url) + "/"):
+                message = f"`output.{name}` would put a private key into what publish.{target.name} hands out"
+                tables.notes.add(
+                    "E0112", message, (*entry.path, "output", name), help="write it outside of that folder"
+                )

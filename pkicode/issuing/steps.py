@@ -55,7 +55,7 @@ async def prepared(template: Template, orders: Sequence[Order], world: World) ->
         batch = [
             asked(order, held, serial, not_before, not_after) for order, serial in zip(orders, serials, strict=True)
         ]
-        found = _apart(orders, await world.work(prepare, template, batch, mint))
+        found = _apart(orders, await _unshared(orders, await world.work(prepare, template, batch, mint), world))
         minted = [one.minted for one in found if isinstance(one, Ready) and one.minted]
         if not minted:
             return found
@@ -130,14 +130,36 @@ def _outlives(template: Template, address: str, not_after: int) -> Problem:
     )
 
 
+async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], world: World) -> list[Ready | Problem]:
+    """A CSR with a CA's key, or with that of another address, is refused."""
+    answers = list(found)
+    brought = [
+        (place, order, ready)
+        for place, (order, ready) in enumerate(zip(orders, found, strict=True))
+        if order.csr is not None and isinstance(ready, Ready)
+    ]
+    if not brought:
+        return answers
+    spkis = [hashlib.sha256(ready.spki).hexdigest() for _, _, ready in brought]
+    for (place, order, _), owners in zip(brought, await world.store.owners(spkis, world.now), strict=True):
+        if others := sorted({*owners} - {order.address}):
+            answers[place] = _taken(order.address, others[0])
+    return answers
+
+
+def _taken(address: str, owner: str) -> Problem:
+    return Problem(
+        "E0526", f"{address}: its key is also {owner}'s", help="each needs a key of its own", address=address
+    )
+
+
 def _apart(orders: Sequence[Order], found: Sequence[Ready | Problem]) -> list[Ready | Problem]:
     """A key is one certificate's: the second order that brings it is refused."""
     owner: dict[bytes, str] = {}
     answers: list[Ready | Problem] = []
     for order, one in zip(orders, found, strict=True):
         if isinstance(one, Ready) and one.spki in owner:
-            text = f"{order.address}: its key is also {owner[one.spki]}'s"
-            answers.append(Problem("E0526", text, help="each needs a key of its own", address=order.address))
+            answers.append(_taken(order.address, owner[one.spki]))
         else:
             answers.append(one)
         if isinstance(one, Ready):

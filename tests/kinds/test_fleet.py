@@ -7,6 +7,7 @@ import pytest
 from pkicode.model.change import Readiness
 from pkicode.model.problem import ConfigError
 from pkicode.ports import Want
+from pkicode.x509.pem import encode
 from tests.kinds.site import Site, certificates, told
 from tests.oracles import openssl
 
@@ -170,3 +171,28 @@ def test_rekey_require_waits_for_another_csr(site: Site) -> None:
     plan = site.plan()
     ready = [one for one in plan.changes if one.address.kind == "cert" and one.readiness is Readiness.READY]
     assert told(ready) == ['renew cert.host["a"]@2 key-changed']
+
+
+def test_a_csr_with_the_key_of_another_address_is_refused(site: Site) -> None:
+    first = csr(site, "a")
+    site.write(CSR.replace('"a", "b"', '"a"'))
+    site.apply()
+    (site.root / "csr/b.csr").write_bytes(first.read_bytes())
+    site.write(CSR)
+    applied = site.apply()
+    assert [(one.code, one.address) for one in applied.problems] == [("E0526", 'cert.host["b"]')]
+    site.later(91)
+    (site.root / "csr/b.csr").unlink()
+    assert site.apply().exit_code == 7
+
+
+def test_a_csr_with_a_cas_key_is_refused_be_it_a_ca_far_above(site: Site) -> None:
+    site.apply()
+    key = site.open().export("ca.root", with_key=True).key_pkcs8
+    assert key
+    (site.root / "root.key").write_bytes(encode("PRIVATE KEY", key))
+    csr(site, "a", extra=("-key", str(site.root / "root.key")))
+    site.write(CSR.replace('"a", "b"', '"a"'))
+    (problem,) = site.apply().problems
+    assert problem.code == "E0526"
+    assert "also ca.root's" in problem.message
