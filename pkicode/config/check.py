@@ -6,15 +6,16 @@ from typing import Any
 import attrs
 
 from pkicode.config import check_paths
-from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec
+from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
 from pkicode.config.tree import Notes, Path
 from pkicode.model.address import parse
-from pkicode.model.instants import duration
+from pkicode.model.instants import duration, renewal_window
 from pkicode.model.names import SanType
 from pkicode.model.problem import Part
 
+_LEAF = attrs.fields(CertSpec)
 _Listed = dict[str, list[tuple[Path, dict[str, Any]]]]
 
 
@@ -141,14 +142,10 @@ def _outlives(notes: Notes, entry: Entry, issuer: Entry, cls: type) -> None:
     above = issuer.values.get("validity", attrs.fields(CaSpec).validity.default)
     if own <= above:
         return
-    kind = entry.path[0]
-    path = (*entry.path, "validity") if "validity" in entry.values else entry.path
-    if kind == "cert" and not _is_own(entry, "validity"):
-        path = ("profile", *entry.origins[("validity",)].keys[-2:])
     notes.add(
         "E0311",
-        f"{kind}.{entry.name} would outlive its issuer",
-        path,
+        f"{entry.path[0]}.{entry.name} would outlive its issuer",
+        _set_at(entry, "validity"),
         label=f"{duration(own)} from apply is after ca.{issuer.name} ends",
         help=f"set validity <= {duration(above)}, or ca.{issuer.name}.validity >= {duration(own)}"
         "   (pkicode explain E0311)",
@@ -158,6 +155,35 @@ def _outlives(notes: Notes, entry: Entry, issuer: Entry, cls: type) -> None:
                 (*issuer.path, "validity") if "validity" in issuer.values else issuer.path,
             )
         ],
+    )
+
+
+def _set_at(entry: Entry, key: str) -> Path:
+    """Where a CA's or certificate's value was written: there, in its profile, or nowhere, which is the block."""
+    if key not in entry.values:
+        return entry.path
+    own = entry.path[0] == "ca" or _is_own(entry, key)
+    return (*entry.path, key) if own else ("profile", *entry.origins[(key,)].keys[-2:])
+
+
+def _due_at_birth(notes: Notes, entry: Entry) -> None:
+    """A certificate that is due when it is made would be made again by every apply, for ever."""
+    renew = entry.values.get("renew", Renew())
+    validity, backdate = (entry.values.get(key, getattr(_LEAF, key).default) for key in ("validity", "backdate"))
+    declared, width = renewal_window(renew.at, renew.jitter, validity)
+    if declared - width > backdate:
+        return
+    too_early = "renew" in entry.values and declared == 0
+    notes.add(
+        "E0329",
+        f"cert.{entry.name} would be due as soon as it is issued, and every apply would issue it again",
+        _set_at(entry, "renew" if too_early else "validity"),
+        label=f"due {renew.at} before the end of {duration(validity)}"
+        if too_early
+        else f"{duration(validity)}, of which {duration(backdate)} lie before its issuance",
+        help="renew later: a fraction such as 2/3, or a duration well below the validity"
+        if too_early
+        else "lengthen the validity (`m` are minutes; three months are 90d), shorten `backdate`, or renew later",
     )
 
 
@@ -186,6 +212,7 @@ def _certificate(tables: Tables, entry: Entry) -> None:
     issuer = tables.entries["ca"].get(bare(values.get("issuer", "")))
     if issuer is not None and issuer.sound:
         _outlives(notes, entry, issuer, CertSpec)
+    _due_at_birth(notes, entry)
     is_named = any(values.get(str(kind)) for kind in SanType) or ("csr" in values and values.get("copy"))
     if not is_named:
         mend = 'add dns = ["..."], or ip, email, uri, upn; a CN alone names nobody (RFC 6125)'

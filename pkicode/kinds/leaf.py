@@ -1,8 +1,6 @@
 """What a leaf certificate is made from: its filled spec, its profile, whether it keeps its key, when it is renewed."""
 
 import hashlib
-from fractions import Fraction
-from functools import lru_cache
 from typing import Any
 
 from pkicode.config.language import CertSpec, Rekey, Renew
@@ -11,7 +9,7 @@ from pkicode.config.rows import filler
 from pkicode.kinds.ca import crl_urls, issuer_urls
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
-from pkicode.model.instants import parse_duration
+from pkicode.model.instants import renewal_window
 from pkicode.model.row import Block, Held, Row
 from pkicode.x509.profile import Profile
 
@@ -74,13 +72,6 @@ def due_of(renew: Renew, *, not_before: int, not_after: int, seed: str) -> int:
 
     Jitter is a share of the validity and only pulls earlier, never before half of the time to the declared instant.
     """
-    declared, width = _window(renew.at, renew.jitter, not_after + 1 - not_before)
+    declared, width = renewal_window(renew.at, renew.jitter, not_after + 1 - not_before)
     drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
     return not_before + declared - drawn * width // 2**64
-
-
-@lru_cache(maxsize=64)
-def _window(at: str, jitter: str, validity: int) -> tuple[int, int]:
-    """Seconds from not_before to the declared instant, and how many of them jitter may take."""
-    declared = int(Fraction(at) * validity) if "/" in at else max(0, validity - parse_duration(at))
-    return declared, min(validity * int(jitter.rstrip("%")) // 100, declared // 2)
