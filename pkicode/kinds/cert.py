@@ -69,7 +69,8 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     if standing is None:
         return
     for reason in profile_of(spec, f"{standing.name}-g{standing.generation}").check(spec.key.alg):
-        yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place("usage"), address=f"cert.{block.name}")
+        field = "eku" if reason.startswith("eku") else "usage"
+        yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place(field), address=f"cert.{block.name}")
     if standing.authority and standing.not_after < outlook.now + spec.validity:
         yield Problem(
             "W0415",

@@ -90,10 +90,21 @@ def _refused(
             for reason in constraints.allowed((name,), allow):
                 yield _problem("E0403", reason, block, row, _declared(spec, name), mend)
     if chain:
-        mend = f"the name constraints of ca.{spec.issuer} or of a CA above it refuse this name"
         for reason in constraints.verdict(subject, sans, chain):
             named = next((one for one in sans if f"`{names.san_text(one)}`" in reason), None)
-            yield _problem("E0408", reason, block, row, _declared(spec, named) if named else ("cn",), mend)
+            yield _outside(block, row, spec, reason, named)
+
+
+def _outside(block: Block, row: Row, spec: CertSpec, reason: str, named: San | None) -> Problem:
+    """A name in the subject was not written as one, so it is said how it came to be one."""
+    if named is not None:
+        mend = f"the name constraints of ca.{spec.issuer} or of a CA above it refuse this name"
+        return _problem("E0408", reason, block, row, _declared(spec, named), mend)
+    if reason.startswith("`email:"):
+        mend = f"verifiers hold it, too, against what ca.{spec.issuer} and the CAs above it permit: correct or drop it"
+        return _problem("E0408", f"in the subject, {reason}", block, row, ("subject",), mend)
+    mend = "verifiers take one word in the common name for a host; write two words (`Anna Smith`), or add `dns`"
+    return _problem("E0408", f"in the common name, {reason}", block, row, ("cn",), mend)
 
 
 def _limits(

@@ -91,7 +91,7 @@ def _reason(held: Held | None, stands_on: str) -> Reason:
     if held.status == "hook-failed":
         return Reason(ReasonCode.SPEC_CHANGED, "the deploy hook failed and is tried again")
     if held.needs != stands_on:
-        return Reason(ReasonCode.DUE, f"follows {stands_on}")
+        return Reason(ReasonCode.DUE, f"it follows {stands_on}")
     return Reason(ReasonCode.SPEC_CHANGED, "the declared files changed, no signature")
 
 

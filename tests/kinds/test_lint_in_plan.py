@@ -40,3 +40,27 @@ def test_junk_in_a_name_is_one_error_at_its_line(site: Site, junk: str) -> None:
     assert problem.code == "E0401"
     assert problem.span is not None
     assert problem.span.line == len(site.text.splitlines())
+
+
+def test_a_misspelt_purpose_is_shown_where_the_profile_has_it(site: Site) -> None:
+    leaf = '[cert.a]\nprofile = "bad"\ndns = ["a.corp.example"]\n'
+    site.write(leaf + '[profile.bad]\nissuer = "issuing"\neku = ["serverauth"]\n')
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    (problem,) = caught.value.problems
+    assert problem.span is not None
+    assert "serverauth" in problem.span.text
+
+
+def test_a_common_name_of_one_word_outside_the_constraints_says_that_it_is_the_common_name(site: Site) -> None:
+    person = '[cert.a]\nprofile = "person"\ncn = "anna"\nemail = ["anna@corp.example"]\n'
+    base = site.text.replace(
+        'permit_dns = ["corp.example"]', 'permit_dns = ["corp.example"], permit_email = ["corp.example"]'
+    )
+    site.write(person + '[profile.person]\nissuer = "issuing"\neku = ["clientAuth"]\n', base=base)
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    (problem,) = caught.value.problems
+    assert problem.code == "E0408"
+    assert "in the common name, `dns:anna` is outside" in problem.message
+    assert "two words" in problem.help
