@@ -100,7 +100,8 @@ def _lint(plan: Plan) -> str:
         return ""
     templates = len(set(signed))
     return (
-        f"{templates:,} template{'s' * (templates != 1)} and the names of {len(signed):,} certificates pass rfc5280"
+        f"{templates:,} template{'s' * (templates != 1)} and the names of {len(signed):,}"
+        f" certificate{'s' * (len(signed) != 1)} pass rfc5280"
         " (the exact bytes are linted again at apply)"
     )
 
@@ -162,7 +163,16 @@ def _facts(group: Sequence[Change]) -> tuple[str, ...]:
         return _ca_facts(first, after)
     if first.address.kind == "cert" and "profile" in after:
         return (str(after["profile"]), str(after["validity"]), *_leaf_names(group, after))
-    return _values(after) if len(group) == 1 else _keys(group)
+    return (*_taken_away(first), *(_values(after) if len(group) == 1 else _keys(group)))
+
+
+def _taken_away(change: Change) -> tuple[str, ...]:
+    """In words, because a mark alone is overlooked, and because forgetting sounds like more than it does."""
+    if change.action is Action.REVOKE:
+        return ("revoke",)
+    if change.action is Action.FORGET and change.address.kind == "output":
+        return ("forget, files stay",)
+    return ("forget",) if change.action is Action.FORGET else ()
 
 
 def _ca_facts(change: Change, after: Mapping[str, object]) -> tuple[str, ...]:

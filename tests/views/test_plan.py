@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import jsonschema
 import pytest
 
-from pkicode.model.change import Action, Pending, Readiness, Reason, ReasonCode, Verdict
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Pending, Readiness, Reason, ReasonCode, Verdict
 from pkicode.model.problem import PkicodeError, Problem, Span
 from pkicode.plan.planfile import counts, document, plan_id
 from pkicode.views.html import html
@@ -310,3 +311,15 @@ def test_a_notebook_gets_four_forms_of_the_same_plan():
 def test_rendering_twice_gives_the_same_bytes():
     assert human(first_plan()) == human(first_plan())
     assert plan_of([], at=AT) == plan_of([])
+
+
+def test_what_is_taken_away_is_said_in_a_word_and_that_files_stay():
+    gone = Change(Address("output", "portal"), Action.FORGET, 1, (Reason(ReasonCode.REMOVED),))
+    revoked = change(PORTAL, Action.REVOKE, reasons=(Reason(ReasonCode.REMOVED),), after={"reason": "superseded"})
+    told = human(plan_of([revoked, gone])).splitlines()
+    assert "revoke  reason superseded  because removed" in told[1]
+    assert "forget, files stay  because removed" in told[2]
+
+
+def test_one_certificate_is_not_certificates():
+    assert "1 template and the names of 1 certificate pass" in human(plan_of([change(PORTAL)]))
