@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.watch import slow_callbacks
+
 for variable in [name for name in os.environ if name.startswith("PKICODE_")] + ["NO_COLOR", "FORCE_COLOR"]:
     os.environ.pop(variable, None)
 
@@ -31,3 +33,11 @@ def quick_path(quick_folder: Path) -> Iterator[Path]:
     """As tmp_path, but quick and gone when the test is over."""
     with tempfile.TemporaryDirectory(dir=quick_folder, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_blocks_the_event_loop() -> Iterator[None]:
+    """Guard 10 of docs/explanation/architecture.md."""
+    with slow_callbacks() as found:
+        yield
+    assert not found, "move it to a thread or a worker:\n" + "\n".join(found)

@@ -1,5 +1,6 @@
 """A PKI on disk for the tests of issuance: the real SQLite store, sealed keystore and journal, and ways to crash it."""
 
+import asyncio
 import pickle
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -93,7 +94,7 @@ class Ground:
     async def work(self, function: Callable[..., Any], *args: object) -> Any:
         """Runs the function as a worker process would get it: through pickle."""
         given, values = pickle.loads(pickle.dumps((function, args)))
-        found = pickle.loads(pickle.dumps(given(*values)))
+        found = pickle.loads(pickle.dumps(await asyncio.to_thread(given, *values)))
         if function.__name__ == "sign":
             self.signed.extend(found)
         return found

@@ -88,7 +88,7 @@ def _edits(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST, _Edit]]:
         if field in SKIPPED:
             continue
         for place, inner in enumerate(value if isinstance(value, list) else [value]):
-            if not isinstance(inner, ast.AST) or _is_docstring(inner):
+            if not isinstance(inner, ast.AST) or _says_nothing(inner):
                 continue
             if isinstance(inner, ast.stmt) and _can_go(inner):
                 yield where, inner, _Edit(node, field, ast.Pass(), place)
@@ -121,7 +121,10 @@ def _others(value: object) -> list[object]:
     return [value + "x"] if isinstance(value, str) and len(value.split()) == 1 else []
 
 
-def _is_docstring(node: ast.AST) -> bool:
+def _says_nothing(node: ast.AST) -> bool:
+    """A docstring, or `__all__`."""
+    if isinstance(node, ast.Assign):
+        return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
