@@ -367,23 +367,32 @@ def test_a_key_that_is_not_the_certificates_signs_nothing(ground: Ground) -> Non
 
 
 @pytest.mark.invariant(3)
-def test_a_signature_that_does_not_verify_goes_nowhere_and_its_serial_is_revoked(ground: Ground) -> None:
+@pytest.mark.parametrize("bad", [1, 2])
+def test_a_signature_that_does_not_verify_goes_nowhere_and_the_serials_are_revoked(ground: Ground, bad: int) -> None:
+    signed = []
+
     def flaw(signature: bytes) -> bytes:
-        return signature[:-1] + bytes([signature[-1] ^ 1])
+        signed.append(signature)
+        return signature[:-1] + bytes([signature[-1] ^ (len(signed) == bad)])
 
     async def main() -> None:
         async with ground.open() as world:
             _, issuing = await authority(world)
-            before = len(await world.journalled())
-            with pytest.raises(PkicodeError, match=r"what the key ca.issuing@1 signed was refused"):
-                await made(below(issuing, "issuing", SERVER), leaf("a"), on_token(world, flaw=flaw))
+            before, token = len(await world.journalled()), on_token(world, flaw=flaw)
+            template, orders, settle = below(issuing, "issuing", SERVER), [leaf("a"), leaf("b")], await rows(world)
+            with pytest.raises(PkicodeError, match=r"what the key ca.issuing@1 signed was refused") as caught:
+                await issue(template, orders, token, settle=settle)
+            assert "serials count as issued and are revoked" in caught.value.help
             assert not await world.store.intents()
             assert len(await world.journalled()) == before
-            [row] = await world.store.certificates(Want(address="cert.a"))
-            assert row.status in {CertificateStatus.UNKNOWN, CertificateStatus.REVOKED}
-            [revoked] = await world.store.revocations(row.issuer_key)
-            assert (revoked.serial, revoked.entry) == (row.serial, "unknown-intent")
-            assert "a" not in {one.name for one in await world.store.held()}
+            burnt = [row for name in "ab" for row in await world.store.certificates(Want(address=f"cert.{name}"))]
+            assert {row.status for row in burnt} <= {CertificateStatus.UNKNOWN, CertificateStatus.REVOKED}
+            revoked = await world.store.revocations(burnt[0].issuer_key)
+            assert {(one.serial, one.entry) for one in revoked} == {(row.serial, "unknown-intent") for row in burnt}
+            assert {(one.reason, one.revoked_at, one.not_after) for one in revoked} == {
+                ("unspecified", NOW, row.not_after) for row in burnt
+            }
+            assert not {"a", "b"} & {one.name for one in await world.store.held()}
 
     asyncio.run(main())
 

@@ -1,6 +1,7 @@
 """Mutants of a module: the same source with one thing wrong, such as `<` for `<=` or a statement left out.
 
-What is left alone: docstrings, annotations, decorators, and texts with a space in them, which are messages to people.
+What is left alone: docstrings, annotations, decorators, `__all__`, `repr=`, and texts with a space in them, which are
+messages to people.
 """
 
 import ast
@@ -118,11 +119,13 @@ def _others(value: object) -> list[object]:
         return [not value]
     if isinstance(value, int):
         return [value + 1]
-    return [value + "x"] if isinstance(value, str) and len(value.split()) == 1 else []
+    return [value + "x"] if isinstance(value, str) and value and not any(map(str.isspace, value)) else []
 
 
 def _says_nothing(node: ast.AST) -> bool:
-    """A docstring, or `__all__`."""
+    """A docstring, `__all__`, or what `repr` shows."""
+    if isinstance(node, ast.keyword):
+        return node.arg == "repr"
     if isinstance(node, ast.Assign):
         return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

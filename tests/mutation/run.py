@@ -25,8 +25,8 @@ from tests.mutation.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "plan/planner": ("tests/plan", "tests/kinds"),
-    "plan/template": ("tests/plan",),
+    "plan/planner": ("tests/plan", "tests/kinds/test_life.py"),
+    "plan/template": ("tests/plan/test_template.py",),
     "issuing/__init__": ("tests/issuing",),
     "issuing/batch": ("tests/issuing",),
     "issuing/resumption": ("tests/issuing/test_resume.py", "tests/issuing"),
