@@ -12,7 +12,7 @@ from pkicode.adapters import loop
 from pkicode.model.event import Event
 from pkicode.model.instants import from_datetime, parse_instant
 from pkicode.notebook.planned import Planned
-from pkicode.notebook.told import Told, mended
+from pkicode.notebook.told import Told, framed, mended
 from pkicode.ports import Want
 from pkicode.project import Applied, Project, drop, open_project
 
@@ -129,7 +129,8 @@ class Pki:
 
     async def ainventory(self) -> "DataFrame":
         """See `inventory`."""
-        from pkicode.frames.inventory import inventory_frame
+        with mended(), framed():
+            from pkicode.frames.inventory import inventory_frame
 
         with mended():
             project = self._project()

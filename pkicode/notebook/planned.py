@@ -8,7 +8,7 @@ from attrs import field, frozen
 from pkicode.adapters import loop
 from pkicode.model.change import Plan
 from pkicode.model.event import Event
-from pkicode.notebook.told import Told, mended
+from pkicode.notebook.told import Told, framed, mended
 from pkicode.project import Applied, Project, drop
 from pkicode.views.explain import explanation
 from pkicode.views.human import human
@@ -36,7 +36,8 @@ class Planned:
     @property
     def df(self) -> "DataFrame":
         """One row per change, fan-outs unfolded; docs/reference/frames.md has the columns."""
-        from pkicode.frames.plan import plan_frame
+        with mended(), framed():
+            from pkicode.frames.plan import plan_frame
 
         return plan_frame(self.plan)
 

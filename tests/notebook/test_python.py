@@ -206,3 +206,13 @@ def test_opening_and_planning_needs_no_pandas(folder):
         [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert done.stdout.endswith("False\n"), done.stderr
+
+
+@pytest.mark.parametrize("frame", ["plan().df", "inventory()"])
+def test_a_frame_without_pandas_says_what_to_install(folder, frame):
+    code = f"import sys; sys.modules['pandas'] = sys.modules['numpy'] = None\nimport pkicode; pkicode.open().{frame}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert "which is not installed" in done.stderr
+    assert "help: pip install 'pkicode[notebook]'" in done.stderr
