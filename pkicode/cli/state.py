@@ -54,9 +54,9 @@ def state_verify(session: Session, *, form: str) -> int:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.pass_obj
 def state_backup(session: Session, *, file: Path) -> None:
-    """Copy the state, consistent while others write.  Keys are not in it: back up the keystore as well."""
+    """Copy the state, consistent while others write.  Keystore and journal are not in it: copy them as well."""
     session.project().upkeep.backup(session.path(file))
-    say(printable(f"State copied to {session.path(file)}; the keystore is a file of its own, copy it too."))
+    say(printable(f"State copied to {session.path(file)}; keystore and journal are files of their own, copy them too."))
 
 
 @state_command.command("restore")
@@ -146,5 +146,5 @@ def _findings(found: Sequence[str], form: str, *, sound: str) -> int:
         say(printable(finding))
     raise PkicodeError(
         f"{len(found)} finding{'s' * (len(found) != 1)}",
-        help="apply nothing; `pkicode state restore` puts a backup in place, if it loses nothing",
+        help="apply nothing; bring back what is missing: a copy of the journal, or `pkicode state restore`",
     )
