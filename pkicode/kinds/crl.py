@@ -27,6 +27,7 @@ from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.ports import Artefact, Revocation
 from pkicode.revocation import crl
+from pkicode.x509.keys import SignatureError
 
 LIMIT = 512 * 1024 * 1024
 """The largest published CRL that is read back."""
@@ -179,7 +180,7 @@ def _genuine(data: bytes | None, where: str, authority: Authority, run: Run) -> 
     try:
         crl.verify(data, authority.facts)
         return crl.read(data, limit=LIMIT)
-    except (ValueError, TypeError, PkicodeError) as error:
+    except (ValueError, TypeError, SignatureError, PkicodeError) as error:
         what = f"{where}: crl/{authority.stem}.crl is not a CRL of {authority.at}"
         _alarm(authority, run, f"{what} ({error}); it is replaced")
         return None
