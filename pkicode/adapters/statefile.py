@@ -63,6 +63,8 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
         FileExistsError: something is there already.
         StateError: there is no room, or no leave.
     """
+    if not path.name or path.is_dir():
+        raise StateError(f"{path} is a folder", help="name a file in it that does not exist yet")
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     draft.unlink(missing_ok=True)
     try:

@@ -96,4 +96,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = f": {error.filename}" if error.filename else ""
         report(PkicodeError(f"{error.strerror}{name}", help="check the path, its permissions and the free space"))
         return 1
+    except Exception as error:
+        if "-v" in sys.argv or "--verbose" in sys.argv:
+            raise
+        report(
+            PkicodeError(
+                f"pkicode met something it does not expect: {type(error).__name__}: {error}",
+                help="`pkicode state verify` says whether the state was altered; -v before the command shows where",
+            )
+        )
+        return 1
     return int(code or 0)

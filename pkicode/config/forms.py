@@ -100,6 +100,8 @@ def _state_url(text: str) -> str:
         raise WrongForm(
             "E0210", "PostgreSQL state is not yet in this version", 'use url = "sqlite:///.pkicode/state.db"'
         )
+    if ".." in text.removeprefix("sqlite:///").split("/"):
+        raise WrongForm("E0206", "the state stays inside the project", 'use url = "sqlite:///.pkicode/state.db"')
     return _matching(_SQLITE, "E0206", "a state URL; write sqlite:///.pkicode/state.db")(text)
 
 

@@ -11,6 +11,7 @@ from itertools import groupby
 
 from attrs import evolve, field, frozen
 
+from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness
 from pkicode.model.event import Event
 from pkicode.model.instants import NO_EXPIRY
@@ -112,19 +113,26 @@ async def _forget(changes: Sequence[Change], run: Run) -> None:
         await run.world.store.commit(write(run, "forget", batch, held=rows), run.world.lease)
 
 
+def moved_to(address: Address) -> str:
+    """What a row left behind by a move says it stands on: the way back is open to nobody else."""
+    return f"moved to {address}"
+
+
 async def _rename(changes: Sequence[Change], run: Run) -> None:
     for batch in _batches(changes):
-        rows, left, moved = [], [], []
+        rows, moved = [], []
         for change in batch:
             if change.held is None:
                 continue
-            old = change.held
+            old, replaces = change.held, int(str((change.before or {}).get("replaces", 0)))
             records = await run.world.store.records(old.kind, old.name, [old.key])
-            new = evolve(old, name=change.address.name, key=change.address.key, version=0)
-            rows.append((new, records[old.key, old.generation]))
-            left.append(old)
+            record = records[old.key, old.generation]
+            rows.append((evolve(old, name=change.address.name, key=change.address.key, version=replaces), record))
+            # What is declared under the old name one day goes on counting, and never gets the moved one's key.
+            left = evolve(old, status="forgotten", due=NO_EXPIRY, needs=moved_to(change.address))
+            rows.append((left, record))
             moved.append((str(old.address), str(change.address)))
-        await run.world.store.commit(write(run, "move", batch, held=rows, forgotten=left, moved=moved), run.world.lease)
+        await run.world.store.commit(write(run, "move", batch, held=rows, moved=moved), run.world.lease)
 
 
 def write(run: Run, action: str, changes: Sequence[Change], **parts: object) -> Write:

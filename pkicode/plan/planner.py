@@ -15,6 +15,7 @@ from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCo
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
+from pkicode.plan.applier import moved_to
 from pkicode.plan.brakes import judge, refuse_unknown
 from pkicode.plan.kind import Difference, Kind, Outlook, Snapshot, covers
 from pkicode.plan.template import difference
@@ -201,7 +202,7 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Probl
     if not config.settings.moved:
         return changes, problems, snapshot
     targets = {one.from_: one.to for one in config.settings.moved}
-    taken = {held.address for held in snapshot.held}
+    taken = {held.address: held for held in snapshot.held}
     rows = []
     for held in snapshot.held:
         source = str(held.address)
@@ -211,21 +212,26 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Probl
             continue
         named, _ = parse(target)
         address = Address(held.kind, named.name, named.key or held.key)
-        if problem := _immovable(held.address, address, taken, config):
+        there = taken.get(address)
+        if problem := _immovable(held, address, there, config):
             problems.append(problem)
             rows.append(held)
             continue
-        # The move is committed first and leaves version 1.
-        moved = evolve(held, name=address.name, key=address.key, version=1)
-        rows.append(moved)
+        replaces = there.version if there else 0
+        # The move is committed first and leaves the next version, over what is left of an earlier stay.
+        rows.append(evolve(held, name=address.name, key=address.key, version=replaces + 1))
         reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
-        changes.append(Change(address, Action.MOVE, held.generation, (reason,), held=held, before={"address": source}))
-    return changes, problems, evolve(snapshot, held=rows)
+        before = {"address": source, "replaces": replaces}
+        changes.append(Change(address, Action.MOVE, held.generation, (reason,), held=held, before=before))
+    moved_to = {one.address for one in changes}
+    left = [one for one in rows if one.status != FORGOTTEN or one.address not in moved_to]
+    return changes, problems, evolve(snapshot, held=left)
 
 
-def _immovable(old: Address, new: Address, taken: set[Address], config: Config) -> Problem | None:
+def _immovable(held: Held, new: Address, there: Held | None, config: Config) -> Problem | None:
     """Why a row cannot take another address: a number or a file of somebody else's would become its own."""
-    if new in taken:
+    old = held.address
+    if there and (there.status != FORGOTTEN or there.needs != moved_to(old)):
         why, mend = f"{new} has, or had, certificates of its own", "choose another name for it"
     elif old.kind != "cert" or new.kind != "cert":
         why, mend = "only certificates move: a CA's name is in the URLs of what it signed", "keep the name"

@@ -188,6 +188,31 @@ def test_what_was_moved_is_revoked_under_its_new_name(site: Site) -> None:
     assert (row.address, row.status) == ("cert.door", "revoked")
 
 
+def test_a_name_that_was_moved_away_never_gets_the_key_again(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    moved = '[[moved]]\nfrom = "cert.portal"\nto = "cert.door"\n'
+    site.write(PORTAL.replace("cert.portal", "cert.door") + moved)
+    site.apply()
+    site.write(PORTAL.replace("cert.portal", "cert.door") + PORTAL)
+    assert certificates(site.plan()) == ["issue cert.portal@2 new"]
+    site.apply()
+    one, other = site.open().inventory(Want())[2:]
+    assert one.spki != other.spki
+
+
+def test_a_move_can_be_taken_back(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    door = PORTAL.replace("cert.portal", "cert.door")
+    site.write(door + '[[moved]]\nfrom = "cert.portal"\nto = "cert.door"\n')
+    site.apply()
+    site.write(PORTAL + '[[moved]]\nfrom = "cert.door"\nto = "cert.portal"\n')
+    site.apply()
+    assert site.plan().changes == ()
+    site.verify("cert.portal")
+
+
 def test_a_move_onto_a_name_that_had_its_own_certificates_is_refused(site: Site) -> None:
     site.write(PORTAL.replace("portal", "door"))
     site.apply()

@@ -241,7 +241,7 @@ def test_a_move_keeps_the_row_and_its_generation_and_says_where_it_was(plan) -> 
         found = plan(Toy(rows={"y": [key]}), held(key, generation=4), settings=moved)
         (change,) = found.changes
         assert (change.action, change.address, change.generation) == (Action.MOVE, Address("cert", "y", key), 4)
-        assert change.before == {"address": str(Address("cert", "x", key))}
+        assert change.before == {"address": str(Address("cert", "x", key)), "replaces": 0}
         assert change.held == held(key, generation=4)
 
 
