@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +156,19 @@ class Project:
         """
         async with self.state.reading() as store:
             snapshot = await self.state.snapshot(store)
-        return self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
+        return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
-    def _planned(
-        self, snapshot: Snapshot, now: int, only: Sequence[str], except_: Sequence[str], allow: Mapping[str, str] | None
+    async def _planned(
+        self,
+        snapshot: Snapshot,
+        now: int,
+        only: Sequence[str] = (),
+        except_: Sequence[str] = (),
+        allow: Mapping[str, str] | None = None,
     ) -> Plan:
-        return planner.plan(self.config, snapshot, now=now, kinds=KINDS, only=only, except_=except_, allow=allow)
+        """In a thread: a fleet takes seconds, and whatever else this loop does goes on."""
+        plan = partial(planner.plan, now=now, kinds=KINDS, only=only, except_=except_, allow=allow)
+        return await asyncio.to_thread(plan, self.config, snapshot)
 
     def validate(self) -> tuple[Problem, ...]:
         """Everything that can be said of pki.toml without state."""
@@ -207,15 +215,16 @@ class Project:
         async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
             ended = await resume(run)
-            fresh = self._planned(await self.state.snapshot(store), now, only, except_, allow)
+            fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow)
             if plan is not None:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
-                planfile.check(expected, fresh, now=now, finished=frozenset(one.address for one in ended))
+                finished = frozenset(one.address for one in ended)
+                await asyncio.to_thread(planfile.check, expected, fresh, now=now, finished=finished)
             fresh = _held_to(fresh, only_reasons)
             show(fresh)
             _refuse_denied(fresh)
             async with _workers(fresh, jobs) as (work, width):
-                fit = evolve(world, plan_id=planfile.plan_id(fresh), work=work)
+                fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
                 outcome = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
         ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
         left = ready - outcome.done.total() - len(outcome.failed)
@@ -311,7 +320,7 @@ class Project:
             raise PkicodeError(str(error)) from error
         async with self.state.reading() as store:
             snapshot = await self.state.snapshot(store)
-        plan = plan or self._planned(snapshot, self.clock(), (), (), None)
+        plan = plan or await self._planned(snapshot, self.clock())
         generation, status, lines = upkeep.explain(parsed, snapshot.held, plan)
         block = self.config.block(parsed.kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
