@@ -4,7 +4,7 @@ Words of RFC 3647: renewal keeps the key, re-key makes a new one, modification c
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from attrs import evolve
@@ -125,8 +125,8 @@ def diff(
     if reason is not None:
         return _issued(block, row, held, spec, outlook, reason)
     if difference.of(FieldClass.METADATA) or held.values != row.values or held.needs != needs(block, row, outlook):
-        fields = ", ".join(difference.of(FieldClass.METADATA))
-        said = Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature" if fields else "no signature")
+        fields = _ticked(difference.of(FieldClass.METADATA))
+        said = Reason(ReasonCode.SPEC_CHANGED, f"{fields} changed, no signature" if fields else "no signature")
         return Change(
             held.address,
             Action.UPDATE,
@@ -147,19 +147,23 @@ def _reason(
     if held.status == "revoked":
         return Reason(ReasonCode.REVOKED)
     if fields := difference.of(FieldClass.NOW):
-        return Reason(ReasonCode.SPEC_CHANGED, " ".join(f"`{one}`" for one in fields) + " changed")
+        return Reason(ReasonCode.SPEC_CHANGED, f"{_ticked(fields)} changed")
     if held.values != row.values:
         if spec.csr and json.loads(held.values)[:-1] == json.loads(row.values)[:-1]:
             if json.loads(row.values)[-1]:
                 return Reason(ReasonCode.KEY_CHANGED, "another CSR")
         elif changed := _changed_columns(block, row, held, spec, outlook):
-            return Reason(ReasonCode.SPEC_CHANGED, " ".join(f"`{one}`" for one in changed) + " changed")
+            return Reason(ReasonCode.SPEC_CHANGED, f"{_ticked(changed)} changed")
     waiting = difference.of(FieldClass.NEXT)
     if waiting and covers((outlook.allow.get("reissue", ""),), held.address):
         return Reason(ReasonCode.SPEC_CHANGED, " ".join(f"`{one}`" for one in waiting) + " changed, not awaited")
     if held.due <= outlook.now:
         return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}")
     return None
+
+
+def _ticked(fields: Iterable[str]) -> str:
+    return " ".join(f"`{one}`" for one in fields)
 
 
 def _changed_columns(block: Block, row: Row, held: Held, spec: CertSpec, outlook: Outlook) -> tuple[str, ...]:
