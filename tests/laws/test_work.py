@@ -1,7 +1,9 @@
 """How much is done, counted and not timed: a plan of nothing asks a few questions however many rows there are."""
 
+import asyncio
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def fleet(root: Path, rows: int) -> Site:
     return Site(root).write(FLEET)
 
 
+def rows_of(template: int, rows: int) -> list[tuple[Held, str]]:
+    return [
+        (Held("cert", "fleet", f"h{one}", 1, template, json.dumps([f"h{one}"]), FAR, "ca.issuing", "ok", 0), "{}")
+        for one in range(rows)
+    ]
+
+
 async def fill(project: Project, rows: int) -> None:
     """Resource rows as `rows` issuances would leave them, without their certificates."""
     store = await project.state.open()
@@ -41,10 +50,7 @@ async def fill(project: Project, rows: int) -> None:
     block = project.config.block("cert", "fleet")
     assert block is not None
     number = await store.template(block.template, lease=lease)
-    held = [
-        (Held("cert", "fleet", f"h{one}", 1, number, json.dumps([f"h{one}"]), FAR, "ca.issuing", "ok", 0), "{}")
-        for one in range(rows)
-    ]
+    held = await asyncio.to_thread(rows_of, number, rows)
     await store.commit(Write(NOW, "test", "issue.issued", "cert.fleet", held=held), lease)
     await store.release(lease)
     await store.close()
@@ -62,7 +68,9 @@ async def counted(project: Project, calls: Calls, diffs: Counter[str]) -> int:
 
     async with project.state.reading() as store:
         snapshot = await project.state.snapshot(Port("store", store, calls))  # type: ignore[arg-type]
-    return len(planner.plan(project.config, snapshot, now=NOW, kinds=[counting(one) for one in KINDS]).changes)
+    kinds = [counting(one) for one in KINDS]
+    plan = await asyncio.to_thread(partial(planner.plan, project.config, snapshot, now=NOW, kinds=kinds))
+    return len(plan.changes)
 
 
 @pytest.mark.parametrize(
