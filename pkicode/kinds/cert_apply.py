@@ -48,7 +48,10 @@ async def _update(changes: Sequence[Change], run: Run) -> Sequence[Problem | Non
     def due(change: Change, record: str) -> int:
         told = json.loads(record)
         spec: CertSpec = block_of(change).spec
-        return due_of(spec.renew, not_before=told["not_before"], not_after=told["not_after"], seed=_seed(change, run))
+        found = due_of(spec.renew, not_before=told["not_before"], not_after=told["not_after"], seed=_seed(change, run))
+        # An earlier renewal may have been due already: then it is the next plan's, never this instant's, so that an
+        # apply leaves nothing to do (invariant 13).
+        return max(found, run.world.now + 1)
 
     await rewrite(changes, run, due)
     return [None] * len(changes)

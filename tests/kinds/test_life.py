@@ -105,6 +105,17 @@ def test_a_changed_note_is_metadata_and_signs_nothing(site: Site) -> None:
     assert len(site.open().inventory(Want(address="cert.portal"))) == 1
 
 
+def test_an_earlier_renewal_that_is_past_already_is_the_next_plans(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    site.later(40).write(PORTAL + 'renew = { at = "1/3", jitter = "0%" }\n')
+    assert told(site.plan().changes)[0] == "update cert.portal@1 spec-changed"
+    site.apply()
+    assert site.plan().changes == ()
+    site.now += 1
+    assert certificates(site.plan()) == ["renew cert.portal@2 due"]
+
+
 def test_a_removed_certificate_is_forgotten_and_stays_good(site: Site) -> None:
     site.write(PORTAL)
     site.apply()
