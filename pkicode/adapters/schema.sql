@@ -59,7 +59,7 @@ CREATE TABLE certificates (
 );
 
 -- The serial first: it is random, so one comparison decides, and one serial is found whoever issued it.  That it is
--- taken once per issuer name as well is asked of this index before each insert (sql.SERIAL_TAKEN): a second index of
+-- taken once per issuer name as well is asked of this index before rows enter (sql.SERIALS_TAKEN): a second index of
 -- random keys would cost every issuance a quarter more.
 CREATE UNIQUE INDEX certificates_serial ON certificates (serial, issuer_key);
 CREATE INDEX certificates_intent ON certificates (id) WHERE status = 'intent';

@@ -48,6 +48,7 @@ def _marks(count: int) -> str:
 _HELD = "kind, name, key, generation, template, vals, due, needs, status, version"
 _CERTIFICATE = _columns(Certificate)
 _DER = _CERTIFICATE.index("der")
+SERIAL = _CERTIFICATE.index("serial")
 _ARTEFACT = "kind, name, scope, number, this_update, next_update, sha256"
 _LEASE = ", ".join(_columns(Lease))
 _REVOCATION = ", ".join(_columns(Revocation))
@@ -77,7 +78,8 @@ RECORD = f"{RECORDS} AND key = $3"
 AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
-SERIAL_TAKEN = "SELECT 1 FROM certificates WHERE serial = $2 AND (issuer_key = $1 OR issuer_dn = $3)"
+SERIALS_AT_ONCE = 250
+SERIALS_TAKEN = f"SELECT issuer_key, serial, issuer_dn FROM certificates WHERE serial IN ({_marks(SERIALS_AT_ONCE)})"
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
 LIVING = (
     "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
@@ -198,6 +200,20 @@ def certificate(row: Sequence[Any], *, with_der: bool) -> Certificate:
     """The row of such a query; `der` is empty where it was not asked for."""
     values = row if with_der else (*row[:_DER], b"", *row[_DER:])
     return Certificate(*values)
+
+
+def clash(entering: Sequence[tuple[Any, ...]], there: Sequence[tuple[str, str, bytes]]) -> tuple[Any, ...] | None:
+    """The first of these certificates whose serial its issuer's key or its issuer's name has given already."""
+    if not there and len({row[SERIAL] for row in entering}) == len(entering):
+        return None
+    keys, names = {(key, serial) for key, serial, _ in there}, {(name, serial) for _, serial, name in there}
+    for row in entering:
+        key, serial, name = row[:3]
+        if (key, serial) in keys or (name, serial) in names:
+            return row
+        keys.add((key, serial))
+        names.add((name, serial))
+    return None
 
 
 def taken(issuer_key: str, serial: str, *_: object) -> StateError:

@@ -321,12 +321,10 @@ class SqliteStore:
 
     def _inventory(self, write: Write) -> None:
         """Certificates and revocations, in the order in which they may refer to one another."""
-        taken, add = _rewritten(sql.SERIAL_TAKEN), _rewritten(sql.CERTIFICATE_ADD)
-        cursor = self._connection.cursor()
-        for row in map(sql.certificate_values, (*write.intents, *write.adopted)):
-            if cursor.execute(taken, row[:3]).fetchone():
-                raise sql.taken(*row)
-            cursor.execute(add, row)
+        entering = [*map(sql.certificate_values, (*write.intents, *write.adopted))]
+        if clash := sql.clash(entering, self._same_serials(entering)):
+            raise sql.taken(*clash)
+        self._connection.executemany(_rewritten(sql.CERTIFICATE_ADD), entering)
         self._connection.executemany(_rewritten(sql.READDRESS), write.moved)
         self._each(sql.SETTLE, map(sql.settlement_values, write.settled), sql.not_an_intent)
         for revocation in write.revocations:
@@ -338,6 +336,17 @@ class SqliteStore:
             _rewritten(sql.MARK_REVOKED),
             [(row.issuer_key, row.serial) for rows in (write.revocations, write.adopted) for row in rows],
         )
+
+    def _same_serials(self, entering: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """What the inventory holds of these serials; hardly ever anything."""
+        serials = [row[sql.SERIAL] for row in entering]
+        found: list[Any] = []
+        for start in range(0, len(serials), sql.SERIALS_AT_ONCE):
+            asked = serials[start : start + sql.SERIALS_AT_ONCE]
+            # Always as many placeholders: a statement that is known need not be compiled again.
+            padding = [asked[0]] * (sql.SERIALS_AT_ONCE - len(asked))
+            found += self._read(sql.SERIALS_TAKEN, [*asked, *padding])
+        return found
 
     def _rows(self, write: Write) -> None:
         """Resource rows, artefacts and publications."""

@@ -4,6 +4,7 @@ Which work pays for a pool is decided elsewhere.  Threads do not speed signing u
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -72,6 +73,8 @@ class Workers:
 
 
 def _begin() -> None:
+    # Batches are made of values without cycles.
+    gc.set_threshold(100_000, 50, 100)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

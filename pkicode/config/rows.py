@@ -180,13 +180,20 @@ def filler(block: Block) -> Callable[[Row], CertSpec]:
     if spec.for_each is None:
         return lambda _: spec
     at = {name: index for index, name in enumerate(block.columns)}
-    fixed = {one.name: getattr(spec, one.name) for one in attrs.fields(CertSpec)}
-    varying = [(name, _filled(item, at)) for name, item in fixed.items() if name != "for_each" and _varies(item)]
-    decode = json.loads
+    names = [one.name for one in attrs.fields(CertSpec)]
+    fixed = [getattr(spec, name) for name in names]
+    varying = [
+        (place, _filled(fixed[place], at))
+        for place, name in enumerate(names)
+        if name != "for_each" and _varies(fixed[place])
+    ]
+    decode = json.JSONDecoder().decode
 
     def fill(row: Row) -> CertSpec:
-        values = decode(row.values)
-        return CertSpec(**{**fixed, **{name: make(values) for name, make in varying}})
+        values, items = decode(row.values), fixed.copy()
+        for place, make in varying:
+            items[place] = make(values)
+        return CertSpec(*items)
 
     return fill
 

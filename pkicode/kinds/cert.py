@@ -10,7 +10,7 @@ from functools import lru_cache
 from attrs import evolve
 
 from pkicode.config.csr import CsrFiles
-from pkicode.config.language import CertSpec, CsrSpec, OnRemove, Rekey
+from pkicode.config.language import CertSpec, CsrSpec, Deny, OnRemove, Rekey
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
@@ -29,6 +29,7 @@ from pkicode.x509.names import san_text, subject_text
 from pkicode.x509.request import csr
 
 _NEW = Reason(ReasonCode.NEW)
+_NOTHING_DENIED = Deny()
 _NOW, _NEXT, _META = FieldClass.NOW, FieldClass.NEXT, FieldClass.METADATA
 CLASSES = {
     **dict.fromkeys(("cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname"), _NOW),
@@ -206,18 +207,30 @@ def _issued(
         before={"due": rfc3339(held.due), "generation": held.generation} if held else None,
         after={
             **_request(row, spec),
-            "issuer": depends_on[0],
+            **_common(block, outlook),
             "key": "csr" if spec.csr else "same" if keeps_key(spec, held, reason) else "new",
-            "key_alg": spec.key.alg,
-            "profile": spec.profile,
             "sans": [san_text(one) for one in checked.sans],
             "subject": subject_text(checked.subject),
-            "validity": duration(spec.validity),
         },
         irreversible=True,
         depends_on=depends_on,
     )
     return _held_back(change, spec, checked.sans, standing, outlook)
+
+
+def _common(block: Block, outlook: Outlook) -> dict[str, object]:
+    """What a change says of every row of a block, worked out once."""
+    memo_key = ("common", block.template_id)
+    if memo_key not in outlook.memo:
+        spec: CertSpec = block.spec
+        outlook.memo[memo_key] = {
+            "issuer": _stands_on(spec.issuer)[0],
+            "key_alg": spec.key.alg,
+            "profile": spec.profile,
+            "validity": duration(spec.validity),
+        }
+    found: dict[str, object] = outlook.memo[memo_key]
+    return found
 
 
 def _request(row: Row, spec: CertSpec) -> dict[str, object]:
@@ -245,6 +258,8 @@ def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities
 def _broken(spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> str:
     """The [policy] deny rule this certificate breaks, empty for none."""
     policy = outlook.config.settings.policy.deny
+    if policy == _NOTHING_DENIED:
+        return ""
     alg, names = spec.key.alg, sans
     if spec.csr and (policy.rsa_bits_below or policy.key_algs or policy.wildcard):
         alg, names = _brought(spec.csr, spec, sans, outlook)

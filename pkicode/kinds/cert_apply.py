@@ -105,11 +105,11 @@ async def remake(changes: Sequence[Change], run: Run) -> tuple[Template, Sequenc
         allow=Allow(**asdict(spec.allow)) if spec.allow else None,
     )
     kept = await _kept_keys(changes, spec, run)
-    number = await template_number(block, run)
+    number, issuer_key = await template_number(block, run), issuer.issuer_key
     orders = [_order(change, filled(block, change.row, run.memo), kept, run) for change in changes if change.row]
 
     def settle(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
-        return [_settled(one, issuer, number, store, run) for one in issued]
+        return [_settled(one, issuer, issuer_key, number, run) for one in issued]
 
     return template, orders, settle
 
@@ -155,13 +155,15 @@ def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Or
     )
 
 
-def _settled(issued: Issued, issuer: authorities.Authority, template: int, store: str, run: Run) -> tuple[Held, str]:
+def _settled(
+    issued: Issued, issuer: authorities.Authority, issuer_key: str, template: int, run: Run
+) -> tuple[Held, str]:
     change: Change = issued.order.context
     renew: Renew = block_of(change).spec.renew
     due = due_of(renew, not_before=issued.not_before, not_after=issued.not_after, seed=_seed(change, run))
     record = {
         "issuer": [issuer.name, issuer.generation],
-        "issuer_key": issuer.issuer_key,
+        "issuer_key": issuer_key,
         "key_label": issued.order.key_label,
         "not_after": issued.not_after,
         "not_before": issued.not_before,

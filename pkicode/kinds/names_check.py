@@ -28,7 +28,11 @@ def names_of(spec: CertSpec) -> Sans:
     Raises:
         ValueError: one of them is not a name.
     """
-    return tuple(dict.fromkeys(names.san(kind, text) for field, kind in _FIELDS for text in getattr(spec, field)))
+    found: dict[San, None] = {}
+    for field, kind in _FIELDS:
+        for text in getattr(spec, field):
+            found[names.san(kind, text)] = None
+    return tuple(found)
 
 
 def subject_of(spec: CertSpec) -> Subject:

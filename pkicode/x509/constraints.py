@@ -53,6 +53,17 @@ class Constraints:
         """The types of which no name may be issued because another type is permitted."""
         return tuple(kind for kind in _TYPES if self.permits_some and not self.permitted(kind))
 
+    @cached_property
+    def _below(self) -> tuple[str, ...]:
+        return tuple(f".{base}" for base in self.permit_dns)
+
+    def plainly_permits(self, name: San) -> bool:
+        """Whether a DNS name is let through by its ending alone, which nearly every name of a fleet is."""
+        kind, text = name
+        if kind is not SanType.DNS or self.exclude_dns:
+            return False
+        return text.endswith(self._below) or text in self.permit_dns
+
     def permitted(self, kind: str) -> tuple[str, ...]:
         return tuple(getattr(self, f"permit_{kind}"))
 
@@ -82,6 +93,11 @@ class Allow:
     """Prefixes that end in /, or whole URIs."""
     wildcard: bool = False
     """Whether `*.` names are let through."""
+
+    @cached_property
+    def below(self) -> tuple[str, ...]:
+        """The entries of `dns` that let through every name below them."""
+        return tuple(one for one in self.dns if one.startswith("."))
 
     def check(self) -> list[str]:
         """What is wrong with the entries, a sentence each."""
@@ -177,8 +193,14 @@ def verdict(subject: Subject, sans: Sans, chain: Sequence[Constraints]) -> list[
 
     The subject counts too: its e-mail addresses, and a common name that some verifier takes for a host.
     """
-    claimed = list(dict.fromkeys([*sans, *_subject_names(subject, sans)]))
-    return [reason for constraints in chain for name in claimed for reason in _reasons(name, constraints)]
+    claimed = dict.fromkeys([*sans, *_subject_names(subject, sans)]) if subject else sans
+    return [
+        reason
+        for constraints in chain
+        for name in claimed
+        if not constraints.plainly_permits(name)
+        for reason in _reasons(name, constraints)
+    ]
 
 
 def _subject_names(subject: Subject, sans: Sans) -> Iterator[San]:
@@ -277,8 +299,10 @@ def allowed(sans: Sans, allow: Allow) -> list[str]:
 
 def _refusals(name: San, allow: Allow) -> Iterable[str]:
     kind, text = name
+    entries: tuple[str, ...] = getattr(allow, kind, ())
+    if kind is SanType.DNS and not text.startswith("*") and (text.endswith(allow.below) or text in entries):
+        return ()
     what = f"`{names.san_text(name)}`"
-    entries = tuple(getattr(allow, kind.value, ()))
     if not entries:
         return [f"{what}: the profile allows no name of type {kind.value}"]
     if kind is SanType.DNS and text.startswith("*.") and not allow.wildcard:

@@ -45,6 +45,7 @@ _CURVES: dict[str, tuple[type[ec.EllipticCurve], str, int]] = {
     "ec-p521": (ec.SECP521R1, "1.3.132.0.35", 133),
 }
 _EDWARDS = {"ed25519": ("1.3.101.112", 32), "ed448": ("1.3.101.113", 57)}
+_EC = {name: curve() for name, (curve, _, _) in _CURVES.items()}
 _RSA_ALGORITHM = der.tlv(der.SEQUENCE, der.oid("1.2.840.113549.1.1.1"), der.tlv(der.NULL))
 
 
@@ -57,6 +58,9 @@ _HEADERS = {
     name: (_spki_header(der.tlv(der.SEQUENCE, der.oid("1.2.840.10045.2.1"), der.oid(curve)), size), size)
     for name, (_, curve, size) in _CURVES.items()
 } | {name: (_spki_header(der.tlv(der.SEQUENCE, der.oid(oid)), size), size) for name, (oid, size) in _EDWARDS.items()}
+
+_BY_LENGTH = {len(header) + size: (name, header) for name, (header, size) in _HEADERS.items()}
+"""No two of them are of one length, and no RSA key that is let through is as short."""
 
 _Kind = Literal["ecdsa", "rsa", "eddsa"]
 _Scheme = tuple[_Kind, hashes.HashAlgorithm | None]
@@ -75,6 +79,7 @@ def _schemes() -> dict[bytes, _Scheme]:
 _SCHEMES = _schemes()
 _EC_HASHES = {"ec-p256": hashes.SHA256(), "ec-p384": hashes.SHA384(), "ec-p521": hashes.SHA512()}
 _ECDSA = {name: ec.ECDSA(digest, deterministic_signing=True) for name, digest in _EC_HASHES.items()}
+_CHECKS = {digest.name: ec.ECDSA(digest) for digest in _EC_HASHES.values()}
 
 
 class SignatureError(Exception):
@@ -88,7 +93,7 @@ def generate(alg: str) -> PrivateKey:
         ValueError: not one of ALGORITHMS.
     """
     if alg in _CURVES:
-        return ec.generate_private_key(_CURVES[alg][0]())
+        return ec.generate_private_key(_EC[alg])
     if alg not in ALGORITHMS:
         raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
     if alg.startswith("rsa-"):
@@ -134,9 +139,9 @@ def alg_of_spki(data: bytes) -> str:
     Raises:
         ValueError: another algorithm or curve, a compressed point, or RSA of a size or exponent that is refused.
     """
-    for name, (header, size) in _HEADERS.items():
-        if data.startswith(header) and len(data) == len(header) + size:
-            return name
+    name, header = _BY_LENGTH.get(len(data), ("", b""))
+    if name and data.startswith(header):
+        return name
     return f"rsa-{_rsa_bits(data)}"
 
 
@@ -258,7 +263,7 @@ def verify(spki: bytes, alg: str | bytes, tbs: bytes, signature: bytes) -> None:
 def _check(key: PublicKey, algorithm: bytes, tbs: bytes, signature: bytes) -> None:
     kind, digest = _SCHEMES.get(algorithm, (None, None))
     if kind == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey) and digest:
-        key.verify(signature, tbs, ec.ECDSA(digest))
+        key.verify(signature, tbs, _CHECKS[digest.name])
     elif kind == "rsa" and isinstance(key, rsa.RSAPublicKey) and digest:
         key.verify(signature, tbs, padding.PKCS1v15(), digest)
     elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) and algorithm == _edwards_algorithm(key):

@@ -48,6 +48,8 @@ _BY_TEXT = {attribute.text.lower(): name for name, attribute in _ATTRIBUTES.item
 _BY_OID = {attribute.oid: name for name, attribute in _ATTRIBUTES.items()}
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(rf"(?:{_LABEL.pattern}\.)*(?![0-9]+$){_LABEL.pattern}")
+"""A host name in normal form, but for its length."""
 _PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]+")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):((?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)")
@@ -80,6 +82,8 @@ def host(text: str) -> str:
     Raises:
         ValueError: with the reason.
     """
+    if len(text) <= 253 and _HOST.fullmatch(text):
+        return text  # nearly every one; what is wrong with the others is told below
     _no_junk(text)
     if not text.isascii():
         raise ValueError(f"`{text}` is not ASCII; write its A-label form{_a_label(text)}")

@@ -22,17 +22,25 @@ class Linter:
     """Lint that remembers what it found in the half that certificates of one form share."""
 
     _known: dict[tuple[Shared, IssuerFacts], tuple[Shared, tuple[Finding, ...]]] = field(factory=dict, repr=False)
+    _last: tuple[Shared, IssuerFacts, tuple[Finding, ...]] | None = field(default=None, repr=False)
+    """The half that was read last: of a thousand certificates of one form, 999 have the same."""
 
     def lint(self, tbs: bytes, issuer: IssuerFacts) -> list[Finding]:
         """Every rule that these bytes break under this issuer."""
         try:
-            shared, own = read(tbs)
-            shared, findings = self._shared(shared, issuer)
+            last = self._last
+            shared, own = read(tbs, like=last[0] if last else None)
+            if last and shared is last[0] and issuer is last[1]:
+                findings = last[2]
+            else:
+                shared, findings = self._shared(shared, issuer)
+                self._last = (shared, issuer, findings)
         except ValueError as error:
             return [Finding("structure", "RFC 5280 section 4.1", Severity.ERROR, str(error))]
         found = [*findings]
         for rule in OWN_RULES:
-            found += rule.findings(own, shared, issuer)
+            if broken := rule.findings(own, shared, issuer):
+                found += broken
         return found
 
     def _shared(self, shared: Shared, issuer: IssuerFacts) -> tuple[Shared, tuple[Finding, ...]]:

@@ -36,6 +36,11 @@ class Shared:
     """Of the subject's key; "" where it is none of ours."""
 
     @cached_property
+    def fixed(self) -> bytes:
+        """The extensions as they stand, one after the other."""
+        return b"".join(der.tlv(der.SEQUENCE, one) for one in self.raw_extensions)
+
+    @cached_property
     def extensions(self) -> tuple[Extension, ...]:
         return tuple(map(_extension, self.raw_extensions))
 
@@ -81,8 +86,12 @@ class Own:
     """One at most, where the certificate is right."""
 
 
-def read(tbs: bytes) -> tuple[Shared, Own]:
+def read(tbs: bytes, *, like: Shared | None = None) -> tuple[Shared, Own]:
     """Both halves.
+
+    Args:
+        tbs: what is to be signed.
+        like: a half that was read before; it is given back where these bytes hold the same, without reading it again.
 
     Raises:
         ValueError: not DER, or not a TBSCertificate of version 3 with extensions (RFC 5280 section 4.1).
@@ -92,8 +101,25 @@ def read(tbs: bytes) -> tuple[Shared, Own]:
         raise ValueError("not a TBSCertificate of version 3 with extensions and nothing else")
     version, serial, algorithm, issuer, validity, subject, spki, wrapped = (content for _, content in fields)
     whole_spki = der.tlv(der.SEQUENCE, spki)
+    alg, present = _key_alg(whole_spki), der.only(wrapped, der.SEQUENCE)
+    # What the other half begins with is whole values, so that what follows reads the same with them or without.
+    again = (
+        like is not None
+        and present.startswith(like.fixed)
+        and (version, algorithm, issuer, alg) == (like.version, like.algorithm, like.issuer, like.key_alg)
+    )
+    rest, skis, sans = _apart(present[len(like.fixed) :] if like and again else present)
+    if like and again and not rest:
+        shared = like
+    else:
+        shared = Shared(version, algorithm, issuer, (*(like.raw_extensions if like and again else ()), *rest), alg)
+    return shared, Own(serial, validity, der.tlv(der.SEQUENCE, subject), whole_spki, tuple(skis), tuple(sans))
+
+
+def _apart(present: bytes) -> tuple[list[bytes], list[Extension], list[Extension]]:
+    """The extensions that certificates of a form share, the subjectKeyIdentifiers and the subjectAltNames."""
     rest, skis, sans = [], [], []
-    for tag, content in der.children(der.only(wrapped, der.SEQUENCE)):
+    for tag, content in der.children(present):
         if tag != der.SEQUENCE:
             raise ValueError("an extension is not a SEQUENCE")
         if not content.startswith(_OWN_EXTENSIONS):
@@ -102,8 +128,7 @@ def read(tbs: bytes) -> tuple[Shared, Own]:
             skis.append(_extension(content))
         else:
             sans.append(_extension(content))
-    shared = Shared(version, algorithm, issuer, tuple(rest), _key_alg(whole_spki))
-    return shared, Own(serial, validity, der.tlv(der.SEQUENCE, subject), whole_spki, tuple(skis), tuple(sans))
+    return rest, skis, sans
 
 
 def _extension(content: bytes) -> Extension:

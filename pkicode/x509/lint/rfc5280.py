@@ -1,7 +1,7 @@
 """Rules of RFC 5280 about the fields of a certificate; those about extensions are in rfc5280_extensions.py."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -58,19 +58,19 @@ def issuer_is_not_empty(shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
 
 
 @rule("RFC 5280 section 4.1.2.2")
-def serial_is_positive_and_short(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
+def serial_is_positive_and_short(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
     number = int.from_bytes(own.serial, "big", signed=True)
-    if number <= 0:
-        yield "the serial number is not positive"
+    wrong = [] if number > 0 else ["the serial number is not positive"]
     if len(own.serial) > 20:
-        yield f"the serial number takes {len(own.serial)} octets; at most 20 are allowed"
-    if der.tlv(der.INTEGER, own.serial) != der.integer(number):
-        yield "the serial number is not in shortest form"
+        wrong.append(f"the serial number takes {len(own.serial)} octets; at most 20 are allowed")
+    if len(own.serial) != (number if number >= 0 else ~number).bit_length() // 8 + 1:
+        wrong.append("the serial number is not in shortest form")
+    return wrong
 
 
 @rule("RFC 5280 section 4.1.2.5")
-def validity_is_two_times_in_order(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    yield from _validity(own.validity)
+def validity_is_two_times_in_order(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
+    return _validity(own.validity)
 
 
 @lru_cache(maxsize=256)
@@ -99,20 +99,23 @@ def _datetime(digits: bytes) -> datetime:
 
 
 @rule("RFC 5280 section 4.1.2.6")
-def ca_has_a_subject(own: Own, shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    if shared.is_ca and own.subject == _EMPTY_NAME:
-        yield "a CA has no name"
+def ca_has_a_subject(own: Own, shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
+    return ["a CA has no name"] if shared.is_ca and own.subject == _EMPTY_NAME else []
 
 
 @rule("RFC 5280 section 4.1.2.6")
-def subject_or_alternative_name(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    if own.subject == _EMPTY_NAME and not own.sans:
-        yield "neither a subject nor an alternative name is there"
+def subject_or_alternative_name(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
+    named = own.sans or own.subject != _EMPTY_NAME
+    return [] if named else ["neither a subject nor an alternative name is there"]
 
 
 @rule("RFC 5280 section 4.1.2.4 and appendix A.1")
-def subject_is_well_formed(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    for tag, rdn in der.children(der.only(own.subject, der.SEQUENCE)):
+def subject_is_well_formed(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterable[str]:
+    return () if own.subject == _EMPTY_NAME else _rdns(own.subject)
+
+
+def _rdns(subject: bytes) -> Iterator[str]:
+    for tag, rdn in der.children(der.only(subject, der.SEQUENCE)):
         attributes = der.children(rdn)
         if tag != der.SET or not attributes:
             raise ValueError("an RDN is not a SET of attributes")
@@ -138,19 +141,20 @@ def _attribute(attribute: bytes) -> Iterator[str]:
 
 
 @rule("RFC 5280 section 4.1.2.6", Severity.WARNING)
-def email_in_subject_is_an_alternative_name_too(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
+def email_in_subject_is_an_alternative_name_too(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
     if _EMAIL not in own.subject:
-        return
+        return []
     found = own.subject.partition(_EMAIL)[2]
     address = found[1 : 1 + found[0]]
-    if not any(der.tlv(0x81, address) in san.value for san in own.sans):
-        yield "the e-mail address in the subject is not among the alternative names"
+    if any(der.tlv(0x81, address) in san.value for san in own.sans):
+        return []
+    return ["the e-mail address in the subject is not among the alternative names"]
 
 
 @rule("RFC 3279 section 2.3, RFC 5480 section 2, RFC 8410 section 3")
-def public_key_is_of_a_known_algorithm(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
+def public_key_is_of_a_known_algorithm(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
     keys.alg_of_spki(own.spki)
-    yield from ()
+    return ()
 
 
 SHARED = (

@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pkicode.model.names import SanType
 from pkicode.model.problem import Severity
@@ -204,47 +204,49 @@ def _urls(locations: list[tuple[int, bytes]], what: str, schemes: tuple[str, ...
 
 
 @rule("RFC 5280 section 4.2.1.2")
-def subject_key_identifier_is_there(own: Own, _shared: Shared, issuer: IssuerFacts) -> Iterator[str]:
+def subject_key_identifier_is_there(own: Own, _shared: Shared, issuer: IssuerFacts) -> Sequence[str]:
     if len(own.skis) != 1:
-        yield f"the subject key identifier stands {len(own.skis)} times"
-        return
-    identifier = der.only(own.skis[0].value, der.OCTET_STRING)
+        return [f"the subject key identifier stands {len(own.skis)} times"]
+    identifier, wrong = der.only(own.skis[0].value, der.OCTET_STRING), []
     if own.skis[0].critical or not identifier:
-        yield "the subject key identifier is critical or empty"
+        wrong.append("the subject key identifier is critical or empty")
     if own.spki == issuer.spki and identifier != issuer.ski:
-        yield "one key has two subject key identifiers"
+        wrong.append("one key has two subject key identifiers")
+    return wrong
 
 
 @rule("RFC 5280 section 4.2.1.6")
-def alternative_names_are_critical_without_a_subject(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    if len(own.sans) > 1:
-        yield "subjectAltName stands more than once"
+def alternative_names_are_critical_without_a_subject(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
+    wrong = ["subjectAltName stands more than once"] if len(own.sans) > 1 else []
     unnamed = own.subject == b"\x30\x00"
     for san in own.sans:
         if san.critical != unnamed:
-            yield "subjectAltName is critical exactly when the subject is empty"
+            wrong.append("subjectAltName is critical exactly when the subject is empty")
+    return wrong
 
 
 @rule("RFC 5280 section 4.2.1.6")
-def alternative_names_are_well_formed(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
+def alternative_names_are_well_formed(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
+    wrong: list[str] = []
     for san in own.sans:
         found = der.children(der.only(san.value, der.SEQUENCE))
         if not found:
-            yield "subjectAltName is empty"
+            wrong.append("subjectAltName is empty")
         for tag, content in found:
-            yield from _general_name(tag, content)
+            kind = _BASE_TAGS.get(tag)
+            wrong += _general_name(tag, content) if kind is None else _text(kind, content.decode("ascii"))
+    return wrong
+
+
+def _text(kind: SanType, text: str) -> Sequence[str]:
+    return [] if names.san(kind, text)[1] == text else [f"`{kind}:{text}` is not in normal form"]
 
 
 def _general_name(tag: int, content: bytes) -> Iterator[str]:
-    kind = _BASE_TAGS.get(tag)
-    if kind is not None:
-        text = content.decode("ascii")
-        if names.san(kind, text)[1] != text:
-            yield f"`{kind}:{text}` is not in normal form"
+    if tag == 0x87 and len(content) not in {4, 16}:
+        yield f"an address of {len(content)} octets is neither IPv4 nor IPv6"
     elif tag == 0x87:
-        if len(content) not in {4, 16}:
-            yield f"an address of {len(content)} octets is neither IPv4 nor IPv6"
-        elif ipaddress.ip_address(content).is_unspecified:
+        if ipaddress.ip_address(content).is_unspecified:
             yield "the unspecified address names no host"
     elif tag == 0x88:
         der.dotted(content)
@@ -255,11 +257,9 @@ def _general_name(tag: int, content: bytes) -> Iterator[str]:
 
 
 @rule("RFC 5280 section 4.2.1.6", Severity.WARNING)
-def alternative_names_are_there_once(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    for san in own.sans:
-        found = der.children(der.only(san.value, der.SEQUENCE))
-        if len(set(found)) != len(found):
-            yield "an alternative name stands twice"
+def alternative_names_are_there_once(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
+    names_of = [der.children(der.only(san.value, der.SEQUENCE)) for san in own.sans]
+    return ["an alternative name stands twice" for found in names_of if len(set(found)) != len(found)]
 
 
 SHARED = (

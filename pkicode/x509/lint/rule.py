@@ -32,10 +32,10 @@ class Rule(Generic[*Parts]):
 
     def findings(self, *parts: *Parts) -> list[Finding]:
         try:
-            messages = [*self.check(*parts)]
+            messages = [*told] if (told := self.check(*parts)) else []
         except ValueError as error:
             messages = [str(error)]
-        return [Finding(self.name, self.section, self.severity, message) for message in messages]
+        return [Finding(self.name, self.section, self.severity, one) for one in messages] if messages else []
 
 
 def rule(
