@@ -36,7 +36,7 @@ def main() -> None:
             sys.exit(f"the apply ended with {apply.returncode}")
     parent, worker = highest.pop(apply.pid) / 1e6, max(highest.values()) / 1e6
     issuing = max(samples[len(samples) // 2 :]) / 1e6
-    # The highest is reached while the keystore is opened: scrypt takes 134 MB for half a second.
+    # The highest is reached while the keystore is opened: scrypt takes 67 MB for half a second.
     tell(f"memory.parent-{given.n}", parent, "<= 200 MB", holds=parent <= 200, while_issuing_mb=round(issuing))
     tell(f"memory.worker-{given.n}", worker, "<= 100 MB", holds=worker <= 100, processes=len(highest))
 

@@ -49,6 +49,8 @@ _HELD = "kind, name, key, generation, template, vals, due, needs, status, versio
 _CERTIFICATE = _columns(Certificate)
 _DER = _CERTIFICATE.index("der")
 SERIAL = _CERTIFICATE.index("serial")
+AT_ONCE = 250
+"""How many values a statement looks for; always as many, so that it is compiled once."""
 _ARTEFACT = "kind, name, scope, number, this_update, next_update, sha256"
 _LEASE = ", ".join(_columns(Lease))
 _REVOCATION = ", ".join(_columns(Revocation))
@@ -78,8 +80,7 @@ RECORD = f"{RECORDS} AND key = $3"
 AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
-SERIALS_AT_ONCE = 250
-SERIALS_TAKEN = f"SELECT issuer_key, serial, issuer_dn FROM certificates WHERE serial IN ({_marks(SERIALS_AT_ONCE)})"
+SERIALS_TAKEN = f"SELECT issuer_key, serial, issuer_dn FROM certificates WHERE serial IN ({_marks(AT_ONCE)})"
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
 LIVING = (
     "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
@@ -92,8 +93,8 @@ SETTLE = (
 )
 READDRESS = "UPDATE certificates SET address = $2 WHERE address = $1"
 OWNERS = (
-    "SELECT DISTINCT address FROM certificates WHERE spki = $1 AND (not_after >= $2 OR address LIKE 'ca.%')"
-    " AND status <> 'aborted'"
+    f"SELECT spki, address FROM certificates WHERE spki IN ({_marks(AT_ONCE)})"
+    f" AND (not_after >= ${AT_ONCE + 1} OR address LIKE 'ca.%') AND status <> 'aborted'"
 )
 STATUS = "SELECT status FROM certificates WHERE issuer_key = $1 AND serial = $2"
 REVOKE = (

@@ -131,8 +131,10 @@ class SqliteStore:
         return [rows[0][0] if rows else None for rows in found]
 
     async def owners(self, spkis: Sequence[str], now: int) -> Sequence[Sequence[str]]:
-        found = await self._run(lambda: [self._read(sql.OWNERS, (one, now)) for one in spkis])
-        return [[address for (address,) in rows] for rows in found]
+        found: dict[str, dict[str, None]] = {one: {} for one in spkis}
+        for spki, address in await self._run(self._among, sql.OWNERS, spkis, now):
+            found[spki][address] = None
+        return [list(found[one]) for one in spkis]
 
     async def artefacts(self) -> Sequence[Artefact]:
         return await self._run(lambda: list(starmap(Artefact, self._read(sql.ARTEFACTS))))
@@ -200,6 +202,14 @@ class SqliteStore:
     def _stream(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """For many rows: each tuple is gone before the next one is read."""
         return self._connection.execute(_rewritten(statement), values)
+
+    def _among(self, statement: str, wanted: Sequence[str], *rest: object) -> list[Any]:
+        """The rows of a statement that looks for AT_ONCE values."""
+        found: list[Any] = []
+        for start in range(0, len(wanted), sql.AT_ONCE):
+            some = wanted[start : start + sql.AT_ONCE]
+            found += self._read(statement, [*some, *[some[0]] * (sql.AT_ONCE - len(some)), *rest])
+        return found
 
     def _do(self, statement: str, values: Sequence[object]) -> int:
         """Run one change; how many rows it touched."""
@@ -322,7 +332,7 @@ class SqliteStore:
     def _inventory(self, write: Write) -> None:
         """Certificates and revocations, in the order in which they may refer to one another."""
         entering = [*map(sql.certificate_values, (*write.intents, *write.adopted))]
-        if clash := sql.clash(entering, self._same_serials(entering)):
+        if clash := sql.clash(entering, self._among(sql.SERIALS_TAKEN, [row[sql.SERIAL] for row in entering])):
             raise sql.taken(*clash)
         self._connection.executemany(_rewritten(sql.CERTIFICATE_ADD), entering)
         self._connection.executemany(_rewritten(sql.READDRESS), write.moved)
@@ -336,17 +346,6 @@ class SqliteStore:
             _rewritten(sql.MARK_REVOKED),
             [(row.issuer_key, row.serial) for rows in (write.revocations, write.adopted) for row in rows],
         )
-
-    def _same_serials(self, entering: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """What the inventory holds of these serials; hardly ever anything."""
-        serials = [row[sql.SERIAL] for row in entering]
-        found: list[Any] = []
-        for start in range(0, len(serials), sql.SERIALS_AT_ONCE):
-            asked = serials[start : start + sql.SERIALS_AT_ONCE]
-            # Always as many placeholders: a statement that is known need not be compiled again.
-            padding = [asked[0]] * (sql.SERIALS_AT_ONCE - len(asked))
-            found += self._read(sql.SERIALS_TAKEN, [*asked, *padding])
-        return found
 
     def _rows(self, write: Write) -> None:
         """Resource rows, artefacts and publications."""

@@ -19,7 +19,7 @@ from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Layered, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
 from pkicode.model.names import Sans, SanType
 from pkicode.model.problem import Problem
@@ -30,6 +30,8 @@ from pkicode.x509.request import csr
 
 _NEW = Reason(ReasonCode.NEW)
 _NOTHING_DENIED = Deny()
+_OWN = ("key", "sans", "subject")
+_WITH_REQUEST = (*_OWN, "csr")
 _NOW, _NEXT, _META = FieldClass.NOW, FieldClass.NEXT, FieldClass.METADATA
 CLASSES = {
     **dict.fromkeys(("cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname"), _NOW),
@@ -151,7 +153,7 @@ def _reason(
         return Reason(ReasonCode.SPEC_CHANGED, f"{_ticked(fields)} changed")
     if held.values != row.values:
         if spec.csr and json.loads(held.values)[:-1] == json.loads(row.values)[:-1]:
-            if json.loads(row.values)[-1]:
+            if _handed_in(row.values):
                 return Reason(ReasonCode.KEY_CHANGED, "another CSR")
         elif changed := _changed_columns(block, row, held, spec, outlook):
             return Reason(ReasonCode.SPEC_CHANGED, f"{_ticked(changed)} changed")
@@ -205,17 +207,16 @@ def _issued(
         row,
         held,
         before={"due": rfc3339(held.due), "generation": held.generation} if held else None,
-        after={
-            **_request(row, spec),
-            **_common(block, outlook),
-            "key": "csr" if spec.csr else "same" if keeps_key(spec, held, reason) else "new",
-            "sans": [san_text(one) for one in checked.sans],
-            "subject": subject_text(checked.subject),
-        },
+        after=_after(block, row, spec, checked, outlook, keeps=keeps_key(spec, held, reason)),
         irreversible=True,
         depends_on=depends_on,
     )
     return _held_back(change, spec, checked.sans, standing, outlook)
+
+
+def _handed_in(values: str) -> str:
+    """The digest of the CSR, which is the last of a row's values; "" where there is no file.  Hex needs no escapes."""
+    return values.rsplit('"', 2)[1]
 
 
 def _common(block: Block, outlook: Outlook) -> dict[str, object]:
@@ -233,21 +234,26 @@ def _common(block: Block, outlook: Outlook) -> dict[str, object]:
     return found
 
 
-def _request(row: Row, spec: CertSpec) -> dict[str, object]:
-    """Which CSR was looked at: another one under the same name is another key, and so another plan."""
-    digest = json.loads(row.values)[-1] if spec.csr else ""
-    return {"csr": f"sha256:{digest}"} if digest else {}
+def _after(
+    block: Block, row: Row, spec: CertSpec, checked: names_check.Checked, outlook: Outlook, *, keeps: bool
+) -> Layered:
+    sans, subject = [san_text(one) for one in checked.sans], subject_text(checked.subject)
+    # Which CSR was looked at: another one under the same name is another key, and so another plan.
+    if spec.csr and (digest := _handed_in(row.values)):
+        return Layered(_common(block, outlook), ("csr", sans, subject, f"sha256:{digest}"), _WITH_REQUEST)
+    key = "csr" if spec.csr else "same" if keeps else "new"
+    return Layered(_common(block, outlook), (key, sans, subject), _OWN)
 
 
 def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:
     """The change as it may be done now: waiting for a CSR, or denied by policy."""
     held = change.held
     if spec.csr and change.row:
-        digest = json.loads(change.row.values)[-1]
+        digest = _handed_in(change.row.values)
         where = f"{spec.csr.dir}/{spec.csr.file}"
         if not digest:
             return evolve(change, readiness=Readiness.WAITING, waits=f"no CSR yet: {where}")
-        same = held is not None and held.status != "forgotten" and json.loads(held.values)[-1] == digest
+        same = held is not None and held.status != "forgotten" and _handed_in(held.values) == digest
         if same and spec.renew.rekey is Rekey.REQUIRE:
             return evolve(change, readiness=Readiness.WAITING, waits=f"rekey is required: hand in a new CSR as {where}")
     if rule := _broken(spec, sans, standing, outlook):

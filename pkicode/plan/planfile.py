@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from pkicode.model.change import Change, Plan, Readiness
+from pkicode.model.change import Change, Layered, Plan, Readiness
 from pkicode.model.instants import parse_instant, rfc3339
 from pkicode.model.problem import PkicodeError, Problem, Span, StalePlan
 
@@ -136,7 +136,7 @@ def _action(change: Change) -> dict[str, Any]:
         "waits": change.waits,
         "reasons": [{"code": str(one.code), "detail": one.detail} for one in change.reasons],
         "before": change.before,
-        "after": change.after,
+        "after": change.after.plain() if isinstance(change.after, Layered) else change.after,
         "irreversible": change.irreversible,
         "depends_on": list(change.depends_on),
         # The read set: which version of the row this was decided on; 0 = there was none.

@@ -19,11 +19,16 @@ TRUE = b"\x01\x01\xff"
 def tlv(tag: int, *parts: bytes) -> bytes:
     """One value: tag, shortest length, and the parts one after the other."""
     body = b"".join(parts)
-    size = len(body)
+    return _head(tag, len(body)) + body
+
+
+@lru_cache(maxsize=4096)
+def _head(tag: int, size: int) -> bytes:
+    """Tag and shortest length; a certificate has twenty of them, and nearly all are those of the one before it."""
     if size < 0x80:
-        return bytes((tag, size)) + body
+        return bytes((tag, size))
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + body
+    return bytes((tag, 0x80 | len(length))) + length
 
 
 def integer(number: int) -> bytes:

@@ -145,6 +145,21 @@ def alg_of_spki(data: bytes) -> str:
     return f"rsa-{_rsa_bits(data)}"
 
 
+def key_bits(data: bytes) -> bytes:
+    """The value of subjectPublicKey, without the BIT STRING's header.
+
+    Raises:
+        ValueError: not a SubjectPublicKeyInfo.
+    """
+    _, header = _BY_LENGTH.get(len(data), ("", b""))
+    if header and data.startswith(header):
+        return data[len(header) :]
+    _, start, _ = der.read(data)
+    _, _, algorithm_end = der.read(data, start)
+    _, start, end = der.read(data, algorithm_end)
+    return data[start + 1 : end]
+
+
 def _rsa_bits(data: bytes) -> int:
     fields = der.children(der.only(data, der.SEQUENCE))
     if len(fields) != 2 or der.tlv(*fields[0]) != _RSA_ALGORITHM or fields[1][1][:1] != b"\0":

@@ -378,14 +378,10 @@ def subject_from_der(data: bytes) -> Subject:
         (_, oid), (kind, value) = attribute
         if kind not in {der.UTF8, der.PRINTABLE, der.IA5}:
             raise ValueError(f"the subject holds a string of tag {kind:#04x}; use UTF8String")
-        pairs.append((_short(der.dotted(oid)), value.decode("utf-8")))
+        if (name := _BY_OID.get(der.dotted(oid))) is None:
+            raise ValueError(f"the attribute {der.dotted(oid)} is not one of {' '.join(_ATTRIBUTES)}")
+        pairs.append((name, value.decode("utf-8")))
     return subject(pairs)
-
-
-def _short(oid: str) -> str:
-    if oid not in _BY_OID:
-        raise ValueError(f"the attribute {oid} is not one of {' '.join(_ATTRIBUTES)}")
-    return _BY_OID[oid]
 
 
 def looks_like_host(cn: str) -> bool:

@@ -38,10 +38,7 @@ def self_issued(subject: bytes, spki: bytes) -> IssuerFacts:
 
 def ski(spki: bytes) -> bytes:
     """Key identifier: the leftmost 160 bits of the SHA-256 of the BIT STRING's value (RFC 7093 section 2, method 1)."""
-    _, start, _ = der.read(spki)
-    _, _, algorithm_end = der.read(spki, start)
-    _, start, end = der.read(spki, algorithm_end)
-    return hashlib.sha256(spki[start + 1 : end]).digest()[:20]
+    return hashlib.sha256(keys.key_bits(spki)).digest()[:20]
 
 
 @frozen

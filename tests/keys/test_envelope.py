@@ -1,10 +1,12 @@
 """Sealing: what went in comes out, and only under the same key and the same facts."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkicode.adapters.envelope import Envelope, Minter, NotOpened
+from pkicode.adapters.envelope import Envelope, Header, Minter, NotOpened, open_header
 from pkicode.ports import KeyFacts, MintedKey, NewKey
 from pkicode.x509 import keys as x509_keys
 
@@ -67,3 +69,18 @@ def test_minting_gives_each_label_a_key_of_its_own() -> None:
     private = [x509_keys.load_pkcs8(envelope.open_key(key)) for key in minted]
     assert [x509_keys.spki(key) for key in private] == [key.facts.spki for key in minted]
     assert len({key.facts.spki for key in minted}) == 3
+
+
+@pytest.mark.parametrize(("n", "p"), [(2**17, 1), (2**16, 2), (16, 1)])
+def test_a_header_of_any_cost_we_ever_wrote_opens_with_its_passphrase_alone(n: int, p: int) -> None:
+    key = hashlib.scrypt(b"correct horse", salt=b"salt", n=n, r=8, p=p, maxmem=2 * 128 * n * 8, dklen=32)
+    proof = Envelope(key).seal(b"", b"pkicode keystore 1", f"{n} 8 {p}".encode(), b"salt")
+    assert open_header(Header(n, 8, p, b"salt", proof), b"correct horse").key == key
+    with pytest.raises(NotOpened):
+        open_header(Header(n, 8, p, b"salt", proof), b"correct hors")
+
+
+@pytest.mark.parametrize(("n", "r", "p"), [(2**21, 8, 1), (2**17, 16, 1), (2**17, 8, 17), (2**17, 8, 0)])
+def test_a_header_that_asks_for_the_machines_memory_is_not_begun_with(n: int, r: int, p: int) -> None:
+    with pytest.raises(NotOpened):
+        open_header(Header(n, r, p, b"salt", b"proof"), b"correct horse")
