@@ -29,6 +29,7 @@ from pkicode.x509.names import san_text, subject_text
 from pkicode.x509.request import csr
 
 _NEW = Reason(ReasonCode.NEW)
+_NEW_ALONE = (_NEW,)
 _NOTHING_DENIED = Deny()
 _OWN = ("key", "sans", "subject")
 _WITH_REQUEST = (*_OWN, "csr")
@@ -202,7 +203,7 @@ def _issued(
         address,
         Action.RENEW if held and held.status != "forgotten" else Action.ISSUE,
         generation,
-        (reason,),
+        _NEW_ALONE if reason is _NEW else (reason,),
         block,
         row,
         held,
@@ -237,7 +238,7 @@ def _common(block: Block, outlook: Outlook) -> dict[str, object]:
 def _after(
     block: Block, row: Row, spec: CertSpec, checked: names_check.Checked, outlook: Outlook, *, keeps: bool
 ) -> Layered:
-    sans, subject = [san_text(one) for one in checked.sans], subject_text(checked.subject)
+    sans, subject = tuple(map(san_text, checked.sans)), subject_text(checked.subject)
     # Which CSR was looked at: another one under the same name is another key, and so another plan.
     if spec.csr and (digest := _handed_in(row.values)):
         return Layered(_common(block, outlook), ("csr", sans, subject, f"sha256:{digest}"), _WITH_REQUEST)

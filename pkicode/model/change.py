@@ -85,8 +85,9 @@ class Layered(Mapping[str, object]):
         return len(self.names) + len(self.common)
 
     def plain(self) -> dict[str, object]:
-        """As JSON encoders want it."""
-        return {**self.common, **dict(zip(self.names, self.own, strict=True))}
+        """As JSON would give it back: lists, where tuples take less memory."""
+        own = [list(one) if isinstance(one, tuple) else one for one in self.own]
+        return {**self.common, **dict(zip(self.names, own, strict=True))}
 
 
 @frozen

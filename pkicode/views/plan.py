@@ -194,7 +194,7 @@ def _leaf_names(group: Sequence[Change], after: Mapping[str, object]) -> tuple[s
         return _keys(group)
     sans = after.get("sans")
     found: dict[str, list[str]] = {}
-    for san in sans if isinstance(sans, list) else ():
+    for san in sans if isinstance(sans, list | tuple) else ():
         kind, _, name = str(san).partition(":")
         found.setdefault(kind.upper(), []).append(name)
     return tuple(f"{kind} {_few(names)}" for kind, names in found.items())
