@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from attrs import field, frozen
 from cryptography import x509
 
-from pkicode.model.instants import MINUTE, from_datetime
+from pkicode.model.instants import DAY, MINUTE, from_datetime
 from pkicode.x509 import der as asn1
 from pkicode.x509.der import (
     INTEGER,
@@ -51,11 +51,13 @@ MOST = 1 << 159
 _ENUMERATED, _KEY_ID, _CRL_EXTENSIONS = 0x0A, 0x80, 0xA0
 _POINT, _FULL_NAME, _URI = 0xA0, 0xA0, 0x86
 _NUMBER, _AKI, _IDP, _REASON, _INVALIDITY = "2.5.29.20", "2.5.29.35", "2.5.29.28", "2.5.29.21", "2.5.29.24"
+_MINUTES = tuple(b"%02d%02d" % divmod(minute, 60) for minute in range(DAY // MINUTE))
 _SECONDS = tuple(b"%02dZ" % second for second in range(MINUTE))
-_SECOND = {text[:2]: second for second, text in enumerate(_SECONDS)}
+_MINUTE_OF = {text: minute * MINUTE for minute, text in enumerate(_MINUTES)}
+_SECOND_OF = {text[:2]: second for second, text in enumerate(_SECONDS)}
 _Z = ord("Z")
 _REMEMBERED = 1 << 14
-"""Minutes, times and entry extensions that are kept while a list is written or read."""
+"""Days and entry extensions that are kept while a list is written or read."""
 _WORDS = {bytes((_ENUMERATED, 1, code)): word for word, code in REASONS.items()}
 
 
@@ -262,34 +264,34 @@ def _quickly(listed: bytes) -> tuple[Entry, ...] | None:
 
     The list was parsed already: lengths are right, and what is left to find out is whether the shape is ours.
     """
-    minutes, told = _Read(), _Told()
+    days, told = _DaysRead(), _Told()
     found: list[Entry] = []
     place, size = 0, len(listed)
     try:
         while place < size:
             start = place + 4
             middle, end = start + listed[place + 3], place + 2 + listed[place + 1]
-            # Two octets of header, ten to the minute, two of seconds, and Z.
+            # Two octets of header, six of the date, four to the minute, two of seconds, and Z.
             if listed[start - 2] != INTEGER or listed[start] >= 0x80 or listed[middle + 14] != _Z or end > size:
                 return None
-            at = minutes[listed[middle : middle + 12]] + _SECOND[listed[middle + 12 : middle + 14]]
-            serial = int.from_bytes(listed[start:middle])
-            found.append(Entry(serial, at, *told[listed[middle + 15 : end]]))
+            clock = _MINUTE_OF[listed[middle + 8 : middle + 12]] + _SECOND_OF[listed[middle + 12 : middle + 14]]
+            at = days[listed[middle : middle + 8]] + clock
+            found.append(Entry(int.from_bytes(listed[start:middle]), at, *told[listed[middle + 15 : end]]))
             place = end
     except (ValueError, LookupError):
         return None
     return tuple(found)
 
 
-class _Read(dict[bytes, int]):
-    """A UTCTime up to its minutes, with header -> epoch seconds."""
+class _DaysRead(dict[bytes, int]):
+    """The header and the date of a UTCTime -> epoch seconds."""
 
     def __missing__(self, time: bytes) -> int:
         if time[:2] != bytes((UTC_TIME, 13)):
             raise ValueError("not a UTCTime")
         year = int(time[2:4])
         text = f"{1900 + year if year >= 50 else 2000 + year}{time[4:].decode()}"
-        found = from_datetime(datetime.strptime(text, "%Y%m%d%H%M").replace(tzinfo=UTC))
+        found = from_datetime(datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC))
         if len(self) < _REMEMBERED:
             self[time] = found
         return found
@@ -318,7 +320,7 @@ class _Told(dict[bytes, tuple[str | None, int | None]]):
 def _revoked(entries: Iterable[Entry]) -> bytes:
     """revokedCertificates without its header.  One bytearray: a million small objects would cost 100 MB."""
     out = bytearray()
-    minutes = _Minutes()
+    days = _Days()
     last = 0
     at: int | None = None
     reason: str | None = None
@@ -332,20 +334,21 @@ def _revoked(entries: Iterable[Entry]) -> bytes:
             if why != reason or since != invalidity:
                 told = _entry_extensions(why, since)
             at, reason, invalidity = revoked_at, why, since
-            rest = minutes[revoked_at // MINUTE] + _SECONDS[revoked_at % MINUTE] + told
+            minute, second = divmod(revoked_at % DAY, MINUTE)
+            rest = days[revoked_at // DAY] + _MINUTES[minute] + _SECONDS[second] + told
         length = (serial.bit_length() >> 3) + 1
         # Times take 15 or 17 octets, and never more than 84 all together: the short form of a length is enough.
         out += b"0%c\x02%c%b%b" % (2 + length + len(rest), length, serial.to_bytes(length), rest)
     return bytes(out)
 
 
-class _Minutes(dict[int, bytes]):
-    """Minutes since 1970 -> tag, length and all of a Time but its seconds: a million different instants cost little."""
+class _Days(dict[int, bytes]):
+    """Days since 1970 -> tag, length and date of a Time: a million different instants cost little."""
 
-    def __missing__(self, minute: int) -> bytes:
-        text = utc_or_generalized(minute * MINUTE)[: -len(b"ssZ")]
+    def __missing__(self, day: int) -> bytes:
+        text = utc_or_generalized(day * DAY)[: -len(b"hhmmssZ")]
         if len(self) < _REMEMBERED:
-            self[minute] = text
+            self[day] = text
         return text
 
 

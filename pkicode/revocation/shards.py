@@ -12,14 +12,19 @@ def path(stem: str, shard: str = "") -> str:
     return f"crl/{stem}/{shard}.crl" if shard else f"crl/{stem}.crl"
 
 
+def shards(count: int) -> list[str]:
+    """The lists that certificates name: `count` shards, or the full list, which is called ""."""
+    return [str(shard) for shard in range(count)] or [""]
+
+
 def shard_of(serial: int, count: int) -> str:
-    """The shard of a serial among `count`."""
-    return str(serial % count)
+    """Which of them the certificate with this serial names."""
+    return str(serial % count) if count else ""
 
 
 def sharded(urls: Iterable[str], shard: str) -> tuple[str, ...]:
     """The URLs of a shard, from those of the full list."""
-    return tuple(f"{url.removesuffix('.crl')}/{shard}.crl" for url in urls)
+    return tuple(f"{url.removesuffix('.crl')}/{shard}.crl" if shard else url for url in urls)
 
 
 def named(urls: Sequence[str], stem: str) -> dict[str, list[str]]:
