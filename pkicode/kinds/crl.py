@@ -160,11 +160,13 @@ def foresee(change: Change, outlook: Outlook) -> int:
     spec: CrlSpec = change.block.spec
     due = min(outlook.now + spec.refresh, NO_EXPIRY)
     # Shards that say nothing new are not signed again: they are due as before.
-    return min(due, change.held.due) if change.held and spec.shards and _only_news(change) else due
+    return min(due, change.held.due) if change.held and spec.shards and _only_news(change, outlook.now) else due
 
 
-def _only_news(change: Change) -> bool:
-    return all(one.code is ReasonCode.CRL_CONTENT for one in change.reasons)
+def _only_news(change: Change, now: int) -> bool:
+    """Whether nothing but revocations asks for lists: what says nothing new can wait."""
+    is_due = change.held is None or change.held.due <= now
+    return not is_due and all(one.code is ReasonCode.CRL_CONTENT for one in change.reasons)
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
@@ -188,7 +190,7 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     if newest > world.now + CLOCK_TOLERANCE:
         return _from_the_future(change, newest, world.now)
     drawn = await lists.drawn(authority, block.spec, found, revocations, run)
-    due = [one for one in drawn if one.is_due or not _only_news(change)]
+    due = [one for one in drawn if one.is_due or not _only_news(change, world.now)]
     made = [await _made(one, authority, block.spec, run) for one in due]
     world.reach(FaultPoint.CRL_SIGNED)
     untouched = [max(facts.this_update for facts in one.scope.earlier) for one in drawn if one not in due]
