@@ -34,6 +34,7 @@ _COMMANDS = {
     "export": "inventory",
     "state": "state",
     "audit": "state",
+    "crl": "crl",
     "keystore": "keystore",
     "completion": "completion",
 }

@@ -148,22 +148,33 @@ def read(der: bytes, *, limit: int) -> CrlFacts:
     loaded, number, aki, urls = _loaded(der)
     if loaded.next_update_utc is None:
         raise ValueError("the CRL lacks nextUpdate (RFC 5280 section 5.1.2.5)")
-    fields = _fields(_signed(der))
-    try:
-        entries = _quickly(fields[5])
-        if entries is None:
-            entries = tuple(map(_entry, loaded))
-    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise ValueError(f"the CRL is malformed: {error}") from error
     return CrlFacts(
         number=number,
         this_update=from_datetime(loaded.last_update_utc),
         next_update=from_datetime(loaded.next_update_utc),
-        dn=fields[2],
+        dn=issuer_dn(der),
         aki=aki,
-        entries=entries,
+        entries=entries_of(der, loaded),
         urls=urls,
     )
+
+
+def entries_of(der: bytes, loaded: x509.CertificateRevocationList) -> tuple[Entry, ...]:
+    """Every entry of a list, whoever made it; a reason may be one that REASONS does not have.
+
+    Raises:
+        ValueError: an entry is malformed, or has a critical extension nobody here knows.
+    """
+    found = _quickly(_fields(_signed(der))[-1])
+    try:
+        return tuple(map(_entry, loaded)) if found is None else found
+    except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise ValueError(f"the CRL is malformed: {error}") from error
+
+
+def issuer_dn(der: bytes) -> bytes:
+    """The issuer's Name (DER) as it stands."""
+    return _fields(_signed(der))[0]
 
 
 def verify(der: bytes, issuer: IssuerFacts) -> None:
@@ -176,7 +187,7 @@ def verify(der: bytes, issuer: IssuerFacts) -> None:
     """
     loaded, _, aki, _ = _loaded(der)
     signed = _signed(der)
-    if aki != issuer.ski or _fields(signed)[2] != issuer.dn:
+    if aki != issuer.ski or issuer_dn(der) != issuer.dn:
         raise ValueError("the CRL is of another issuer, or of another key of this issuer")
     if not der.endswith(signature_algorithm(issuer.alg) + bit_string(loaded.signature)):
         raise ValueError("the CRL is signed with another algorithm than its issuer's")
@@ -247,16 +258,21 @@ def _signed(der: bytes) -> bytes:
     return der[start:end]
 
 
-def _fields(signed: bytes) -> list[bytes]:
-    """version, signature, issuer, thisUpdate, nextUpdate as they stand, and the content of revokedCertificates."""
+def _fields(signed: bytes) -> tuple[bytes, bytes]:
+    """The issuer as it stands, and the content of revokedCertificates; a stranger's list may lack version and
+    nextUpdate."""
     _, place, _ = header(signed)
-    found = []
-    for _ in range(5):
-        _, _, end = header(signed, place)
-        found.append(signed[place:end])
+    tag, _, end = header(signed, place)
+    if tag == INTEGER:
+        _, _, end = header(signed, end)
+    _, _, issuer_end = header(signed, end)
+    issuer, place = signed[end:issuer_end], issuer_end
+    for _ in range(3):
+        tag, start, end = header(signed, place) if place < len(signed) else (0, 0, 0)
+        if tag == SEQUENCE:
+            return issuer, signed[start:end]
         place = end
-    tag, start, end = header(signed, place)
-    return [*found, signed[start:end] if tag == SEQUENCE else b""]
+    return issuer, b""
 
 
 def _quickly(listed: bytes) -> tuple[Entry, ...] | None:
