@@ -25,6 +25,7 @@ from pkicode.x509.der import (
     generalized,
     integer,
     oid,
+    opening,
     tlv,
     utc_or_generalized,
 )
@@ -119,22 +120,27 @@ def tbs(
     if urls:
         name = tlv(_FULL_NAME, *(tlv(_URI, url.encode("ascii")) for url in urls))
         extensions.append(_extension(_IDP, tlv(SEQUENCE, tlv(_POINT, name)), critical=True))
-    return tlv(
-        SEQUENCE,
+    before = (
         integer(1),
         signature_algorithm(issuer.alg),
         issuer.dn,
         utc_or_generalized(this_update),
         utc_or_generalized(next_update),
         # An empty revokedCertificates must be absent (section 5.1.2.6).
-        tlv(SEQUENCE, listed) if listed else b"",
-        tlv(_CRL_EXTENSIONS, tlv(SEQUENCE, *extensions)),
+        opening(SEQUENCE, len(listed)) if listed else b"",
     )
+    after = tlv(_CRL_EXTENSIONS, tlv(SEQUENCE, *extensions))
+    return _sequence(*before, listed, after)
 
 
 def crl(tbs: bytes, alg: str, signature: bytes) -> bytes:
     """The CertificateList of a TBSCertList and its signature by a key of algorithm `alg`."""
-    return tlv(SEQUENCE, tbs, signature_algorithm(alg), bit_string(signature))
+    return _sequence(tbs, signature_algorithm(alg), bit_string(signature))
+
+
+def _sequence(*parts: bytes | bytearray) -> bytes:
+    """tlv with one copy of its parts: some are 50 MB."""
+    return b"".join((opening(SEQUENCE, sum(map(len, parts))), *parts))
 
 
 def read(der: bytes, *, limit: int) -> CrlFacts:
@@ -165,7 +171,8 @@ def entries_of(der: bytes, loaded: x509.CertificateRevocationList) -> tuple[Entr
     Raises:
         ValueError: an entry is malformed, or has a critical extension nobody here knows.
     """
-    found = _quickly(_fields(_signed(der))[-1])
+    _, start, end = _places(der)
+    found = _quickly(der[start:end])
     try:
         return tuple(map(_entry, loaded)) if found is None else found
     except (x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
@@ -174,7 +181,7 @@ def entries_of(der: bytes, loaded: x509.CertificateRevocationList) -> tuple[Entr
 
 def issuer_dn(der: bytes) -> bytes:
     """The issuer's Name (DER) as it stands."""
-    return _fields(_signed(der))[0]
+    return _places(der)[0]
 
 
 def verify(der: bytes, issuer: IssuerFacts) -> None:
@@ -258,21 +265,24 @@ def _signed(der: bytes) -> bytes:
     return der[start:end]
 
 
-def _fields(signed: bytes) -> tuple[bytes, bytes]:
-    """The issuer as it stands, and the content of revokedCertificates; a stranger's list may lack version and
-    nextUpdate."""
-    _, place, _ = header(signed)
-    tag, _, end = header(signed, place)
+def _places(der: bytes) -> tuple[bytes, int, int]:
+    """The issuer as it stands, and where the content of revokedCertificates starts and ends.
+
+    A stranger's list may lack version, nextUpdate and entries.
+    """
+    _, place, _ = header(der)
+    _, place, signed_end = header(der, place)
+    tag, _, end = header(der, place)
     if tag == INTEGER:
-        _, _, end = header(signed, end)
-    _, _, issuer_end = header(signed, end)
-    issuer, place = signed[end:issuer_end], issuer_end
+        _, _, end = header(der, end)
+    _, _, place = header(der, end)
+    issuer = der[end:place]
     for _ in range(3):
-        tag, start, end = header(signed, place) if place < len(signed) else (0, 0, 0)
+        tag, start, end = header(der, place) if place < signed_end else (0, 0, place)
         if tag == SEQUENCE:
-            return issuer, signed[start:end]
+            return issuer, start, end
         place = end
-    return issuer, b""
+    return issuer, 0, 0
 
 
 def _quickly(listed: bytes) -> tuple[Entry, ...] | None:
@@ -333,7 +343,7 @@ class _Told(dict[bytes, tuple[str | None, int | None]]):
         return reason, invalidity
 
 
-def _revoked(entries: Iterable[Entry]) -> bytes:
+def _revoked(entries: Iterable[Entry]) -> bytearray:
     """revokedCertificates without its header.  One bytearray: a million small objects would cost 100 MB."""
     out = bytearray()
     days = _Days()
@@ -355,7 +365,7 @@ def _revoked(entries: Iterable[Entry]) -> bytes:
         length = (serial.bit_length() >> 3) + 1
         # Times take 15 or 17 octets, and never more than 84 all together: the short form of a length is enough.
         out += b"0%c\x02%c%b%b" % (2 + length + len(rest), length, serial.to_bytes(length), rest)
-    return bytes(out)
+    return out
 
 
 class _Days(dict[int, bytes]):

@@ -19,11 +19,15 @@ TRUE = b"\x01\x01\xff"
 def tlv(tag: int, *parts: bytes) -> bytes:
     """One value: tag, shortest length, and the parts one after the other."""
     body = b"".join(parts)
-    size = len(body)
+    return opening(tag, len(body)) + body
+
+
+def opening(tag: int, size: int) -> bytes:
+    """What stands before the content: tag and shortest length.  Of a million entries nobody wants another copy."""
     if size < 0x80:
-        return bytes((tag, size)) + body
+        return bytes((tag, size))
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, 0x80 | len(length))) + length + body
+    return bytes((tag, 0x80 | len(length))) + length
 
 
 def integer(number: int) -> bytes:
