@@ -1,5 +1,5 @@
 # Everything runs from .venv, which is made here; pip is used as you have configured it.
-# `make apply` needs python3 (3.11 or newer) and make.  `make test` also needs openssl and certtool, and as root on
+# `make apply` needs python3 (3.11 or newer) and make.  `make test` also needs openssl, certtool and curl, and as root on
 # Debian installs what it lacks.
 
 PYTHON ?= python3
@@ -56,6 +56,7 @@ requirements: $(DEV)
 tools:
 	$(call need,openssl,openssl)
 	$(call need,certtool,gnutls-bin)
+	$(call need,curl,curl)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

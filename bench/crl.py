@@ -1,6 +1,7 @@
 """CRLs of 100,000 and a million entries: the installed library in a cold process, against `cfssl gencrl`.
 
 Each process reads the serials from a file, builds, signs, verifies and writes the list; OpenSSL counts its entries.
+Ours say when and why each certificate was revoked, no two of them at the same second; CFSSL's list says neither.
 """
 
 import argparse
@@ -24,7 +25,7 @@ key = keys.generate("ec-p256")
 issuer = self_issued(names.subject_der((("cn", "Bench CA"),)), keys.spki(key))
 began = time.process_time()
 with serials.open() as file:
-    entries = (crl.Entry(int(line), now - 60, "superseded") for line in file)
+    entries = (crl.Entry(int(line), now - 60 - at, "superseded") for at, line in enumerate(file))
     tbs = crl.tbs(issuer, entries, number=1, this_update=now, next_update=now + 604800)
 der = crl.crl(tbs, issuer.alg, keys.sign(key, tbs))
 crl.verify(der, issuer)

@@ -247,6 +247,12 @@ class Store(Protocol):
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         """The certificate of each (issuer_key, serial), None where there is none, in the order asked."""
 
+    async def duties(self, ca: str, generation: int, now: int) -> Sequence[str]:
+        """Every different `duty` of a CA generation's unexpired certificates, aborted ones left out.  One query."""
+
+    async def duty_of(self, ids: Sequence[tuple[str, str]]) -> Sequence[str | None]:
+        """The duty of each (issuer_key, serial), None where there is no such row, in the order asked."""
+
     async def owners(self, spkis: Sequence[str], now: int) -> Sequence[Sequence[str]]:
         """For each public key (sha256, hex) the addresses it was certified for: CAs ever, others while it is valid."""
 

@@ -86,6 +86,11 @@ LIVING = (
     "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
     " AND not_after >= $1 GROUP BY ca, ca_generation"
 )
+DUTIES = (
+    "SELECT DISTINCT duty FROM certificates WHERE ca = $1 AND ca_generation = $2 AND not_after >= $3"
+    " AND status <> 'aborted'"
+)
+DUTY = "SELECT duty FROM certificates WHERE issuer_key = $1 AND serial = $2"
 DER = "SELECT der FROM certificates WHERE issuer_key = $1 AND serial = $2 AND sha256 <> ''"
 SETTLE = (
     "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"

@@ -130,6 +130,13 @@ class SqliteStore:
         found = await self._run(lambda: [self._read(sql.DER, one) for one in ids])
         return [rows[0][0] if rows else None for rows in found]
 
+    async def duties(self, ca: str, generation: int, now: int) -> Sequence[str]:
+        return [duty for (duty,) in await self._run(self._read, sql.DUTIES, (ca, generation, now))]
+
+    async def duty_of(self, ids: Sequence[tuple[str, str]]) -> Sequence[str | None]:
+        found = await self._run(lambda: [self._read(sql.DUTY, one) for one in ids])
+        return [rows[0][0] if rows else None for rows in found]
+
     async def owners(self, spkis: Sequence[str], now: int) -> Sequence[Sequence[str]]:
         found: dict[str, dict[str, None]] = {one: {} for one in spkis}
         for spki, address in await self._run(self._among, sql.OWNERS, spkis, now):

@@ -35,6 +35,7 @@ _COMMANDS = {
     "export": "inventory",
     "state": "state",
     "audit": "state",
+    "crl": "crl",
     "keystore": "keystore",
     "completion": "completion",
 }

@@ -103,6 +103,7 @@ class NameConstraints:
 class CrlSpec:
     validity: int = says("next_update - this_update", form="duration", default=7 * 86400)
     refresh: int = says("signed again after this long even when nothing changed", form="duration", default=86400)
+    shards: int = says("lists beside the full one, 2 to 256; each leaf names one of them; 0 = none", default=0)
 
 
 @frozen
@@ -219,6 +220,7 @@ class CertSpec:
     base_urls: tuple[str, ...] = says(
         "derived: base URLs of the issuer's publish targets (CDP, AIA)", default=(), derived=True
     )
+    crl_shards: int = says("derived: the shards of the issuer's CRL (CDP)", default=0, derived=True)
 
 
 @frozen

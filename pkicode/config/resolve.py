@@ -13,6 +13,7 @@ from pkicode.config.decode import MISSING, block_name, later, table, unknown_key
 from pkicode.config.language import (
     CaSpec,
     CertSpec,
+    CrlSpec,
     Forget,
     KeystoreSpec,
     Moved,
@@ -223,7 +224,10 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
 def _derived(tables: Tables, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     issuer = tables.entries["ca"].get(check.bare(values.get("issuer") or ""))
     urls = {"base_urls": _urls(tables, issuer.values) if issuer else ()}
-    return {**urls, "own_base_urls": _urls(tables, values)} if kind == "ca" else urls
+    if kind == "ca":
+        return {**urls, "own_base_urls": _urls(tables, values)}
+    crl: CrlSpec | None = issuer.values.get("crl") if issuer else None
+    return {**urls, "crl_shards": crl.shards if crl else 0}
 
 
 def _urls(tables: Tables, ca: Mapping[str, Any]) -> tuple[str, ...]:
@@ -245,9 +249,13 @@ def plain(item: Any) -> Any:
 
 
 def _defaulted(spec: Any, raw: Mapping[str, Any], prefix: str) -> list[str]:
-    """Dotted paths of the fields that nobody wrote."""
-    found: list[str] = []
+    """Dotted paths of the fields that nobody wrote, and of derived ones for which nobody wrote anything."""
     cls: type = type(spec)
+    found = [
+        prefix + one.name
+        for one in attrs.fields(cls)
+        if one.metadata.get("derived") and getattr(spec, one.name) == one.default
+    ]
     for name in keys_of(cls):
         below = getattr(spec, name.rstrip("_"), None)
         if name not in raw:

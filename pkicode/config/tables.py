@@ -133,7 +133,6 @@ LISTED = {
     "forget": Table(keys_of(language.Forget), {}, {}),
 }
 NESTED_LATER: Mapping[type, Mapping[str, str]] = {
-    language.CrlSpec: {"shards": "CRL sharding"},
     language.KeySpec: {"uri": "PKCS#11 keys"},
 }
 TOP_LATER = {

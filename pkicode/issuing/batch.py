@@ -10,11 +10,13 @@ from functools import lru_cache
 from typing import Any
 
 from attrs import evolve, field, frozen
+from cryptography import x509
 
 from pkicode.model.names import Sans, Subject
 from pkicode.model.problem import Problem, Severity
 from pkicode.model.row import Held
 from pkicode.ports import Mint, MintedKey, NewKey
+from pkicode.revocation.shards import shard_of, sharded
 from pkicode.x509 import keys
 from pkicode.x509.chain import verify_issued, verify_profile
 from pkicode.x509.constraints import Allow, Constraints, allowed, verdict
@@ -50,6 +52,8 @@ class Template:
     """Keystore of the subjects' keys."""
     crl_urls: tuple[str, ...]
     """Named in the certificates: publication duty."""
+    crl_shards: int = 0
+    """More than none: each certificate names the URLs of its shard instead (`on_shard`)."""
     copy: tuple[str, ...] = ()
     """SAN types taken over from a CSR.  Nothing else of a CSR but its key ever is."""
     constraints: tuple[Constraints, ...] = ()
@@ -145,9 +149,9 @@ def prepare(template: Template, batch: Sequence[Asked], mint: Mint | None) -> li
     minted = {key.facts.label: key for key in mint(wanted)} if mint and wanted else {}
     linter = Linter()
 
-    @lru_cache(maxsize=16)
-    def compiled(issuer: IssuerFacts, alg: str) -> Form:
-        return form(template.profile, issuer, alg)
+    @lru_cache(maxsize=512)
+    def compiled(issuer: IssuerFacts, alg: str, shard: str) -> Form:
+        return form(on_shard(template, shard), issuer, alg)
 
     def one(asked: Asked) -> Ready | Problem:
         try:
@@ -177,8 +181,14 @@ def certified(template: Template, issuer: IssuerFacts, tbs: bytes, signature: by
     made = certificate(tbs, issuer.alg, signature)
     if first:
         verify_issued(made, template.issuer_certificate or made)
-        verify_profile(made, template.profile)
+        serial = x509.load_der_x509_certificate(made).serial_number
+        verify_profile(made, on_shard(template, shard_of(serial, template.crl_shards)))
     return made
+
+
+def on_shard(template: Template, shard: str) -> Profile:
+    """The profile of the certificates that name this shard of the CRL; "" is the full list."""
+    return evolve(template.profile, crl_urls=sharded(template.crl_urls, shard)) if shard else template.profile
 
 
 def issuer_of(template: Template, subject: Subject, spki: bytes) -> IssuerFacts:
@@ -190,14 +200,14 @@ def _ready(
     template: Template,
     asked: Asked,
     minted: MintedKey | None,
-    compiled: Callable[[IssuerFacts, str], Form],
+    compiled: Callable[[IssuerFacts, str, str], Form],
     linter: Linter,
 ) -> Ready:
     asked, spki, alg = _with_key(template, asked, minted)
     _names(template, asked)
     try:
         issuer = issuer_of(template, asked.subject, spki)
-        tbs = compiled(issuer, alg).tbs(
+        tbs = compiled(issuer, alg, shard_of(asked.serial, template.crl_shards)).tbs(
             serial=asked.serial,
             not_before=asked.not_before,
             not_after=asked.not_after,

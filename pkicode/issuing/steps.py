@@ -27,6 +27,7 @@ from pkicode.ports import (
     World,
     Write,
 )
+from pkicode.revocation.shards import shard_of, sharded, shards
 from pkicode.x509 import keys
 from pkicode.x509.tbs import IssuerFacts
 
@@ -175,7 +176,7 @@ def intents(
 ) -> list[Reserved]:
     """The rows that hold what is about to be signed."""
     issuer_key = hashlib.sha256(issuer.spki).hexdigest()
-    duty = json.dumps(template.crl_urls)
+    duties = {shard: json.dumps(sharded(template.crl_urls, shard)) for shard in shards(template.crl_shards)}
     return [
         Reserved(
             order,
@@ -203,7 +204,7 @@ def intents(
                 reason=order.reason,
                 session=world.session,
                 created=world.now,
-                duty=duty,
+                duty=duties[shard_of(ready.serial, template.crl_shards)],
             ),
         )
         for order, ready in pairs

@@ -120,6 +120,20 @@ def standing(name: str, outlook: Outlook) -> Standing | None:
     return found
 
 
+def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
+    """The generations of [ca.NAME] that owe answers about what they signed, oldest first; the newest always does."""
+    newest = standing(name, outlook)
+    if newest is None:
+        return ()
+    older = sorted(one for known, one in outlook.snapshot.authorities if known == name and one != newest.generation)
+    found = []
+    for generation in older:
+        authority = from_record(name, generation, outlook.snapshot.authorities[name, generation])
+        if authority.not_after >= outlook.now:
+            found.append(Standing(name, generation, authority.not_before, authority.not_after, authority))
+    return (*found, newest)
+
+
 def _standing(name: str, outlook: Outlook) -> Standing | None:
     generations = [generation for known, generation in outlook.snapshot.authorities if known == name]
     if generations:
@@ -136,17 +150,18 @@ def _standing(name: str, outlook: Outlook) -> Standing | None:
     return Standing(name, 1, not_before, not_before + spec.validity - 1, None)
 
 
-async def load(name: str, run: Run) -> Authority | None:
-    """The newest generation of [ca.NAME] in the store, checked up to its root and remembered for this run.
+async def load(name: str, run: Run, generation: int | None = None) -> Authority | None:
+    """A generation of [ca.NAME] in the store, the newest unless told, checked up to its root and remembered.
 
     Raises:
         StateError: its certificate is not what pki.toml declares, or not signed by the CA above it.
     """
-    memo_key = ("authority", name)
+    memo_key = ("authority", name, generation)
     if memo_key not in run.memo:
         records = await run.world.store.records("ca", name)
-        newest = max(records, key=lambda one: one[1], default=None)
-        found = from_record(name, newest[1], records[newest]) if newest else None
+        chosen = generation or max((one for _, one in records), default=0)
+        record = records.get(("", chosen))
+        found = from_record(name, chosen, record) if record else None
         if found:
             await _check(found, run)
         run.memo[memo_key] = found
@@ -216,7 +231,7 @@ def missing(name: str, waiting: Address) -> Problem:
 
 def forget(name: str, run: Run) -> None:
     """A new generation was made: read it again."""
-    run.memo.pop(("authority", name), None)
+    run.memo.pop(("authority", name, None), None)
 
 
 async def path(authority: Authority, run: Run) -> list[Authority]:

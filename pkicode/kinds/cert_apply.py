@@ -100,6 +100,7 @@ async def remake(changes: Sequence[Change], run: Run) -> tuple[Template, Sequenc
         backdate=spec.backdate,
         store=store,
         crl_urls=profile.crl_urls,
+        crl_shards=spec.crl_shards if profile.crl_urls else 0,
         copy=spec.copy,
         constraints=authorities.constraints_above(spec.issuer, run.config),
         allow=Allow(**asdict(spec.allow)) if spec.allow else None,

@@ -1,7 +1,7 @@
-"""Full CRLs (RFC 5280 section 5), one per CA key generation: when one is due, and signing it from the inventory.
+"""CRLs (RFC 5280 section 5) of every CA key generation on duty: when they are due, and signing them.
 
-Numbers only rise, against the state and against what is published; what the published list says revoked stays revoked
-even when the database has forgotten it (decisions 11).
+What they list is worked out in crl_lists.py.  One revocation signs the full list and one shard again; the others wait
+until they are due.
 """
 
 import hashlib
@@ -10,41 +10,93 @@ from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
-from pkicode.config.language import CrlSpec
+from pkicode.config.language import CaSpec, CrlSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import crl_lists as lists
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, derived, forgotten, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
-from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
-from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
-from pkicode.model.problem import Foreign, PkicodeError, Problem
+from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.problem import PkicodeError, Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
-from pkicode.ports import Artefact, Revocation
-from pkicode.revocation import crl
-from pkicode.x509.keys import SignatureError
+from pkicode.ports import Artefact
 
-LIMIT = 512 * 1024 * 1024
-"""The largest published CRL that is read back."""
+MOST_SHARDS = 256
+CLOCK_TOLERANCE = 300
+"""How far a published list may be ahead of this clock; as of the state's newest event."""
 
 
 def blocks(config: Config) -> list[Block]:
     return [derived("crl", ca, "crl") for ca in by_depth(config)]
 
 
+def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
+    """Shards that there can be, and that certificates can name."""
+    count = block.spec.shards
+    wrong, mend = "", ""
+    if count == 1 or count > MOST_SHARDS:
+        wrong, mend = f"`crl.shards` is 2 to {MOST_SHARDS}", "leave it out for one full list"
+    elif count and not outlook.config.block("ca", block.name).spec.own_base_urls:  # type: ignore[union-attr]
+        wrong, mend = "no certificate could name its shards", 'add publish = ["..."], of a target with ca and crl'
+    if wrong:
+        yield Problem("E0418", f"[ca.{block.name}]: {wrong}", place=block.source.place("crl", "shards"), help=mend)
+
+
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
-    """One row; its value is how many revocations the CRL must know of."""
-    standing = authorities.standing(block.name, outlook)
-    if standing is None:
-        return
-    count = outlook.snapshot.revoked.get(standing.authority.issuer_key, 0) if standing.authority else 0
+    """One row a CA generation on duty; its value is how many revocations its CRLs must know of."""
     coming = "+" if _revocations_coming(block.name, outlook) else ""
-    yield Row("", json.dumps([f"{count}{coming}"]))
+    ca = outlook.config.block("ca", block.name)
+    for key, authority in _signing(block.name, outlook).items():
+        count = outlook.snapshot.revoked.get(authority.issuer_key, 0) if isinstance(authority, Authority) else 0
+        yield Row(key, _values(f"{count}{coming}", block.spec, ca.spec if ca else None))
+
+
+def _values(count: str, spec: CrlSpec, ca: CaSpec | None) -> str:
+    """What a list must say.  Shards name URLs themselves: with others they are other lists."""
+    return json.dumps([count, *lists.base_urls(spec, ca)])
+
+
+def _signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
+    """Key of the row -> the generation that signs, or its number while it is only planned.
+
+    The newest is the row without a key, which moves on when a new generation comes; an older one is `g1`, for as long
+    as it is on duty.  Both count on from the lists of their own key.
+    """
+    memo_key = ("crl-signing", name)
+    if memo_key not in outlook.memo:
+        outlook.memo[memo_key] = _found_signing(name, outlook)
+    found: dict[str, Authority | int] = outlook.memo[memo_key]
+    return found
+
+
+def _found_signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
+    duty = authorities.on_duty(name, outlook)
+    planned = [one.generation for one in outlook.planned("ca", name) if one.action in (Action.ISSUE, Action.RENEW)]
+    generations: dict[int, Authority | int] = {one.generation: one.authority or one.generation for one in duty}
+    generations.update((one, one) for one in planned if one not in generations)
+    if not generations:
+        return {}
+    newest = max(generations)
+    if len(generations) > 1:
+        # A CA that was let go has no certificate left to answer for, and its block may declare another one now.
+        gone = {
+            one.generation
+            for one in outlook.snapshot.held
+            if (one.kind, one.name, one.status) == ("ca", name, "forgotten")
+        }
+        generations = {one: found for one, found in generations.items() if one == newest or one not in gone}
+    return {"" if one == newest else f"g{one}": generations[one] for one in sorted(generations, reverse=True)}
+
+
+def _generation(name: str, key: str, outlook: Outlook) -> int:
+    found = _signing(name, outlook)[key]
+    return found.generation if isinstance(found, Authority) else found
 
 
 def _revocations_coming(ca: str, outlook: Outlook) -> bool:
@@ -57,8 +109,7 @@ def _revocations_coming(ca: str, outlook: Outlook) -> bool:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    standing = authorities.standing(block.name, outlook)
-    return f"ca.{block.name}@{standing.generation}" if standing else ""
+    return f"ca.{block.name}@{_generation(block.name, row.key, outlook)}"
 
 
 def diff(
@@ -66,21 +117,23 @@ def diff(
 ) -> Change | None:
     if block is None or row is None:
         return forgotten(held) if held else None
-    standing = authorities.standing(block.name, outlook)
-    generation = standing.generation if standing else 1
     reason = _reason(block, row, held, outlook, difference)
     if reason is None:
         return None
     spec: CrlSpec = block.spec
     return Change(
-        Address("crl", block.name),
+        Address("crl", block.name, row.key),
         Action.SIGN,
-        generation,
+        _generation(block.name, row.key, outlook),
         (reason,),
         block,
         row,
         held,
-        after={"refresh": duration(spec.refresh), "validity": duration(spec.validity)},
+        after={
+            "refresh": duration(spec.refresh),
+            "validity": duration(spec.validity),
+            **({"shards": spec.shards} if spec.shards else {}),
+        },
         depends_on=(f"ca.{block.name}",),
     )
 
@@ -90,6 +143,8 @@ def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, differe
         return Reason(ReasonCode.NEW)
     if held.needs != needs(block, row, outlook):
         return Reason(ReasonCode.NEW, "another key generation")
+    if json.loads(held.values)[1:] != json.loads(row.values)[1:]:
+        return Reason(ReasonCode.SPEC_CHANGED, "its shards, or their URLs, changed")
     if held.values != row.values:
         return Reason(ReasonCode.CRL_CONTENT, "certificates were revoked")
     if held.due <= outlook.now:
@@ -100,8 +155,18 @@ def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, differe
 
 
 def foresee(change: Change, outlook: Outlook) -> int:
-    refresh: int = change.block.spec.refresh if change.block and change.action is Action.SIGN else NO_EXPIRY
-    return min(outlook.now + refresh, NO_EXPIRY)
+    if change.block is None or change.action is not Action.SIGN:
+        return NO_EXPIRY
+    spec: CrlSpec = change.block.spec
+    due = min(outlook.now + spec.refresh, NO_EXPIRY)
+    # Shards that say nothing new are not signed again: they are due as before.
+    return min(due, change.held.due) if change.held and spec.shards and _only_news(change, outlook.now) else due
+
+
+def _only_news(change: Change, now: int) -> bool:
+    """Whether nothing but revocations asks for lists: what says nothing new can wait."""
+    is_due = change.held is None or change.held.due <= now
+    return not is_due and all(one.code is ReasonCode.CRL_CONTENT for one in change.reasons)
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
@@ -110,131 +175,71 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 
 async def _sign(change: Change, run: Run) -> Problem | None:
     world, block = run.world, change.block
-    authority = await authorities.load(change.address.name, run)
+    authority = await authorities.load(change.address.name, run, change.generation)
     if authority is None or block is None:
         return authorities.missing(change.address.name, change.address)
-    spec: CrlSpec = block.spec
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
-    revocations = list(await world.store.revocations(authority.issuer_key))
+    revocations = await world.store.revocations(authority.issuer_key)
     try:
-        earlier = await _earlier(authority, run)
+        found = await lists.scopes(authority, block.spec, run)
     except PkicodeError as error:
         # Signed without having seen it, the next list could drop what that one says revoked.
         return Problem("E0510", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
-    number = max((one.number for one in earlier), default=0)
-    for found in earlier:
-        # Two lists may hold the same entry: what the first gave is known when the second is read.
-        revocations += _vanished(found, revocations, authority, run)
-    this_update, next_update = world.now, min(world.now + spec.validity, NO_EXPIRY)
-    entries = [
-        crl.Entry(int(one.serial, 16), one.revoked_at, one.reason, one.invalidity)
-        for one in await _listed(revocations, earlier, authority, run)
-    ]
-    entries.sort(key=lambda one: one.serial)
-    signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
-    facts = authority.facts
-    tbs = crl.tbs(facts, entries, number=number + 1, this_update=this_update, next_update=next_update)
-    der = crl.crl(tbs, facts.alg, signer.sign(tbs))
-    crl.verify(der, facts)
+    newest = max((one.this_update for scope in found for one in scope.earlier), default=0)
+    if newest > world.now + CLOCK_TOLERANCE:
+        return _from_the_future(change, newest, world.now)
+    drawn = await lists.drawn(authority, block.spec, found, revocations, run)
+    due = [one for one in drawn if one.is_due or not _only_news(change, world.now)]
+    made = [await _made(one, authority, block.spec, run) for one in due]
     world.reach(FaultPoint.CRL_SIGNED)
-    made = _artefact(authority, der, number + 1, this_update, next_update)
-    row = after(change, await template_number(block, run), due=this_update + spec.refresh, needs=authority.at)
-    row = evolve(row, values=json.dumps([str(counted)]))
-    record = json.dumps(
-        {"next_update": next_update, "number": made.number, "sha256": made.sha256, "this_update": this_update}
+    untouched = [max(facts.this_update for facts in one.scope.earlier) for one in drawn if one not in due]
+    row = after(
+        change,
+        await template_number(block, run),
+        due=min([one.this_update for one in made] + untouched) + block.spec.refresh,
+        needs=authority.at,
     )
-    stored = write(run, "crl", [change], held=[(row, record)], artefacts=[made])
-    await world.store.commit(stored, world.lease)
+    ca = run.config.block("ca", authority.name)
+    row = evolve(row, values=_values(str(counted), block.spec, ca.spec if ca else None))
+    full = made[0]
+    record = json.dumps(
+        {"next_update": full.next_update, "number": full.number, "sha256": full.sha256, "this_update": full.this_update}
+    )
+    await world.store.commit(write(run, "crl", [change], held=[(row, record)], artefacts=made), world.lease)
     world.reach(FaultPoint.CRL_STORED)
     return None
 
 
-def _artefact(authority: Authority, der: bytes, number: int, this_update: int, next_update: int) -> Artefact:
+def _from_the_future(change: Change, newest: int, now: int) -> Problem:
+    return Problem(
+        "E0511",
+        f"{change.address}: the list that is published was signed {rfc3339(newest)}; this clock says {rfc3339(now)}",
+        help=f"set the clock; if it is right, the list was signed by one that was ahead: wait until {rfc3339(newest)}",
+        address=str(change.address),
+    )
+
+
+async def _made(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Run) -> Artefact:
+    """One list, signed and verified, with a number above all that went before it."""
+    world, earlier = run.world, drawn.scope.earlier
+    number = max((one.number for one in earlier), default=0) + 1
+    # A clock that is a little behind must not make the newer list look older.
+    this_update = max(world.now, *(one.this_update for one in earlier), 0)
+    next_update = min(this_update + spec.validity, NO_EXPIRY)
+    tbs = await world.work(lists.signable, drawn, authority, number, this_update, next_update)
+    signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
+    der: bytes = await world.work(lists.verified, tbs, signer.sign(tbs), authority)
     digest = hashlib.sha256(der).hexdigest()
-    return Artefact("crl", authority.stem, "", f"{number:x}", this_update, next_update, digest, der)
-
-
-async def _earlier(authority: Authority, run: Run) -> list[crl.CrlFacts]:
-    """The newest list of this CA that state keeps, and those readers see now.
-
-    Raises:
-        PkicodeError: a target cannot be reached.
-    """
-    known = await run.world.store.artefact("crl", authority.stem)
-    found = [_genuine(known.der if known else None, "the state", authority, run)]
-    for target in authorities.targets_of(authority.name, run):
-        try:
-            data = await run.world.publishers[target].read(f"crl/{authority.stem}.crl", limit=LIMIT)
-        except Foreign as error:
-            _alarm(authority, run, f"publish.{target}: {error.message}; it is replaced")
-            continue
-        found.append(_genuine(data, f"publish.{target}", authority, run))
-    return [one for one in found if one]
-
-
-def _genuine(data: bytes | None, where: str, authority: Authority, run: Run) -> crl.CrlFacts | None:
-    """What a list says, if it is this CA's; a forged or broken one counts for nothing, and is told."""
-    if data is None:
-        return None
-    try:
-        crl.verify(data, authority.facts)
-        return crl.read(data, limit=LIMIT)
-    except (ValueError, TypeError, SignatureError, PkicodeError) as error:
-        what = f"{where}: crl/{authority.stem}.crl is not a CRL of {authority.at}"
-        _alarm(authority, run, f"{what} ({error}); it is replaced")
-        return None
-
-
-def _alarm(authority: Authority, run: Run, message: str) -> None:
-    run.world.emit(Event("crl", message, address=f"crl.{authority.name}", failed=True))
-
-
-async def _listed(
-    revocations: Sequence[Revocation], earlier: Sequence[crl.CrlFacts], authority: Authority, run: Run
-) -> list[Revocation]:
-    """Those that have not expired, and the expired ones once more (RFC 5280 section 3.3).
-
-    What leaves a list has expired by its certificate's own words: the database's could be edited to un-revoke it.
-    """
-    since = max((one.this_update for one in earlier), default=0)
-    kept = [one for one in revocations if one.not_after >= since]
-    told = {entry.serial for one in earlier for entry in one.entries}
-    leaving = [one for one in revocations if one.not_after < since and int(one.serial, 16) in told]
-    ders = await run.world.store.ders([(one.issuer_key, one.serial) for one in leaving])
-    for one, certificate in zip(leaving, ders, strict=True):
-        if not authorities.has_expired(certificate, one.serial, authority, since):
-            kept.append(one)
-    return kept
-
-
-def _vanished(found: crl.CrlFacts, known: Sequence[Revocation], authority: Authority, run: Run) -> list[Revocation]:
-    """Entries of an earlier CRL that the database does not know: kept as revoked, with an alarm."""
-    have = {int(one.serial, 16) for one in known}
-    lost = [entry for entry in found.entries if entry.serial not in have]
-    if lost:
-        message = f"{len(lost)} serials on an earlier CRL of {authority.at} are not in the state; they stay revoked"
-        _alarm(authority, run, message)
-    # Nobody knows when they expire: they stay for as long as the CA lives.
-    return [
-        Revocation(
-            authority.issuer_key,
-            f"{entry.serial:x}",
-            entry.revoked_at,
-            entry.reason or "unspecified",
-            authority.not_after + DAY,
-            "published",
-            entry.invalidity,
-        )
-        for entry in lost
-    ]
+    return Artefact("crl", authority.stem, drawn.scope.shard, f"{number:x}", this_update, next_update, digest, der)
 
 
 KIND = Kind(
     name="crl",
-    classes={"validity": FieldClass.METADATA, "refresh": FieldClass.METADATA},
+    classes={"validity": FieldClass.METADATA, "refresh": FieldClass.METADATA, "shards": FieldClass.METADATA},
     blocks=blocks,
     rows=rows,
+    check=check,
     needs=needs,
     diff=diff,
     foresee=foresee,

@@ -12,6 +12,7 @@ from attrs import evolve
 
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import crl_lists
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
@@ -23,7 +24,8 @@ from pkicode.model.problem import Foreign, PkicodeError, Problem
 from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, Kind, Outlook, Run
-from pkicode.ports import Published, Publisher
+from pkicode.ports import Artefact, Published, Publisher
+from pkicode.revocation.shards import path
 from pkicode.x509.pem import encode
 
 _CERT, _CRL, _PEM, _JSON = (
@@ -47,13 +49,18 @@ def _authorities(target: str, config: Config) -> list[str]:
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row; its value is the digest of what should be there, "" where this plan will change it."""
     facts = []
-    digests = {(one.kind, one.name, one.scope): one.sha256 for one in outlook.snapshot.artefacts}
     for name in _authorities(block.name, outlook.config):
         if outlook.planned("crl", name) or outlook.planned("ca", name):
             facts.append("coming")
         elif (standing := authorities.standing(name, outlook)) and standing.authority:
-            facts.append(f"{standing.authority.stem} {digests.get(('crl', standing.authority.stem, ''))}")
+            facts += _facts(standing.authority.stem, outlook.snapshot.artefacts)
     yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
+
+
+def _facts(stem: str, artefacts: Sequence[Artefact]) -> list[str]:
+    """Which lists there should be of a CA generation: the full one, and its shards."""
+    digests = {one.scope: one.sha256 for one in artefacts if (one.kind, one.name) == ("crl", stem)}
+    return [f"{stem} {digests.pop('', None)}", *(f"{stem} {shard} {digests[shard]}" for shard in sorted(digests))]
 
 
 def _digest(facts: Sequence[str]) -> str:
@@ -95,15 +102,18 @@ async def _publish(change: Change, run: Run) -> Problem | None:
     if block is None:
         return None
     facts: list[str] = []
-    files = await _files(block, run, facts)
+    lists: dict[str, tuple[Authority, Artefact]] = {}
+    files = await _files(block, run, facts, lists)
     target = world.publishers[block.name]
     try:
         fresh = [one for one in files if not await _holds(target, one[0], one[1])]
-        await target.put(fresh)
+        newer = [one for one in fresh if one[0] in lists and await _is_newer(target, *lists[one[0]], run)]
+        await target.put([one for one in fresh if one not in newer])
     except PkicodeError as error:
         return Problem("E0510", f"publish.{block.name}: {error.message}", help=error.help, address=str(change.address))
     world.reach(FaultPoint.PUBLISHED)
-    published = [Published(block.name, path, _sha256(data), world.now) for path, data, _ in files]
+    there = [one for one in files if one not in newer]
+    published = [Published(block.name, one, _sha256(data), world.now) for one, data, _ in there]
     row = after(change, await template_number(block, run), due=NO_EXPIRY, needs="")
     values = json.dumps([_digest(facts)])
     stored = write(run, "publish", [change], held=[(evolve(row, values=values), "{}")], published=published)
@@ -119,17 +129,41 @@ async def _holds(target: Publisher, path: str, data: bytes) -> bool:
         return False
 
 
-async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, bytes, str]]:
-    """(path, bytes, content type) in the order they are put; `facts` gets what `rows` makes its digest of."""
+async def _is_newer(target: Publisher, authority: Authority, artefact: Artefact, run: Run) -> bool:
+    """Whether a list of ours with a higher number is published, as after the restore of a backup.
+
+    It stays: the one that state keeps may lack what that one revokes.  The next that is signed will be above it.
+    """
+    where = path(authority.stem, artefact.scope)
+    try:
+        there = await target.read(where, limit=crl_lists.LIMIT)
+    except Foreign:
+        return False
+    found = await run.world.work(crl_lists.genuine, there, authority, artefact.scope) if there else ""
+    if isinstance(found, str) or found.number <= int(artefact.number, 16):
+        return False
+    crl_lists.alarm(
+        authority, run, f"{where} is number {found.number} where it is published, and older in the state; it stays"
+    )
+    return True
+
+
+async def _files(
+    block: Block, run: Run, facts: list[str], lists: dict[str, tuple[Authority, Artefact]]
+) -> list[tuple[str, bytes, str]]:
+    """(path, bytes, content type) in the order they are put.
+
+    `facts` gets what `rows` makes its digest of, `lists` which path holds which list.
+    """
     certificates, crls, bundles, trust = [], [], [], []
     index: dict[str, dict[str, object]] = {}
     content = block.spec.content
     for name in _authorities(block.name, run.config):
         authority = await authorities.load(name, run)
-        artefact = await run.world.store.artefact("crl", authority.stem) if authority else None
         if authority is None:
             continue
-        facts.append(f"{authority.stem} {artefact.sha256 if artefact else None}")
+        told = [one for one in await run.world.store.artefacts() if (one.kind, one.name) == ("crl", authority.stem)]
+        facts += _facts(authority.stem, told)
         chain = await authorities.path(authority, run)
         certificates += [
             (f"ca/{authority.stem}.cer", authority.der, _CERT),
@@ -142,9 +176,14 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
             "not_after": rfc3339(authority.not_after),
             "sha256": _sha256(authority.der),
         }
-        if artefact and artefact.der:
-            crls.append((f"crl/{authority.stem}.crl", artefact.der, _CRL))
-            index[f"crl/{authority.stem}.crl"] = {
+        for scope in sorted(one.scope for one in told):
+            artefact = await run.world.store.artefact("crl", authority.stem, scope)
+            if artefact is None or artefact.der is None:
+                continue
+            where = path(authority.stem, scope)
+            lists[where] = (authority, artefact)
+            crls.append((where, artefact.der, _CRL))
+            index[where] = {
                 "next_update": rfc3339(artefact.next_update),
                 "number": int(artefact.number, 16),
                 "sha256": artefact.sha256,
@@ -156,7 +195,8 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
         *(crls if "crl" in content else ()),
         *(bundles if "bundle" in content else ()),
     ]
-    listed = {path: told for path, told in index.items() if any(path == one[0] for one in files)}
+    there = {one[0] for one in files}
+    listed = {where: told for where, told in index.items() if where in there}
     document = {"files": listed, "format": "pkicode.index", "version": "1.0"}
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"
     return [*files, ("index.json", text.encode(), _JSON)]

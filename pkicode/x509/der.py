@@ -19,12 +19,15 @@ TRUE = b"\x01\x01\xff"
 def tlv(tag: int, *parts: bytes) -> bytes:
     """One value: tag, shortest length, and the parts one after the other."""
     body = b"".join(parts)
-    return _head(tag, len(body)) + body
+    return opening(tag, len(body)) + body
 
 
 @lru_cache(maxsize=4096)
-def _head(tag: int, size: int) -> bytes:
-    """Tag and shortest length; a certificate has twenty of them, and nearly all are those of the one before it."""
+def opening(tag: int, size: int) -> bytes:
+    """What stands before the content: tag and shortest length.
+
+    A certificate has twenty of them, nearly all those of the one before it; of a million entries nobody wants a copy.
+    """
     if size < 0x80:
         return bytes((tag, size))
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")

@@ -1,4 +1,4 @@
-"""The PKI that the crash tests interrupt, four occasions to interrupt it, and what must hold of it afterwards."""
+"""The PKI that the crash tests interrupt, five occasions to interrupt it, and what must hold of it afterwards."""
 
 import base64
 import hashlib
@@ -40,6 +40,7 @@ output = { chain = "out/old.pem" }
 """
 ISSUING = (At.KEYS_MADE, At.INTENTS_STORED, At.SIGNED, At.JOURNALLED, At.ISSUED)
 LISTING = (At.CRL_SIGNED, At.CRL_STORED, At.PUBLISH_STAGED, At.PUBLISHED)
+LISTED = (At.REVOKED, *LISTING)
 HANDING_OUT = (At.OUTPUT_STAGED, At.OUTPUT_SWITCHED, At.HOOK_RUN)
 
 
@@ -61,9 +62,11 @@ class Occasion:
 
 FIRST = Occasion("first-apply", BASE + LEAVES + OLD, 0, (*ISSUING, *LISTING, *HANDING_OUT))
 RENEWAL = Occasion("renewal", BASE + LEAVES + OLD, 61, (*ISSUING, *LISTING, *HANDING_OUT))
-REMOVAL = Occasion("removal", BASE + LEAVES, 0.5, (At.REVOKED, *LISTING))
+REMOVAL = Occasion("removal", BASE + LEAVES, 0.5, LISTED)
 OUTPUT = Occasion("output", BASE + LEAVES.replace("portal.pem", "front.pem") + OLD, 0.5, HANDING_OUT)
-OCCASIONS = (FIRST, RENEWAL, REMOVAL, OUTPUT)
+SHARDED = Occasion("shards", BASE.replace("path_len = 0", "path_len = 0\ncrl = { shards = 3 }") + LEAVES, 0.5, LISTED)
+"""A revocation in the same apply."""
+OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT)
 
 
 def built(folder: Path) -> Path:
@@ -115,7 +118,7 @@ async def _stored(project: Project) -> tuple[object, object, object]:
         if store is None:
             raise AssertionError("there is no state")
         rows = sorted((str(one.address), one.generation, one.status, one.needs) for one in await store.held())
-        numbers = sorted((one.name, one.number) for one in await store.artefacts())
+        numbers = sorted((one.name, one.scope, one.number) for one in await store.artefacts())
         return rows, numbers, list(keys)
 
 

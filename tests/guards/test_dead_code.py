@@ -18,6 +18,7 @@ CALLED_FROM_OUTSIDE = {
     "resolve_command": "click calls it",
     "invoke": "click calls it",
     "convert": "click calls it",
+    "redirect_request": "urllib calls it",
 }
 PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook")
 """What these offer is for users; the command line is only one of them."""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,116 @@ def test_a_forged_list_neither_raises_the_number_nor_revokes_and_is_told(site: S
     assert "publish.web: crl/issuing-g1.crl is not a CRL of ca.issuing@1" in alarm.message
     assert "it is replaced" in alarm.message
     assert (issuing(site).number, issuing(site).entries) == (2, ())
+
+
+def published(site: Site) -> Path:
+    return site.root / "public/crl/issuing-g1.crl"
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda der: der[:-20], "issuing-g1.crl is not a CRL of ca.issuing@1"),
+        (lambda der: der[:40], "issuing-g1.crl is not a CRL of ca.issuing@1"),
+        (lambda der: b"", "issuing-g1.crl is not a CRL of ca.issuing@1"),
+        (lambda der: b"<html>404</html>", "issuing-g1.crl is not a CRL of ca.issuing@1"),
+        (lambda der: der + b"\0", "issuing-g1.crl is not a CRL of ca.issuing@1"),
+    ],
+    ids=["cut at its end", "cut at its beginning", "empty", "a page", "longer"],
+)
+def test_a_truncated_list_is_told_and_replaced(site: Site, damage: Callable[[bytes], bytes], words: str) -> None:
+    site.apply()
+    published(site).write_bytes(damage(published(site).read_bytes()))
+    (alarm,) = applied(site.later(1))
+    assert words in alarm.message
+    assert issuing(site).number == 2
+
+
+def test_another_cas_list_is_told_and_replaced(site: Site) -> None:
+    site.apply()
+    shutil.copy(site.root / "public/crl/root-g1.crl", published(site))
+    (alarm,) = applied(site.later(1))
+    assert "the CRL is of another issuer" in alarm.message
+    assert issuing(site).number == 2
+
+
+def test_an_older_list_of_ours_that_was_put_back_neither_lowers_the_number_nor_un_revokes(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    stale = published(site).read_bytes()
+    site.write("").later(0.1).apply()
+    (serial,) = revoked_serials(published(site).read_bytes())
+    published(site).write_bytes(stale)
+    assert applied(site.later(1)) == []
+    assert issuing(site).number == 3
+    assert revoked_serials(published(site).read_bytes()) == [serial]
+
+
+def restored(site: Site, backup: Path) -> None:
+    """The state is what it was when the copy was made."""
+    for name in ("state.db-wal", "state.db-shm"):
+        (site.root / ".pkicode" / name).unlink(missing_ok=True)
+    shutil.copy(backup, site.root / ".pkicode/state.db")
+
+
+@pytest.mark.invariant(8)
+def test_after_a_restore_the_number_rises_above_what_is_published_and_nobody_is_un_revoked(
+    site: Site, tmp_path: Path
+) -> None:
+    site.write(PORTAL)
+    site.apply()
+    shutil.copy(site.root / ".pkicode/state.db", tmp_path / "backup")
+    site.write("").later(0.1).apply()
+    site.later(1).apply()
+    (serial,) = revoked_serials(published(site).read_bytes())
+    assert issuing(site).number == 3
+    restored(site, tmp_path / "backup")
+    site.write(PORTAL).later(1)
+    (alarm,) = applied(site)
+    assert "1 serials on an earlier CRL of ca.issuing@1 are not in the state; they stay revoked" in alarm.message
+    assert issuing(site).number == 4
+    assert revoked_serials(published(site).read_bytes()) == [serial]
+
+
+@pytest.mark.invariant(8)
+def test_a_restored_state_puts_no_older_list_over_a_newer_one(site: Site, tmp_path: Path) -> None:
+    site.write(PORTAL)
+    site.apply()
+    shutil.copy(site.root / ".pkicode/state.db", tmp_path / "backup")
+    site.write("").later(0.1).apply()
+    before = published(site).read_bytes()
+    restored(site, tmp_path / "backup")
+    site.write(PORTAL, base=site.text.replace('url = "public"', 'url = "./public"')).later(0.1)
+    assert told(site.plan().changes) == ["publish publish.web@1 publish-missing"]
+    (alarm,) = applied(site)
+    assert "crl/issuing-g1.crl is number 2 where it is published, and older in the state; it stays" in alarm.message
+    assert published(site).read_bytes() == before
+
+
+def test_a_clock_behind_the_published_list_signs_nothing_until_it_is_set(site: Site, tmp_path: Path) -> None:
+    """The state would refuse such a clock itself, but a restored one has forgotten."""
+    site.apply()
+    shutil.copy(site.root / ".pkicode/state.db", tmp_path / "backup")
+    site.later(30).apply()
+    restored(site, tmp_path / "backup")
+    before = published(site).read_bytes()
+    site.later(-20)
+    outcome = site.open().apply()
+    assert {one.code for one in outcome.problems} == {"E0511"}
+    assert "this clock says 2026-12-03T09:00:00Z" in outcome.problems[0].message
+    assert published(site).read_bytes() == before
+    assert applied(site.later(20.5)) == []
+    assert issuing(site).number == 3
+
+
+def test_a_clock_that_is_a_little_behind_makes_no_list_look_older(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    first = issuing(site).this_update
+    site.write("")
+    site.now -= 200
+    assert applied(site) == []
+    assert (issuing(site).number, issuing(site).this_update) == (2, first)
 
 
 def test_a_pipe_where_the_list_should_be_is_told_and_replaced(site: Site) -> None:

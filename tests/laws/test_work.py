@@ -13,10 +13,11 @@ from pkicode.adapters import loop
 from pkicode.kinds import KINDS
 from pkicode.model.row import Held
 from pkicode.plan import planner
-from pkicode.ports import Lease, Write
+from pkicode.ports import Lease, Revocation, Want, Write
 from pkicode.project import Project
 from tests.faults.failing import Calls, Port, failing
-from tests.kinds.site import NOW, Site
+from tests.kinds.site import BASE, NOW, Site
+from tests.oracles import revoked_serials
 from tests.quick import quick_keystore
 
 FLEET = """
@@ -97,3 +98,31 @@ def test_a_thousand_certificates_take_a_few_commits(quick_path: Path) -> None:
     assert calls.counted["world.journal"] <= -(-rows // 500)
     assert calls.counted["keystore.keep"] <= -(-rows // 500)
     assert calls.counted.total() <= 40, calls.counted
+
+
+async def revoke(project: Project, count: int) -> None:
+    """Revocations by the issuing CA, of certificates that somebody forgot."""
+    store = await project.state.open()
+    lease: Lease = await store.acquire("project", holder="test", now=NOW, ttl=60)
+    (ca,) = await store.certificates(Want(address="ca.issuing"))
+    rows = [Revocation(ca.spki, f"{one:x}", NOW, "superseded", FAR, "test") for one in range(1, count + 1)]
+    await store.commit(Write(NOW, "test", "revoke", "ca.issuing", revocations=rows), lease)
+    await store.release(lease)
+    await store.close()
+
+
+@pytest.mark.parametrize("shards", ["", "crl = { shards = 2 }\n"], ids=["unsharded", "sharded"])
+def test_a_list_of_thousands_asks_as_little_as_a_list_of_ten(shards: str, quick_path: Path) -> None:
+    asked = []
+    for count in (10, 5000):
+        root = quick_path / str(count)
+        root.mkdir()
+        site = fleet(root, 1)
+        site.write(FLEET, base=BASE.replace("path_len = 0\n", f"path_len = 0\n{shards}"))
+        site.apply()
+        loop.run(revoke(site.open(), count))
+        calls = Calls()
+        assert failing(site.open(), calls).apply().counts == {"sign": 1, "publish": 1}
+        assert revoked_serials((root / "public/crl/issuing-g1.crl").read_bytes())[-1] == f"{count:x}"
+        asked.append(calls.counted)
+    assert asked[0] == asked[1]

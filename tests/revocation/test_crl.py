@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pkicode.model.instants import DAY, as_datetime
 from pkicode.revocation import crl
-from pkicode.x509 import der, keys
+from pkicode.x509 import der, keys, pem
 from pkicode.x509.tbs import IssuerFacts
 from tests.oracles import certtool, crl_text, revoked_serials
 
@@ -28,6 +28,7 @@ HASHES = {
     "ed25519": None,
     "ed448": None,
 }
+URLS = ("http://pki.corp.example/crl/issuing-g1/3.crl", "http://mirror.corp.example/pki/crl/issuing-g1/3.crl")
 KEYS = {alg: keys.generate(alg) for alg in HASHES}
 
 serials = st.integers(min_value=1, max_value=crl.MOST - 1)
@@ -80,8 +81,15 @@ def openssl_verdict(der: bytes, ca: Path) -> str:
     return subprocess.run(command, input=der, capture_output=True).stderr.decode().strip()
 
 
+def point(*urls: str, **more: object) -> x509.IssuingDistributionPoint:
+    said = {"relative_name": None, "only_contains_user_certs": False, "only_contains_ca_certs": False}
+    said |= {"only_some_reasons": None, "indirect_crl": False, "only_contains_attribute_certs": False}
+    names = [x509.UniformResourceIdentifier(url) for url in urls] or None
+    return x509.IssuingDistributionPoint(full_name=names, **{**said, **more})
+
+
 def by_builder(
-    alg: str, listed: list[crl.Entry], *, number: int, this_update: int, next_update: int
+    alg: str, listed: list[crl.Entry], *, number: int, this_update: int, next_update: int, urls: tuple[str, ...] = ()
 ) -> x509.CertificateRevocationList:
     builder = (
         x509.CertificateRevocationListBuilder()
@@ -91,6 +99,8 @@ def by_builder(
         .add_extension(x509.AuthorityKeyIdentifier(issuer(alg).ski, None, None), critical=False)
         .add_extension(x509.CRLNumber(number), critical=False)
     )
+    if urls:
+        builder = builder.add_extension(point(*urls), critical=True)
     for entry in listed:
         row = (
             x509.RevokedCertificateBuilder().serial_number(entry.serial).revocation_date(as_datetime(entry.revoked_at))
@@ -109,10 +119,11 @@ def by_builder(
     number=st.integers(min_value=0, max_value=crl.MOST - 1),
     this_update=instants,
     life=st.integers(min_value=1, max_value=10 * 365 * DAY),
+    urls=st.sampled_from([(), URLS[:1], URLS]),
 )
 @settings(max_examples=150)
-def test_the_tbs_is_byte_for_byte_the_builders(alg, listed, number, this_update, life):
-    dates = {"number": number, "this_update": this_update, "next_update": this_update + life}
+def test_the_tbs_is_byte_for_byte_the_builders(alg, listed, number, this_update, life, urls):
+    dates = {"number": number, "this_update": this_update, "next_update": this_update + life, "urls": urls}
     assert crl.tbs(issuer(alg), listed, **dates) == by_builder(alg, listed, **dates).tbs_certlist_bytes
 
 
@@ -191,6 +202,68 @@ def test_another_issuers_crl_does_not_verify():
     ):
         with pytest.raises(ValueError, match="another"):
             crl.verify(der, other)
+
+
+@given(listed=entries)
+def test_what_is_read_quickly_is_what_the_parser_reads(listed):
+    der_of = made(*listed)
+    slowly = tuple(map(crl._entry, x509.load_der_x509_crl(der_of)))
+    assert crl.read(der_of, limit=100_000).entries == slowly
+
+
+@pytest.mark.parametrize("urls", [URLS[:1], URLS])
+def test_a_shard_says_which_it_is_and_openssl_and_gnutls_read_it(urls, tmp_path: Path):
+    tbs = crl.tbs(issuer(), [crl.Entry(5, NOW)], number=3, this_update=NOW, next_update=NOW + DAY, urls=urls)
+    shard = crl.crl(tbs, "ec-p256", keys.sign(KEYS["ec-p256"], tbs))
+    crl.verify(shard, issuer())
+    assert crl.read(shard, limit=10_000).urls == urls
+    assert crl.read(made(), limit=10_000).urls == ()
+    text = crl_text(shard)
+    assert "Issuing Distribution Point: critical" in text
+    assert all(f"URI:{url}" in text for url in urls)
+    assert openssl_verdict(shard, ca_file(tmp_path, "ec-p256")) == "verify OK"
+    (tmp_path / "shard.crl").write_bytes(shard)
+    assert "05" in certtool("--crl-info", "--inder", "--infile", tmp_path / "shard.crl")
+
+
+@pytest.mark.parametrize("urls", [(), URLS])
+def test_gnutls_verifies_full_lists_and_shards(urls, tmp_path: Path):
+    """By the machine's clock: certtool has no other."""
+    dates = {"number": 1, "this_update": 1_577_836_800, "next_update": 1_577_836_800 + 60 * 365 * DAY, "urls": urls}
+    ca = ca_file(tmp_path, "ec-p256")
+    for key, verdict in (("ec-p256", "verified"), ("ec-p384", "not verified")):
+        tbs = crl.tbs(issuer(), [crl.Entry(5, NOW)], **dates)
+        signature = keys.sign(KEYS["ec-p256"], tbs if key == "ec-p256" else tbs + b"\0")
+        (tmp_path / "list.pem").write_bytes(pem.encode("X509 CRL", crl.crl(tbs, "ec-p256", signature)))
+        command = ["certtool", "--verify-crl", "--load-ca-certificate", ca, "--infile", tmp_path / "list.pem"]
+        said = subprocess.run(command, capture_output=True, text=True)
+        assert f"Verification output: {verdict}".lower() in (said.stdout + said.stderr).lower(), said
+
+
+@pytest.mark.parametrize(
+    ("extension", "critical"),
+    [
+        (point(*URLS, only_contains_user_certs=True), True),
+        (point(*URLS, indirect_crl=True), True),
+        (point(*URLS), False),
+        (point(only_contains_ca_certs=True), True),
+    ],
+)
+def test_a_scope_that_is_not_made_here_is_not_read(extension, critical):
+    whole = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(NAME)
+        .last_update(as_datetime(NOW))
+        .next_update(as_datetime(NOW + DAY))
+        .add_extension(x509.AuthorityKeyIdentifier(issuer().ski, None, None), critical=False)
+        .add_extension(x509.CRLNumber(1), critical=False)
+        .add_extension(extension, critical=critical)
+        .sign(KEYS["ec-p256"], hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+    for reader in (lambda: crl.read(whole, limit=10_000), lambda: crl.verify(whole, issuer())):
+        with pytest.raises(ValueError, match="issuing distribution point"):
+            reader()
 
 
 def test_a_longer_crl_than_allowed_is_not_parsed():

@@ -117,6 +117,22 @@ def test_bytes_are_asked_for_by_serial_in_any_order(store, run, lease):
     assert run(store.ders([*ids, (ISSUER, "99")])) == [b"certificate tbs 1", None, b"certificate tbs 0", None]
 
 
+def test_duties_are_those_of_the_unexpired_of_one_ca_generation_each_once(store, run, lease):
+    rows = [
+        certificate(1, duty='["u1"]', not_after=NOW),
+        certificate(2, duty='["u1"]', not_after=NOW),
+        certificate(3, duty='["u2"]', not_after=NOW - 1),
+        certificate(4, duty='["u3"]', ca_generation=2),
+        certificate(5, duty='["u4"]'),
+    ]
+    run(store.commit(write(intents=rows), lease))
+    assert sorted(run(store.duties("issuing", 1, NOW))) == ['["u1"]', '["u4"]']
+    run(store.commit(write(settled=[settled(rows[4], "aborted")]), lease))
+    assert list(run(store.duties("issuing", 1, NOW))) == ['["u1"]']
+    ids = [(ISSUER, rows[2].serial), (ISSUER, "99"), (ISSUER, rows[0].serial)]
+    assert list(run(store.duty_of(ids))) == ['["u2"]', None, '["u1"]']
+
+
 def test_intents_come_back_as_they_went_in_and_in_order(store, run, lease):
     rows = [certificate(n) for n in (3, 1, 2)]
     run(store.commit(write(intents=rows), lease))
