@@ -28,6 +28,7 @@ from pkicode.ports import (
     About,
     Artefact,
     Audited,
+    Blocked,
     Certificate,
     CertificateStatus,
     Lease,
@@ -87,7 +88,9 @@ def _open(
             statefile.fill(connection, create)
     try:
         with statefile.told(path):
-            statefile.expect(path, dict(connection.execute(sql.META).fetchall()), create)
+            facts = dict(connection.execute(sql.META).fetchall())
+            statefile.expect(path, facts, create)
+            statefile.bring_up(connection, int(facts["schema"]), read_only=not writing)
     except BaseException:
         connection.close()
         raise
@@ -155,6 +158,13 @@ class SqliteStore:
 
     async def revoked(self) -> Mapping[str, int]:
         return await self._run(lambda: dict(self._read(sql.REVOKED)))
+
+    async def blocked(self, spkis: Sequence[str] | None = None) -> Mapping[str, Blocked]:
+        found = await self._run(self._blocked, spkis)
+        return {one.spki: one for one in starmap(Blocked, found)}
+
+    async def entries(self) -> Mapping[str, int]:
+        return await self._run(lambda: dict(self._read(sql.ENTRIES)))
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         return await self._run(self._acquire, name, holder, now, ttl)
@@ -256,6 +266,11 @@ class SqliteStore:
         statement, values = sql.certificates(want)
         return [sql.certificate(row, with_der=want.with_der) for row in self._stream(statement, values)]
 
+    def _blocked(self, spkis: Sequence[str] | None) -> list[Any]:
+        if spkis is None:
+            return self._read(sql.BLOCKED)
+        return [row for one in spkis for row in self._read(sql.IS_BLOCKED, (one,))]
+
     def _acquire(self, name: str, holder: str, now: int, ttl: int) -> Lease:
         with self._transaction():
             epoch = 1
@@ -334,6 +349,8 @@ class SqliteStore:
                 # Settling it afterwards would un-revoke it in the inventory.
                 raise StateError(f"serial {revocation.serial} is an open intent; nothing was written", help=_RESUME)
             self._do(sql.REVOKE, sql.revocation_values(revocation))
+        self._connection.executemany(_rewritten(sql.BLOCK), map(sql.blocked_values, write.blocked))
+        self._connection.executemany(_rewritten(sql.MATCH), map(sql.match_values, write.matches))
         self._connection.executemany(
             _rewritten(sql.MARK_REVOKED),
             [(row.issuer_key, row.serial) for rows in (write.revocations, write.adopted) for row in rows],

@@ -16,7 +16,7 @@ from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import Foreign, PkicodeError, Problem
@@ -49,11 +49,19 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     facts = []
     digests = {(one.kind, one.name, one.scope): one.sha256 for one in outlook.snapshot.artefacts}
     for name in _authorities(block.name, outlook.config):
-        if outlook.planned("crl", name) or outlook.planned("ca", name):
+        if outlook.planned("crl", name) or outlook.planned("ca", name) or _distrusting(outlook):
             facts.append("coming")
         elif (standing := authorities.standing(name, outlook)) and standing.authority:
             facts.append(f"{standing.authority.stem} {digests.get(('crl', standing.authority.stem, ''))}")
+            # A distrusted root leaves the bundle.
+            facts += ["barred"] if standing.authority.issuer_key in outlook.snapshot.blocked else []
     yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
+
+
+def _distrusting(outlook: Outlook) -> bool:
+    """Whether this plan takes a root out of the bundle."""
+    changes = (change for some in outlook.changes.values() for change in some)
+    return any(one.action is Action.DISTRUST and one.readiness is Readiness.READY for one in changes)
 
 
 def _digest(facts: Sequence[str]) -> str:
@@ -131,12 +139,14 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
             continue
         facts.append(f"{authority.stem} {artefact.sha256 if artefact else None}")
         chain = await authorities.path(authority, run)
+        distrusted = await run.world.store.blocked([authority.issuer_key, chain[-1].issuer_key])
+        facts += ["barred"] if authority.issuer_key in distrusted else []
         certificates += [
             (f"ca/{authority.stem}.cer", authority.der, _CERT),
             (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM),
         ]
         bundles.append((f"bundle/{name}.pem", _chain(chain), _PEM))
-        if chain[-1] not in trust:
+        if chain[-1] not in trust and chain[-1].issuer_key not in distrusted:
             trust.append(chain[-1])
         index[f"ca/{authority.stem}.cer"] = {
             "not_after": rfc3339(authority.not_after),
@@ -179,4 +189,5 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
+    tells=True,
 )

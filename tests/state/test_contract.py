@@ -14,7 +14,7 @@ from tests.state.samples import ISSUER, NEW, NOW, certificate, crl, held, revoca
 def test_a_new_state_says_whose_it_is_and_that_nothing_happened(store, run):
     about = run(store.about())
     assert (about.project, about.env, about.lineage) == (NEW.project, NEW.env, NEW.lineage)
-    assert (about.sequence, about.newest, about.schema) == (0, 0, 1)
+    assert (about.sequence, about.newest, about.schema) == (0, 0, 2)
     assert run(store.held()) == []
     assert run(store.templates()) == {}
     assert run(store.audit()) == []
