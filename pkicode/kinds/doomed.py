@@ -42,10 +42,10 @@ def _doomed(outlook: Outlook) -> dict[tuple[str, str], dict[int, Doomed]]:
     def add(one: Certificate, reasons: tuple[Reason, ...], *, first: bool) -> None:
         address = current(one.address, outlook.config)
         told = found.setdefault((address.name, address.key), {})
-        if address.kind == "cert" and (one.generation not in told or first):
+        if address.kind == "cert" and (one.generation not in told or (first and not told[one.generation].first)):
             told[one.generation] = Doomed(reasons, first)
 
-    for entry in outlook.config.settings.revoke:
+    for entry in sorted(outlook.config.settings.revoke, key=lambda one: one.id):
         selected = outlook.snapshot.selected.get(entry.id)
         if selected is None:
             continue

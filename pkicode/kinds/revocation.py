@@ -183,7 +183,8 @@ def _again(change: Change, one: Certificate, entry: Revoke) -> Change:
     if entry.reason == "keyCompromise" and one.revocation_reason != entry.reason:
         return evolve(change, reasons=(Reason(ReasonCode.NEW, f"{told}; now {entry.reason}, the date is kept"),))
     why = Reason(ReasonCode.NEW, f"{told} already; the first date and reason are kept")
-    return evolve(change, action=Action.UPDATE, reasons=(why,), after={"reason": one.revocation_reason}, depends_on=())
+    kept = evolve(change, action=Action.UPDATE, reasons=(why,), after={"reason": one.revocation_reason})
+    return evolve(kept, irreversible=False, depends_on=())
 
 
 def _braked(change: Change, one: Certificate, block: Block, outlook: Outlook) -> Change:

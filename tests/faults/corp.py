@@ -13,7 +13,7 @@ from cryptography import x509
 
 from pkicode.adapters import loop
 from pkicode.model.faults import FaultPoint as At
-from pkicode.model.instants import DAY
+from pkicode.model.instants import DAY, rfc3339
 from pkicode.ports import Certificate, Want
 from pkicode.project import Project, open_project
 from tests.kinds.site import BASE, NOW, Site
@@ -63,7 +63,17 @@ FIRST = Occasion("first-apply", BASE + LEAVES + OLD, 0, (*ISSUING, *LISTING, *HA
 RENEWAL = Occasion("renewal", BASE + LEAVES + OLD, 61, (*ISSUING, *LISTING, *HANDING_OUT))
 REMOVAL = Occasion("removal", BASE + LEAVES, 0.5, (At.REVOKED, *LISTING))
 OUTPUT = Occasion("output", BASE + LEAVES.replace("portal.pem", "front.pem") + OLD, 0.5, HANDING_OUT)
-OCCASIONS = (FIRST, RENEWAL, REMOVAL, OUTPUT)
+STOLEN = f"""
+[[revoke]]
+id = "INC-1"
+cert = "cert.portal"
+issued_before = {rfc3339(NOW + 60)}
+reason = "keyCompromise"
+"""
+TAKING = (At.REVOKED, *LISTING, *ISSUING, *HANDING_OUT)
+COMPROMISE = Occasion("compromise", BASE + LEAVES + OLD + STOLEN, 0.5, TAKING)
+SUPERSEDED = Occasion("superseded", COMPROMISE.text.replace("keyCompromise", "superseded"), 0.5, TAKING)
+OCCASIONS = (FIRST, RENEWAL, REMOVAL, OUTPUT, COMPROMISE, SUPERSEDED)
 
 
 def built(folder: Path) -> Path:
