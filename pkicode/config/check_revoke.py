@@ -31,7 +31,7 @@ def everything(tables: Tables, entries: list[tuple[Path, dict[str, Any]]]) -> No
             seen[name] = path
         _declared(tables, path, values)
         raw = tables.notes.tree.data["revoke"][path[1]]
-        if isinstance(raw, dict):
+        if isinstance(raw, dict) and not tables.notes.broken(path):
             _selector(tables, path, raw, values)
 
 

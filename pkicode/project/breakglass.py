@@ -125,7 +125,7 @@ def _formed(form: str, text: str) -> str:
     try:
         return str(FORMS[form].read(text))
     except WrongForm as error:
-        raise PkicodeError(str(error), help=error.mend) from error
+        raise PkicodeError(str(error), help=error.mend or "`pkicode revoke --help` shows each form") from error
 
 
 def _named(selector: str, now: int) -> str:

@@ -30,7 +30,7 @@ def test_a_killed_revocation_is_finished_by_the_next_apply(point: FaultPoint, ap
     assert [gone.serial] == [serial for crl in site.crls() for serial in revoked_serials(crl)]
     corp.assert_sound(site, corp.FIRST)
     # A draft that was left behind is in nobody's way.
-    done = site.open().revoke(Asked("cert.app[\"api\"]", "superseded", id="R-1"))
+    done = site.open().revoke(Asked('cert.app["api"]', "superseded", id="R-1"))
     assert done.written_to == site.root / "pki.toml"
     assert 'id = "R-1"' in (site.root / "pki.toml").read_text()
 
@@ -44,3 +44,24 @@ def test_one_that_is_not_killed_writes_its_entry_and_the_next_plan_adopts_it(app
     assert [one for one in site.plan().changes if one.address.kind not in ("cert", "output")] == []
     assert site.apply().exit_code == 0
     corp.assert_sound(site, corp.FIRST)
+
+
+@pytest.mark.invariant(8)
+@pytest.mark.parametrize("point", [*corp.ISSUING, *corp.HANDING_OUT])
+def test_at_no_instant_is_there_a_new_key_before_the_compromise_is_published(
+    point: FaultPoint, applied: Path, quick_path: Path
+) -> None:
+    site = corp.before(corp.COMPROMISE, quick_path / "corp", applied)
+    (old,) = [one for one in corp.inventory(site) if one.address == "cert.portal"]
+    crash(site.root, site.now, Fault(point))
+    assert [old.serial] == [serial for crl in site.crls() for serial in revoked_serials(crl)]
+
+
+@pytest.mark.parametrize("point", [*corp.ISSUING, *corp.HANDING_OUT])
+def test_at_no_instant_is_what_was_superseded_revoked_before_its_files_are_replaced(
+    point: FaultPoint, applied: Path, quick_path: Path
+) -> None:
+    site = corp.before(corp.SUPERSEDED, quick_path / "corp", applied)
+    crash(site.root, site.now, Fault(point))
+    assert [serial for crl in site.crls() for serial in revoked_serials(crl)] == []
+    assert {one.status for one in corp.inventory(site)} <= {"issued", "intent"}

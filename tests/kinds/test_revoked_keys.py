@@ -12,7 +12,7 @@ from tests.kinds.test_revocation import HANDED_OUT, PORTAL, before, listed, revo
 from tests.oracles import Refused
 
 HOST = CSR.replace('"a", "b"', '"a"')
-A = 'cert = \'cert.host["a"]\'\ngeneration = 1'
+A = "cert = 'cert.host[\"a\"]'\ngeneration = 1"
 NEXT = '[ca.next]\nissuer = "root"\nsubject = { cn = "Site Next" }\nvalidity = "5y"\npublish = ["web"]\n'
 MOVED_ON = BASE.replace('issuer = "issuing"\neku', 'issuer = "next"\neku')
 LEAKED = revoke("CA-1", 'ca = "issuing"\ngeneration = 1', "cACompromise")
@@ -89,9 +89,9 @@ def test_issuance_refuses_a_blocked_issuer_whatever_the_plan_said(site: Site) ->
 def test_a_ca_is_revoked_only_by_its_name_and_with_its_blast_radius(site: Site) -> None:
     site.write(HANDED_OUT).apply()
     site.later(1).write(HANDED_OUT + LEAKED)
-    with pytest.raises(Denied, match="1 live certificate below it, which stop validating; 0 with a replacement"):
+    with pytest.raises(Denied, match=r"1 live certificate below it, which stop validating; 0 with a replacement"):
         site.apply()
-    with pytest.raises(Denied, match="ca.issuing@1"):
+    with pytest.raises(Denied, match=r"ca\.issuing@1"):
         site.apply(allow={"ca-revoke": "root"})
     assert listed(site, "root-g1") == []
     assert site.apply(allow={"ca-revoke": "issuing"}).exit_code == 7
@@ -152,7 +152,7 @@ def test_a_root_is_distrusted_and_leaves_the_bundle(site: Site) -> None:
     site.later(1).write(HANDED_OUT + other + entry)
     (change,) = [one for one in site.plan().changes if one.address.kind == "revoke"]
     assert change.action is Action.DISTRUST
-    with pytest.raises(Denied, match="distrusts ca.root@1"):
+    with pytest.raises(Denied, match=r"distrusts ca\.root@1"):
         site.apply(allow={"ca-revoke": "root"})
     assert site.apply(allow={"root-change": "root"}).exit_code == 7
     assert bundle.read_text().count("BEGIN") == 1
