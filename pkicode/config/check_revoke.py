@@ -84,6 +84,10 @@ def _rows(tables: Tables, path: Path, values: Values) -> None:
     entry = tables.entries["cert"].get(address.name)
     if address.key and values.get("all_keys"):
         tables.notes.add("E0331", "`all_keys` beside one key", (*path, "all_keys"), part=Part.KEY, help="remove it")
+    if values.get("all_keys") and "generation" in values:
+        message = "`generation` beside `all_keys` would revoke the first certificate of each row to come"
+        mend = "write issued_before instead"
+        tables.notes.add("E0331", message, (*path, "generation"), part=Part.KEY, help=mend)
     if entry is not None and "for_each" in entry.raw and not address.key and not values.get("all_keys"):
         message = f"`{values['cert']}` is a fan-out: it names many certificates"
         mend = f"write cert = '{values['cert']}[\"KEY\"]', or add all_keys = true"

@@ -118,14 +118,11 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
         if len({one.issuer_key for one in found if one.serial == serial}) > 1:
             message = f"serial {serial} was given by several CAs: {', '.join(cas)}"
             yield "E0440", message, "serial" if entry.serial else "csv", 'say which is meant: ca = "NAME"'
-    fan_out = entry.cert and not parse(entry.cert)[0].key and not entry.all_keys
-    if fan_out and any(parse(one.address)[0].key for one in found):
-        mend = f"write cert = '{entry.cert}[\"KEY\"]', or add all_keys = true"
-        yield "E0335", f"`{entry.cert}` was a fan-out: it names many certificates", "cert", mend
     known = entry.id in outlook.snapshot.entries or (entry.spki and entry.spki in outlook.snapshot.blocked)
     if outlook.snapshot.about.sequence and not found and not known:
         message = f"revoke.{entry.id} matches no unexpired certificate of this state, and revokes nothing"
-        yield "W0440", message, "", "compare it with `pkicode inventory`"
+        mend = "; a fan-out is named by a key, or with all_keys = true" if entry.cert and not entry.all_keys else ""
+        yield "W0440", message, "", f"compare it with `pkicode inventory`{mend}"
     if hidden := [one for one in found if one.duty == "[]" and one.address.startswith("cert.")]:
         message = f"nobody can see the revocation of {_few(hidden)}: the certificate names no CRL (RFC 9608)"
         mend = "take it off its servers; it is recorded and its key blocked, but relying parties ask nobody"

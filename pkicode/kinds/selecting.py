@@ -65,7 +65,7 @@ def _wants(entry: Revoke, keys: Sequence[str], config: Config) -> Iterator[Want]
     elif entry.cert:
         pins = Want(generation=entry.generation, created_before=entry.issued_before)
         for text in _names(entry.cert, config):
-            yield evolve(pins, address=text) if parse(text)[0].key else evolve(pins, block=text)
+            yield evolve(pins, block=text) if entry.all_keys else evolve(pins, address=text)
     elif entry.csv:
         told = [one for one, _ in serials(config.root, entry.csv, _cas(config))[0]]
         for start in range(0, len(told), _AT_ONCE):

@@ -74,6 +74,8 @@ async def apply_plan(
     if all(one.stage is Stage.MAIN for one in changes) and not _follows_lists(changes, kinds):
         return await apply(changes, run, kinds=kinds, width=width)
     announced = {(one.address, one.action) for one in changes}
+    # What another part did already is only noted.
+    announced |= {(one.address, Action.UPDATE) for one in changes}
     outcome = Outcome()
 
     async def do(some: Sequence[Change]) -> Sequence[Change]:

@@ -148,21 +148,23 @@ async def _pinned(bare: Revoke, asked: Asked, config: Config, store: Store, now:
     want = Want(unexpired_at=now, with_der=False)
     want = evolve(want, address=str(address)) if address.key else evolve(want, block=str(address))
     live = [one for one in await store.certificates(want) if generation in (None, one.generation)]
-    _refuse_many(address, live, asked)
+    _refuse_many(address, generation, live, asked)
     bare = evolve(bare, cert=str(address), all_keys=asked.all_keys and not address.key)
     if generation is not None:
         return evolve(bare, generation=generation)
     if all(one.created < now for one in live):
         return evolve(bare, issued_before=now)
     generations = {one.generation for one in live}
-    if len(generations) > 1:
+    if len(generations) > 1 or bare.all_keys:
         raise PkicodeError(f"{address} was issued in this very second", help=f"wait one, or name `{address}@N`")
     return evolve(bare, generation=generations.pop())
 
 
-def _refuse_many(address: Address, live: Sequence[Certificate], asked: Asked) -> None:
+def _refuse_many(address: Address, generation: int | None, live: Sequence[Certificate], asked: Asked) -> None:
     if not live:
         raise PkicodeError(f"{address} has no unexpired certificate", help="`pkicode inventory` lists those there are")
+    if asked.all_keys and generation is not None:
+        raise PkicodeError("a generation and --all-keys exclude each other", help="leave one of them out")
     if not asked.all_keys and any(parse(one.address)[0].key != address.key for one in live):
         mend = f"name one, as in '{live[0].address}', or give --all-keys"
         raise PkicodeError(f"{address} is a fan-out: it names many certificates", help=mend)

@@ -292,17 +292,29 @@ def test_a_fan_out_is_revoked_by_its_key_or_as_a_whole(site: Site) -> None:
     one = revoke("R-1", "cert = 'cert.fleet[\"b\"]'\ngeneration = 1", "keyCompromise")
     site.later(1).write(FLEET + one).apply()
     assert [statuses(site, f'cert.fleet["{key}"]')[0] for key in "abc"] == ["issued", "revoked", "issued"]
-    every = revoke("R-2", 'cert = "cert.fleet"\nall_keys = true\ngeneration = 1', "keyCompromise")
+    every = revoke("R-2", before(site).replace("portal", "fleet"), "keyCompromise", "all_keys = true")
     site.write(FLEET + one + every).apply()
     assert [statuses(site, f'cert.fleet["{key}"]')[0] for key in "abc"] == ["revoked"] * 3
     assert site.plan().changes == ()
 
 
-def test_a_fan_out_that_is_gone_still_needs_its_key(site: Site) -> None:
+def test_a_row_that_comes_later_is_not_meant_by_an_entry_about_all_keys(site: Site) -> None:
     site.write(FLEET).apply()
-    site.write("").apply(allow={"remove": "3"})
-    site.later(1).write(revoke("R-1", 'cert = "cert.fleet"\ngeneration = 1', "superseded"))
-    assert codes(site) == ["E0335"]
+    every = revoke("R-1", before(site.later(1)).replace("portal", "fleet"), "superseded", "all_keys = true")
+    more = FLEET.replace('"c"', '"c", "d"')
+    for days in (0, 1):
+        assert site.later(days).write(more + every).apply().exit_code == 0
+        assert site.plan().changes == ()
+    assert [statuses(site, f'cert.fleet["{key}"]')[-1] for key in "abcd"] == ["issued"] * 4
+    assert len(listed(site)) == 3
+
+
+def test_a_name_that_becomes_a_fan_out_is_another_one_to_its_entries(issued: Site) -> None:
+    entry = revoke("R-1", 'cert = "cert.portal"\ngeneration = 1', "cessationOfOperation")
+    issued.write(entry).apply()
+    issued.write(FLEET.replace("cert.fleet", "cert.gate") + entry).apply()
+    issued.write(FLEET.replace("cert.fleet", "cert.gate") + entry.replace("cert.portal", "cert.gate"))
+    assert codes(issued) == ["E0335"]
 
 
 def test_a_blocked_key_needs_no_certificate_and_is_blocked_once(issued: Site) -> None:
@@ -324,8 +336,8 @@ def test_a_key_that_is_named_takes_every_certificate_with_it(issued: Site) -> No
 @pytest.mark.invariant(12)
 def test_max_actions_counts_certificates_and_not_entries(site: Site) -> None:
     site.write(FLEET).apply()
-    every = revoke("R-1", 'cert = "cert.fleet"\nall_keys = true\ngeneration = 1', "keyCompromise")
-    site.later(1).write(FLEET + every + "[policy]\nmax_actions = { revoke = 2 }\n")
+    every = revoke("R-1", before(site.later(1)).replace("portal", "fleet"), "keyCompromise", "all_keys = true")
+    site.write(FLEET + every + "[policy]\nmax_actions = { revoke = 2 }\n")
     with pytest.raises(Denied, match="3 revoke exceed revoke = 2"):
         site.apply()
     assert listed(site) == []
