@@ -34,7 +34,7 @@ AROUND = """
 | key | meaning |
 |---|---|
 | `version` | 1, the only version there is |
-| `include` | globs, relative to this file and inside its folder; included files add certificates and nothing else |
+| `include` | globs inside the folder of this file; included files add certificates, moves and revocations |
 | `[vars]` | strings for `${var.NAME}`; the environment's `PKICODE_VAR_NAME` and `--var NAME=VALUE` override them |
 | `[env.NAME]` | an overlay, merged deep onto the file when `--env NAME` or `PKICODE_ENV` chooses it |
 

@@ -124,6 +124,28 @@ class Revocation:
 
 
 @frozen
+class Blocked:
+    """A public key that no certificate is issued for, or by, ever again."""
+
+    spki: str
+    at: int
+    reason: str
+    entry: str
+    """The [[revoke]] entry that asked for it."""
+
+
+@frozen
+class Match:
+    """A certificate that a [[revoke]] entry was about, for this reason: it is acted on once."""
+
+    entry: str
+    issuer_key: str
+    serial: str
+    reason: str
+    at: int
+
+
+@frozen
 class Artefact:
     """The newest signed list of one issuer key and scope: a CRL (or an OCSP pack, later).
 
@@ -179,6 +201,8 @@ class Write:
     """Rows that enter with their final status (imports, recovered from the journal)."""
     settled: Sequence[Settlement] = ()
     revocations: Sequence[Revocation] = ()
+    blocked: Sequence[Blocked] = ()
+    matches: Sequence[Match] = ()
     artefacts: Sequence[Artefact] = ()
     published: Sequence[Published] = ()
     meta: Mapping[str, str] = field(factory=dict)
@@ -210,7 +234,20 @@ class Want:
     block: str | None = None
     """An address text without key: all rows of a fan-out."""
     serial: str | None = None
+    serials: Sequence[str] = ()
+    """Any of these; a few hundred at most."""
     spki: str | None = None
+    issuer_key: str | None = None
+    generation: int | None = None
+    created_before: int | None = None
+    unexpired_at: int | None = None
+    """Whether valid already or not."""
+    matched_by: str | None = None
+    """A [[revoke]] entry that was acted on."""
+    not_matched_by: tuple[str, str] | None = None
+    """A [[revoke]] entry that was not yet acted on for this reason: (entry, reason)."""
+    blocked_by: str | None = None
+    """A [[revoke]] entry that blocked the key."""
     expiring_before: int | None = None
     valid_at: int | None = None
     with_der: bool = True
@@ -275,6 +312,12 @@ class Store(Protocol):
 
     async def revoked(self) -> Mapping[str, int]:
         """Issuer key -> number of revocations recorded for it, which only rises.  One query."""
+
+    async def blocked(self, spkis: Sequence[str] | None = None) -> Mapping[str, Blocked]:
+        """Those of these public keys (sha256, hex) that are on the block list; None asks for the whole list."""
+
+    async def entries(self) -> Mapping[str, int]:
+        """[[revoke]] entry -> the end of the last certificate it was about, 0 where it only blocked keys."""
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         """Take the lease, with a higher epoch than anybody before.

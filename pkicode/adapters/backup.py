@@ -32,11 +32,26 @@ _CERTIFICATES = """
         AND (m.sha256 = '' OR c.sha256 = m.sha256))"""
 _REVOCATIONS = """
     SELECT serial FROM main.revocations AS m WHERE NOT EXISTS (
-        SELECT 1 FROM copy.revocations AS c WHERE c.serial = m.serial AND c.issuer_key = m.issuer_key)"""
+        SELECT 1 FROM copy.revocations AS c WHERE c.serial = m.serial AND c.issuer_key = m.issuer_key
+        AND (m.reason <> 'keyCompromise' OR c.reason = 'keyCompromise'))"""
+_BLOCKED = """
+    SELECT spki FROM main.blocked AS m WHERE NOT EXISTS (SELECT 1 FROM copy.blocked AS c WHERE c.spki = m.spki)"""
+_MATCHES = """
+    SELECT entry || ' ' || serial FROM main.matches AS m WHERE NOT EXISTS (
+        SELECT 1 FROM copy.matches AS c WHERE c.entry = m.entry AND c.serial = m.serial
+        AND c.issuer_key = m.issuer_key)"""
 _NUMBERS = """
     SELECT kind || ' ' || name || ' number ' || number FROM main.artefacts AS m WHERE NOT EXISTS (
         SELECT 1 FROM copy.artefacts AS c WHERE c.kind = m.kind AND c.name = m.name AND c.scope = m.scope
         AND (length(c.number), c.number) >= (length(m.number), m.number))"""
+
+_LOSSES = {
+    "certificates": _CERTIFICATES,
+    "revocations": _REVOCATIONS,
+    "blocked keys": _BLOCKED,
+    "matches of [[revoke]]": _MATCHES,
+    "lists": _NUMBERS,
+}
 
 
 def backup(path: Path, target: Path) -> None:
@@ -77,11 +92,20 @@ async def restore(source: Path, path: Path, *, whose: NewState, now: int, actor:
     draft.unlink(missing_ok=True)
     try:
         await asyncio.to_thread(backup, source, draft)
+        await asyncio.to_thread(_bring_up, draft)
         if not await _replace(draft, path, whose=whose, now=now, actor=actor):
             await _prepare(draft, [], whose=whose, now=now, actor=actor)
             await asyncio.to_thread(_set_down, draft, path, now)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _bring_up(draft: Path) -> None:
+    """A copy that an older pkicode made gets the tables it is compared by."""
+    with closing(statefile.connect(draft, read_only=False)) as connection, statefile.told(draft):
+        facts = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+        statefile.bring_up(connection, int(facts["schema"]), read_only=False)
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 async def _replace(draft: Path, path: Path, *, whose: NewState, now: int, actor: str) -> bool:
@@ -120,7 +144,7 @@ def _compare(path: Path, draft: Path) -> list[tuple[str, int]]:
             raise StateError("the backup is of another lineage than the state; nothing was changed", help=_AWAY)
         lost = [
             f"{len(names)} {what} ({_listed(names)})"
-            for what, query in (("certificates", _CERTIFICATES), ("revocations", _REVOCATIONS), ("lists", _NUMBERS))
+            for what, query in _LOSSES.items()
             if (names := [row[0] for row in connection.execute(query)])
         ]
         if lost:

@@ -5,7 +5,7 @@ Placeholders are `$n`; an adapter rewrites them if its database wants another fo
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
@@ -15,9 +15,9 @@ from attrs import fields, frozen
 from pkicode.model.address import Address
 from pkicode.model.problem import StateError
 from pkicode.model.row import Held
-from pkicode.ports import Artefact, Audited, Certificate, Lease, Published, Revocation, Want
+from pkicode.ports import Artefact, Audited, Blocked, Certificate, Lease, Match, Published, Revocation, Want
 
-SCHEMA = 1
+SCHEMA = 2
 """Rises with each migration; a state with a higher number was made by a newer pkicode."""
 
 
@@ -34,7 +34,8 @@ class NewState:
 
 def migrations() -> tuple[str, ...]:
     """The scripts that lead from nothing to SCHEMA, one for each version."""
-    return (files("pkicode.adapters").joinpath("schema.sql").read_text("utf-8"),)
+    scripts = files("pkicode.adapters")
+    return tuple(scripts.joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema2.sql"))
 
 
 def _columns(row: type) -> tuple[str, ...]:
@@ -54,6 +55,8 @@ AT_ONCE = 250
 _ARTEFACT = "kind, name, scope, number, this_update, next_update, sha256"
 _LEASE = ", ".join(_columns(Lease))
 _REVOCATION = ", ".join(_columns(Revocation))
+_BLOCKED = ", ".join(_columns(Blocked))
+_MATCH = ", ".join(_columns(Match))
 _EVENT = ", ".join(_columns(Audited))
 _ROW = "kind = $1 AND name = $2 AND key = $3 AND generation = $4"
 
@@ -115,7 +118,23 @@ MARK_REVOKED = (
 )
 # Hexadecimal without leading zeros sorts as a number by length first.
 REVOCATIONS = f"SELECT {_REVOCATION} FROM revocations WHERE issuer_key = $1 ORDER BY length(serial), serial"
-REVOKED = "SELECT issuer_key, count(*) FROM revocations GROUP BY issuer_key"
+# A reason that was upgraded counts once more: the list that says so differs from the one before.
+REVOKED = (
+    "SELECT issuer_key, count(*) + count(*) FILTER (WHERE reason = 'keyCompromise') FROM revocations"
+    " GROUP BY issuer_key"
+)
+BLOCK = f"INSERT INTO blocked ({_BLOCKED}) VALUES ({_marks(4)}) ON CONFLICT (spki) DO NOTHING"
+BLOCKED = f"SELECT {_BLOCKED} FROM blocked"
+IS_BLOCKED = f"{BLOCKED} WHERE spki = $1"
+MATCH = (
+    f"INSERT INTO matches ({_MATCH}) VALUES ({_marks(5)}) ON CONFLICT (entry, issuer_key, serial) DO UPDATE"
+    " SET reason = excluded.reason"
+)
+ENTRIES = (
+    "SELECT entry, max(not_after) FROM (SELECT m.entry, r.not_after FROM matches AS m JOIN revocations AS r"
+    " ON r.issuer_key = m.issuer_key AND r.serial = m.serial UNION ALL SELECT entry, 0 FROM blocked) AS told"
+    " GROUP BY entry"
+)
 
 ARTEFACTS = f"SELECT {_ARTEFACT}, NULL FROM artefacts"
 ARTEFACT = f"SELECT {_ARTEFACT}, der FROM artefacts WHERE kind = $1 AND name = $2 AND scope = $3"
@@ -150,6 +169,8 @@ held_values = attrgetter(*_columns(Held))
 certificate_values = attrgetter(*_CERTIFICATE)
 settlement_values = attrgetter("issuer_key", "serial", "status", "sha256", "der")
 revocation_values = attrgetter(*_columns(Revocation))
+blocked_values = attrgetter(*_columns(Blocked))
+match_values = attrgetter(*_columns(Match))
 artefact_values = attrgetter(*_columns(Artefact))
 published_values = attrgetter(*_columns(Published))
 lease_values = attrgetter(*_columns(Lease))
@@ -172,6 +193,8 @@ def certificates(want: Want) -> tuple[str, list[Any]]:
             ("address", want.address),
             ("serial", want.serial),
             ("spki", want.spki),
+            ("issuer_key", want.issuer_key),
+            ("generation", want.generation),
         )
         if value is not None
     ]
@@ -186,9 +209,29 @@ def certificates(want: Want) -> tuple[str, list[Any]]:
     if want.valid_at is not None:
         at = mark(want.valid_at)
         conditions.append(f"not_before <= {at} AND not_after >= {at}")
+    conditions += _by_entry(want, mark)
     columns = ", ".join(name for name in _CERTIFICATE if want.with_der or name != "der")
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {columns} FROM certificates{where} ORDER BY id", values
+
+
+def _by_entry(want: Want, mark: Callable[[object], str]) -> Iterator[str]:
+    """The conditions that [[revoke]] entries ask by."""
+    if want.serials:
+        yield f"serial IN ({', '.join([mark(serial) for serial in want.serials])})"
+    if want.created_before is not None:
+        yield f"created < {mark(want.created_before)}"
+    if want.unexpired_at is not None:
+        yield f"not_after >= {mark(want.unexpired_at)}"
+    if want.blocked_by is not None:
+        yield f"spki IN (SELECT spki FROM blocked WHERE entry = {mark(want.blocked_by)})"
+    matched = "EXISTS (SELECT 1 FROM matches AS m WHERE m.issuer_key = certificates.issuer_key"
+    matched += " AND m.serial = certificates.serial AND m.entry = "
+    if want.matched_by is not None:
+        yield f"{matched}{mark(want.matched_by)})"
+    if want.not_matched_by is not None:
+        entry, reason = want.not_matched_by
+        yield f"NOT {matched}{mark(entry)} AND m.reason = {mark(reason)})"
 
 
 def held(rows: Iterable[Sequence[Any]]) -> list[Held]:

@@ -6,19 +6,17 @@ What may be written when is the callers' business; the statements are sql.py's, 
 
 import asyncio
 import os
-import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from functools import cache
 from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from attrs import field, frozen
 
-from pkicode.adapters import sql, statefile
+from pkicode.adapters import sql, sqlite_write, statefile
 from pkicode.adapters.holder import here, is_dead
 from pkicode.adapters.sql import NewState
 from pkicode.model.instants import rfc3339
@@ -28,8 +26,8 @@ from pkicode.ports import (
     About,
     Artefact,
     Audited,
+    Blocked,
     Certificate,
-    CertificateStatus,
     Lease,
     Published,
     Revocation,
@@ -38,8 +36,6 @@ from pkicode.ports import (
 )
 
 _T = TypeVar("_T")
-_OWN_FACTS = frozenset({"project", "env", "lineage", "schema", "created", "sequence", "head"})
-_RESUME = "`pkicode apply` finishes what was left open"
 
 
 async def open_sqlite(
@@ -87,7 +83,9 @@ def _open(
             statefile.fill(connection, create)
     try:
         with statefile.told(path):
-            statefile.expect(path, dict(connection.execute(sql.META).fetchall()), create)
+            facts = dict(connection.execute(sql.META).fetchall())
+            statefile.expect(path, facts, create)
+            statefile.bring_up(connection, int(facts["schema"]), read_only=not writing)
     except BaseException:
         connection.close()
         raise
@@ -139,7 +137,7 @@ class SqliteStore:
 
     async def owners(self, spkis: Sequence[str], now: int) -> Sequence[Sequence[str]]:
         found: dict[str, dict[str, None]] = {one: {} for one in spkis}
-        for spki, address in await self._run(self._among, sql.OWNERS, spkis, now):
+        for spki, address in await self._run(sqlite_write.among, self._connection, sql.OWNERS, spkis, now):
             found[spki][address] = None
         return [list(found[one]) for one in spkis]
 
@@ -164,6 +162,13 @@ class SqliteStore:
 
     async def revoked(self) -> Mapping[str, int]:
         return await self._run(lambda: dict(self._read(sql.REVOKED)))
+
+    async def blocked(self, spkis: Sequence[str] | None = None) -> Mapping[str, Blocked]:
+        found = await self._run(self._blocked, spkis)
+        return {one.spki: one for one in starmap(Blocked, found)}
+
+    async def entries(self) -> Mapping[str, int]:
+        return await self._run(lambda: dict(self._read(sql.ENTRIES)))
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         return await self._run(self._acquire, name, holder, now, ttl)
@@ -208,19 +213,11 @@ class SqliteStore:
 
     def _stream(self, statement: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         """For many rows: each tuple is gone before the next one is read."""
-        return self._connection.execute(_rewritten(statement), values)
-
-    def _among(self, statement: str, wanted: Sequence[str], *rest: object) -> list[Any]:
-        """The rows of a statement that looks for AT_ONCE values."""
-        found: list[Any] = []
-        for start in range(0, len(wanted), sql.AT_ONCE):
-            some = wanted[start : start + sql.AT_ONCE]
-            found += self._read(statement, [*some, *[some[0]] * (sql.AT_ONCE - len(some)), *rest])
-        return found
+        return self._connection.execute(sqlite_write.rewritten(statement), values)
 
     def _do(self, statement: str, values: Sequence[object]) -> int:
         """Run one change; how many rows it touched."""
-        return self._connection.execute(_rewritten(statement), values).rowcount
+        return self._connection.execute(sqlite_write.rewritten(statement), values).rowcount
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -273,6 +270,11 @@ class SqliteStore:
         statement, values = sql.certificates(want)
         return [sql.certificate(row, with_der=want.with_der) for row in self._stream(statement, values)]
 
+    def _blocked(self, spkis: Sequence[str] | None) -> list[Any]:
+        if spkis is None:
+            return self._read(sql.BLOCKED)
+        return [row for one in spkis for row in self._read(sql.IS_BLOCKED, (one,))]
+
     def _acquire(self, name: str, holder: str, now: int, ttl: int) -> Lease:
         with self._transaction():
             epoch = 1
@@ -306,7 +308,7 @@ class SqliteStore:
             old = found[0]
             broken = Lease(name, old.holder, old.host, old.pid, old.epoch + 1, now, 0)
             self._do(sql.LEASE_PUT, sql.lease_values(broken))
-            self._append(Write(at=now, actor=actor, action="lock.break", subject=name))
+            sqlite_write.append(self._connection, Write(at=now, actor=actor, action="lock.break", subject=name))
         return old
 
     def _fence(self, lease: Lease) -> None:
@@ -323,72 +325,9 @@ class SqliteStore:
     def _commit(self, write: Write, lease: Lease) -> int:
         with self._transaction():
             self._fence(lease)
-            self._inventory(write)
-            self._rows(write)
-            for name, value in write.meta.items():
-                if name in _OWN_FACTS:
-                    raise StateError(f"`{name}` is the store's own fact; nothing was written", help="report this")
-                self._do(sql.META_PUT, (name, value))
-            return self._append(write)
+            return sqlite_write.commit(self._connection, write)
 
     def _overwrite(self, draft: Path, lease: Lease) -> None:
         self._fence(lease)
         with closing(sqlite3.connect(draft)) as source:
             source.backup(self._connection)
-
-    def _inventory(self, write: Write) -> None:
-        """Certificates and revocations, in the order in which they may refer to one another."""
-        entering = [*map(sql.certificate_values, (*write.intents, *write.adopted))]
-        if clash := sql.clash(entering, self._among(sql.SERIALS_TAKEN, [row[sql.SERIAL] for row in entering])):
-            raise sql.taken(*clash)
-        self._connection.executemany(_rewritten(sql.CERTIFICATE_ADD), entering)
-        self._connection.executemany(_rewritten(sql.READDRESS), write.moved)
-        self._each(sql.SETTLE, map(sql.settlement_values, write.settled), sql.not_an_intent)
-        for revocation in write.revocations:
-            if (CertificateStatus.INTENT,) in self._read(sql.STATUS, (revocation.issuer_key, revocation.serial)):
-                # Settling it afterwards would un-revoke it in the inventory.
-                raise StateError(f"serial {revocation.serial} is an open intent; nothing was written", help=_RESUME)
-            self._do(sql.REVOKE, sql.revocation_values(revocation))
-        self._connection.executemany(
-            _rewritten(sql.MARK_REVOKED),
-            [(row.issuer_key, row.serial) for rows in (write.revocations, write.adopted) for row in rows],
-        )
-
-    def _rows(self, write: Write) -> None:
-        """Resource rows, artefacts and publications."""
-        new: list[tuple[Any, ...]] = []
-        replaced: list[tuple[Any, ...]] = []
-        for row, record in write.held:
-            values = (*sql.held_values(row)[:-1], row.version + 1, record)
-            (replaced if row.version else new).append(values)
-        self._each(sql.HELD_ADD, new, sql.changed)
-        self._each(sql.HELD_PUT, replaced, sql.changed)
-        gone = ((row.kind, row.name, row.key, row.generation, row.version) for row in write.forgotten)
-        self._each(sql.HELD_DROP, gone, sql.changed)
-        self._each(sql.ARTEFACT_PUT, map(sql.artefact_values, write.artefacts), sql.number_fell)
-        self._each(sql.PUBLISHED_PUT, map(sql.published_values, write.published), sql.changed)
-
-    def _each(self, statement: str, rows: Iterable[tuple[Any, ...]], refused: Callable[..., StateError]) -> None:
-        """Run a change for each row; one that touches nothing undoes the whole commit."""
-        text = _rewritten(statement)
-        cursor = self._connection.cursor()
-        for row in rows:
-            if cursor.execute(text, row).rowcount != 1:
-                raise refused(*row)
-
-    def _append(self, write: Write) -> int:
-        """The audit event, which is part of the transaction it tells of."""
-        facts = dict(self._read(sql.META))
-        sequence, prev = int(facts["sequence"]) + 1, facts["head"]
-        said = (write.at, write.actor, write.action, write.subject, write.detail)
-        event = Audited(sequence, *said, prev, sql.link(prev, sequence, *said))
-        self._do(sql.EVENT_ADD, sql.audited_values(event))
-        self._do(sql.META_PUT, ("sequence", str(sequence)))
-        self._do(sql.META_PUT, ("head", event.hash))
-        return sequence
-
-
-@cache
-def _rewritten(statement: str) -> str:
-    """`$1` to `?1`: Python's sqlite3 takes a name with a dollar for a key of a mapping."""
-    return re.sub(r"\$(\d+)", r"?\1", statement)

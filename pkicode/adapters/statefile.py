@@ -100,6 +100,22 @@ def fill(connection: sqlite3.Connection, new: NewState) -> None:
     connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", facts.items())
 
 
+def bring_up(connection: sqlite3.Connection, schema: int, *, read_only: bool) -> None:
+    """Lead an older state to SCHEMA: for good, or in memory where it is only read."""
+    for version, script in enumerate(sql.migrations()[schema:], schema + 1):
+        if read_only:
+            # Its new tables are empty, in the reader's own memory; nothing of the file is touched.
+            connection.executescript(script.replace("CREATE TABLE IF NOT EXISTS", "CREATE TEMP TABLE"))
+        else:
+            try:
+                connection.executescript(
+                    f"BEGIN IMMEDIATE;{script};UPDATE meta SET value = '{version}' WHERE key = 'schema';COMMIT;"  # noqa: S608 - a number of ours
+                )
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+
 def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
     """Open a state that exists; nothing is read from it yet.
 

@@ -55,8 +55,10 @@ def audit(path: Path) -> list[str]:
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """One instant of a state, even if somebody writes meanwhile."""
     with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
+        facts = dict(connection.execute(sql.META).fetchall())
+        statefile.expect(path, facts, None)
+        statefile.bring_up(connection, int(facts["schema"]), read_only=True)
         connection.execute("BEGIN")
-        statefile.expect(path, dict(connection.execute(sql.META).fetchall()), None)
         yield connection
 
 
@@ -71,8 +73,9 @@ def _pages(connection: sqlite3.Connection) -> list[str]:
 def _schema(connection: sqlite3.Connection) -> Iterator[str]:
     """A planted trigger or a dropped unique index would change what a commit does."""
     text = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+    schema = int(dict(connection.execute(sql.META).fetchall())["schema"])
     with closing(sqlite3.connect(":memory:")) as fresh:
-        for script in sql.migrations():
+        for script in sql.migrations()[:schema]:
             fresh.executescript(script)
         wanted, found = set(fresh.execute(text)), set(connection.execute(text))
     yield from (f"schema: {kind} {name} is missing or altered" for kind, name, *_ in sorted(wanted - found, key=str))
@@ -159,6 +162,17 @@ def _revocations(connection: sqlite3.Connection) -> Iterator[str]:
         " ON r.issuer_key = c.issuer_key AND r.serial = c.serial WHERE status IN ('intent', 'issued', 'unknown')"
     )
     yield from (f"certificate {row[0]} ({row[1]}): revoked, but listed as good" for row in connection.execute(undone))
+
+    unheard = (
+        "SELECT serial, entry FROM matches AS m WHERE NOT EXISTS"
+        " (SELECT 1 FROM revocations AS r WHERE r.issuer_key = m.issuer_key AND r.serial = m.serial)"
+    )
+    yield from (f"revoke.{row[1]}: its revocation of {row[0]} is gone" for row in connection.execute(unheard))
+    anew = (
+        "SELECT serial, address FROM certificates AS c JOIN blocked AS b ON b.spki = c.spki"
+        " WHERE c.created > b.at AND status IN ('issued', 'unknown')"
+    )
+    yield from (f"certificate {row[0]} ({row[1]}): its key is block-listed" for row in connection.execute(anew))
 
 
 def _artefacts(connection: sqlite3.Connection) -> Iterator[str]:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "schema": "files",
     "plan": "plan",
     "apply": "apply",
+    "revoke": "revoke",
     "show": "look",
     "explain": "look",
     "graph": "look",

@@ -43,7 +43,8 @@ def allowing(command: F) -> F:
         metavar="WHAT=N",
         multiple=True,
         callback=lambda _context, _option, given: allowances(given),
-        help="For this run: issue=N, revoke=N, forget=N, remove=N lift a brake; reissue=GLOB does not await renewals.",
+        help="For this run: issue=N, revoke=N, forget=N, remove=N lift a brake; reissue=GLOB does not await renewals; "
+        "ca-revoke=NAME, root-change=NAME take trust from a CA.",
     )(command)
 
 
@@ -56,18 +57,20 @@ def allowances(given: tuple[str, ...]) -> dict[str, str]:
     """`issue=5,revoke=2` and repeated options as one dict."""
     if not given:
         return {}
-    from pkicode.plan.brakes import BRAKES, WORDS
+    from pkicode.plan.brakes import BRAKES, NAMING, WORDS
 
-    found = {}
+    found: dict[str, str] = {}
     for part in ",".join(given).split(","):
         word, equals, value = part.strip().partition("=")
         if not (word and equals and value):
             raise click.BadParameter(f"`{part}` is not WHAT=N, as in --allow issue=98010")
         if word not in WORDS:
-            raise click.BadParameter(f"`{part}`: write one of {', '.join(BRAKES)} and =N, or reissue=GLOB")
+            raise click.BadParameter(
+                f"`{part}`: write one of {', '.join(BRAKES)} and =N, {', '.join(NAMING)} and =CA, or reissue=GLOB"
+            )
         if word in BRAKES and not value.isdecimal():
             raise click.BadParameter(f"`{part}`: {word} takes a number, as in --allow {word}=10")
-        found[word] = value
+        found[word] = f"{found[word]} {value}" if word in NAMING and word in found else value
     return found
 
 

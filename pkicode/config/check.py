@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from pkicode.config import check_paths
+from pkicode.config import check_paths, check_revoke
 from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
@@ -43,6 +43,7 @@ def everything(tables: Tables, listed: _Listed) -> None:
     _unseen(tables, cas, certs)
     check_paths.everything(tables, list(certs.values()))
     _moves(tables, listed)
+    check_revoke.everything(tables, listed["revoke"])
 
 
 def _references(tables: Tables) -> None:

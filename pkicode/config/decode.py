@@ -13,6 +13,7 @@ from pkicode.config.language import Rekey, Secret
 from pkicode.config.tables import LISTED, NAMED, NESTED_LATER, SUBJECT, Key, Table, closest, keys_of
 from pkicode.config.tree import Notes, Path
 from pkicode.model.change import Action
+from pkicode.model.instants import from_datetime
 from pkicode.model.problem import Part
 
 MISSING: Any = object()
@@ -121,8 +122,8 @@ def value(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
     kind: Any = key.type
     if notes.spoiled(path):
         return MISSING
-    if isinstance(raw, datetime | date | time):
-        return _date(notes, path, raw)
+    if isinstance(raw, datetime | date | time) or key.form == "instant":
+        return _date(notes, path, raw, takes_one=key.form == "instant")
     if kind is Secret:
         return _secret(notes, path, raw)
     if key.form == "subject":
@@ -145,10 +146,15 @@ def _wrong(notes: Notes, path: Path, raw: Any, expected: str, mend: str = "") ->
     return MISSING
 
 
-def _date(notes: Notes, path: Path, raw: datetime | date | time) -> Any:
+def _date(notes: Notes, path: Path, raw: Any, *, takes_one: bool) -> Any:
+    if not isinstance(raw, datetime | date | time):
+        return _wrong(notes, path, raw, "an instant", f"write {path[-1]} = 2026-11-20T00:00:00Z, without quotes")
+    if takes_one and isinstance(raw, datetime) and raw.tzinfo is not None:
+        return from_datetime(raw)
     local = not isinstance(raw, datetime) or raw.tzinfo is None
     if local:
-        mend = "no key here takes a time; where one does, write an offset or Z, as in 2026-11-20T00:00:00Z"
+        mend = "write an offset or Z, as in 2026-11-20T00:00:00Z"
+        mend = mend if takes_one else f"no key here takes a time; where one does, {mend}"
         notes.add("E0209", f"{_field(path)} is a local date or time, another instant on every host", path, help=mend)
         return MISSING
     return _wrong(notes, path, raw, "something else")

@@ -19,7 +19,8 @@ DEEPEST = 32
 MOST_FILES = 10_000
 PRIVATE = frozenset((".pkicode", ".git"))
 """Folders of the root that nothing declared may read or write: a message that shows a line must never show a secret."""
-_MAY_INCLUDE = ("cert", "moved")
+_LISTED = ("moved", "revoke")
+_MAY_INCLUDE = ("cert", *_LISTED)
 _AT = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)")
 _TWICE = re.compile(r"Cannot declare \((.*)\) twice")
 
@@ -188,12 +189,12 @@ def _matches(notes: Notes, root: Path, pattern: str, index: int) -> list[Path]:
 
 
 def _added(notes: Notes, tree: Tree, one: Document) -> Tree:
-    """The tree with the certificates and moves of an included file."""
+    """The tree with the certificates, moves and revocations of an included file."""
     data, origins = dict(tree.data), dict(tree.origins)
     inside = Notes(Tree(one.path, one.data))
     for name in one.data:
         if name not in _MAY_INCLUDE:
-            mend = "declare it in pki.toml; included files may add only [cert.X] and [[moved]]"
+            mend = "declare it in pki.toml; included files may add only [cert.X], [[moved]] and [[revoke]]"
             inside.add("E0107", f"an included file may not declare `{name}`", (name,), part=Part.KEY, help=mend)
     certs, base = one.data.get("cert", {}), data.get("cert", {})
     if isinstance(certs, dict) and isinstance(base, dict):
@@ -213,12 +214,11 @@ def _added(notes: Notes, tree: Tree, one: Document) -> Tree:
             base = {**base, name: table}
             origins[("cert", name)] = Place(one.path, ("cert", name))
         data["cert"] = base
-    moves, listed = one.data.get("moved", []), data.get("moved", [])
-    if isinstance(moves, list) and isinstance(listed, list):
-        for index in range(len(moves)):
-            origins[("moved", len(listed) + index)] = Place(one.path, ("moved", index))
-        if moves:
-            data["moved"] = listed + moves
+    for kind in _LISTED:
+        more, listed = one.data.get(kind, []), data.get(kind, [])
+        if isinstance(more, list) and isinstance(listed, list) and more:
+            origins.update({(kind, len(listed) + at): Place(one.path, (kind, at)) for at in range(len(more))})
+            data[kind] = listed + more
     notes.problems += inside.problems
     return Tree(tree.path, data, origins)
 

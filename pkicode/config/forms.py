@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from attrs import field, frozen
@@ -15,7 +16,23 @@ _PERCENT = re.compile(r"(100|[0-9]{1,2})%\Z")
 _MODE = re.compile(r"0[0-7]{3}\Z")
 _HTTP = re.compile(r"http://[A-Za-z0-9.\[\]:-]+(/[\x21-\x7e]*)?\Z")
 _SQLITE = re.compile(r"sqlite:///[^\x00-\x1f?#]+\Z")
+_SERIAL = re.compile(r"(?:0x)?0*([1-9a-f][0-9a-f]{0,39})\Z")
+_ENTRY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_SPKI = re.compile(r"[0-9a-f]{64}\Z")
 _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
+
+
+REASONS = (
+    "unspecified",
+    "keyCompromise",
+    "cACompromise",
+    "affiliationChanged",
+    "superseded",
+    "cessationOfOperation",
+    "privilegeWithdrawn",
+    "aACompromise",
+)
+"""What a certificate may be revoked for."""
 
 
 class WrongForm(ValueError):
@@ -76,6 +93,48 @@ def _address(text: str) -> str:
         raise WrongForm("E0206", str(error)) from error
     if address.kind not in ("ca", "cert"):
         raise WrongForm("E0206", f"`{text}` is not the address of a CA or a certificate", "write ca.NAME or cert.NAME")
+    return text
+
+
+def _cert_address(text: str) -> str:
+    if not _address(text).startswith("cert."):
+        raise WrongForm(
+            "E0206", f"`{text}` is not the address of a certificate", 'write cert.NAME; a CA is ca = "NAME"'
+        )
+    if parse(text)[1] is not None:
+        raise WrongForm("E0206", f"`{text}` has a generation", "write it as generation = N")
+    return text
+
+
+def serial(text: str) -> str:
+    """A serial number as the inventory has it: `7A:3F` or `0x07a3f` as `7a3f`.
+
+    Raises:
+        WrongForm: not hexadecimal, zero, or longer than RFC 5280 section 4.1.2.2 allows.
+    """
+    match = _SERIAL.match(text.replace(":", "").lower())
+    if not match:
+        raise WrongForm(
+            "E0334",
+            f"`{text}` is not a serial number",
+            "write it in hexadecimal, as `pkicode inventory` and `openssl x509 -serial` do",
+        )
+    return match[1]
+
+
+def _reason(text: str) -> str:
+    if text in ("certificateHold", "removeFromCRL"):
+        raise WrongForm(
+            "E0333",
+            f"`{text}` is refused: it says that a revocation may be taken back, and relying parties cache",
+            "revoke for good, with another reason; what is wanted again is issued again",
+        )
+    if text not in REASONS:
+        guess = get_close_matches(text, REASONS, 1)
+        near = f"; did you mean `{guess[0]}`?" if guess else ""
+        raise WrongForm(
+            "E0204", f"`{text}` is no reason of RFC 5280 section 5.3.1{near}", f"one of {', '.join(REASONS)}"
+        )
     return text
 
 
@@ -151,6 +210,23 @@ FORMS: Mapping[str, Form] = {
         "^0[0-7]{3}$",
     ),
     "address": Form('an address such as "cert.portal"', '"cert.portal"', _address),
+    "cert-address": Form("the address of a certificate", '"cert.portal"', _cert_address),
+    "entry-id": Form(
+        "an id such as INC-1042",
+        '"INC-1042"',
+        _matching(_ENTRY, "E0206", "an id: letters, digits, _ and -, at most 64"),
+        "^[A-Za-z0-9_-]{1,64}$",
+    ),
+    "reason": Form("a reason such as keyCompromise", '"keyCompromise"', _reason, f"^({'|'.join(REASONS)})$"),
+    "serial": Form("a serial number in hexadecimal, as text", '"7a3f"', serial, "^(0x)?[0-9A-Fa-f:]+$"),
+    "spki": Form(
+        "the sha256 of a public key, in hexadecimal",
+        '"9f86..."',
+        lambda text: _matching(_SPKI, "E0206", "64 hexadecimal digits, the sha256 of a SubjectPublicKeyInfo")(
+            text.replace(":", "").lower()
+        ),
+        "^[0-9A-Fa-f:]{64,95}$",
+    ),
     "path": Form("a path", '"out/portal.pem"', _path),
     "http-url": Form("an http URL", '"http://pki.example.org"', _http_url, "^http://"),
     "state-url": Form("a state URL", '"sqlite:///.pkicode/state.db"', _state_url, "^sqlite:///"),

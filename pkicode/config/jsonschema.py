@@ -79,6 +79,8 @@ def _value(key: Key) -> dict[str, Any]:
         return {**_table(keys_of(Secret).values()), "minProperties": 1}
     if kind is Rekey:
         return {"enum": [True, False, str(Rekey.REQUIRE)]}
+    if key.form == "instant":
+        return {"type": "string", "format": "date-time"}
     if key.form in FORMS:
         return _formed(key)
     if attrs.has(kind):

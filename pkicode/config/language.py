@@ -208,6 +208,7 @@ class CertSpec:
     revocation: str = says("crl, or none (RFC 9608: noRevAvail and no CDP)", default="crl", choices=("crl", "none"))
     renew: Renew = says("when and how it is replaced", factory=Renew)
     on_remove: OnRemove = says("what deleting the block means; remembered in state", default=OnRemove.ORPHAN)
+    reissue: bool = says("whether a revoked certificate is replaced", default=True)
     lint: tuple[str, ...] = says("rule sets; rfc5280 is always on", default=("rfc5280",), choices=("rfc5280",))
     copy: tuple[str, ...] = says(
         "SAN types taken over from a CSR", default=(), choices=tuple(str(one) for one in SanType)
@@ -259,6 +260,43 @@ class Forget:
 
 
 @frozen
+class Revoke:
+    """[[revoke]], an append-only list: taking an entry out un-revokes nothing."""
+
+    id: str = says("names this decision for ever; each entry its own", form="entry-id")
+    reason: str = says(
+        "unspecified keyCompromise cACompromise affiliationChanged superseded cessationOfOperation privilegeWithdrawn "
+        "aACompromise (RFC 5280 section 5.3.1)",
+        form="reason",
+    )
+    serial: str | None = says(
+        "selects one certificate, in hex; with `ca` unless only one has it", default=None, form="serial"
+    )
+    cert: str | None = says(
+        "selects certificates of an address, with `issued_before` or `generation`", default=None, form="cert-address"
+    )
+    ca: str | None = says("with `generation`, selects that CA itself; with `serial`, says who issued it", default=None)
+    spki: str | None = says(
+        "selects all certificates with a key: sha256 of its SPKI, in hex; block-listed for ever",
+        default=None,
+        form="spki",
+    )
+    csv: str | None = says(
+        "selects the serials of a file: columns serial and, optionally, ca", default=None, form="path"
+    )
+    issued_before: int | None = says("with `cert`: those issued before this instant", default=None, form="instant")
+    generation: int | None = says("with `cert` or `ca`: that generation", default=None)
+    all_keys: bool = says("with `cert`: every row of the fan-out is meant", default=False)
+    compromised_at: int | None = says("since when, for invalidityDate in the CRL", default=None, form="instant")
+    wait: bool = says("whether a reason that is no compromise waits until the replacement is in place", default=True)
+    note: str = says("for people", default="")
+
+
+COMPROMISES = frozenset({"keyCompromise", "cACompromise", "aACompromise"})
+"""Reasons that revoke first and replace afterwards (decisions 7); the keys are block-listed for ever."""
+
+
+@frozen
 class Settings:
     """Everything in pki.toml that is not a block."""
 
@@ -269,3 +307,4 @@ class Settings:
     policy: PolicySpec
     moved: tuple[Moved, ...] = ()
     forget: tuple[Forget, ...] = ()
+    revoke: tuple[Revoke, ...] = ()

@@ -15,6 +15,7 @@ from pkicode.config.resolve import resolve
 from pkicode.config.substitute import substituted, variables
 from pkicode.config.tables import TOP, TOP_LATER, closest
 from pkicode.config.tree import Notes, Tree
+from pkicode.config.tree import Path as Keys
 from pkicode.model.problem import ConfigError, Part, Place, Problem, Span
 from pkicode.model.row import Block
 from pkicode.model.version import VERSION
@@ -105,7 +106,7 @@ def read(
         _overlay_variables(notes)
         for name in overlays:
             _other_overlay(notes, base, name, environ, variables)
-    inputs = _inputs(notes, root, documents, blocks)
+    inputs = _inputs(notes, root, documents, blocks, settings)
     if notes.errors or settings is None:
         raise ConfigError(locator.located(notes.errors))
     by_address = {(block.kind, block.name): block for block in blocks}
@@ -201,32 +202,32 @@ def _other_overlay(notes: Notes, base: Tree, name: str, environ: Mapping[str, st
 
 
 def _inputs(
-    notes: Notes, root: Path, documents: list[Document], blocks: Iterable[Block]
+    notes: Notes, root: Path, documents: list[Document], blocks: Iterable[Block], settings: Settings | None
 ) -> tuple[tuple[str, str], ...]:
     found = {one.path: one.digest for one in documents}
     for block in blocks:
         fan = block.spec.for_each if block.kind == "cert" else None
-        name = (fan.csv or fan.jsonl) if fan else None
-        if fan is None or name is None or name in found:
-            continue
-        file = root / name
-        path = (block.kind, block.name, "for_each", "csv" if fan.csv else "jsonl")
-        if not files.contained(root, file):
-            notes.add(
-                "E0112",
-                f"`{name}` leads out of the project's root",
-                path,
-                help="a link to outside is not followed; copy it in",
-            )
-            continue
-        try:
-            with file.open("rb") as stream:
-                found[name] = files.digest_of(stream)
-        except OSError as error:
-            notes.add(
-                "E0105",
-                f"`{name}`: {(error.strerror or 'cannot be read').lower()}",
-                path,
-                help="the path is relative to pki.toml",
-            )
+        if fan and (name := fan.csv or fan.jsonl):
+            path = (block.kind, block.name, "for_each", "csv" if fan.csv else "jsonl")
+            _input(notes, root, name, path, found)
+    for index, entry in enumerate(settings.revoke if settings else ()):
+        if entry.csv:
+            _input(notes, root, entry.csv, ("revoke", index, "csv"), found)
     return tuple(sorted(found.items()))
+
+
+def _input(notes: Notes, root: Path, name: str, path: Keys, found: dict[str, str]) -> None:
+    """Take the digest of a file that is read while planning."""
+    if name in found:
+        return
+    file = root / name
+    if not files.contained(root, file):
+        mend = "a link to outside is not followed; copy it in"
+        notes.add("E0112", f"`{name}` leads out of the project's root", path, help=mend)
+        return
+    try:
+        with file.open("rb") as stream:
+            found[name] = files.digest_of(stream)
+    except OSError as error:
+        why = (error.strerror or "cannot be read").lower()
+        notes.add("E0105", f"`{name}`: {why}", path, help="the path is relative to pki.toml")

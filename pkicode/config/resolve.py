@@ -20,6 +20,7 @@ from pkicode.config.language import (
     PolicySpec,
     ProjectSpec,
     PublishSpec,
+    Revoke,
     Settings,
     StateSpec,
 )
@@ -203,6 +204,10 @@ def _settings(
         policy=PolicySpec(**singles.get("policy", {})),
         moved=tuple(Moved(**values) for _, values in listed["moved"]),
         forget=tuple(Forget(**values) for _, values in listed["forget"]),
+        revoke=tuple(
+            attrs.evolve(one, ca=check.bare(one.ca) if one.ca else None)
+            for one in (Revoke(**values) for _, values in listed["revoke"])
+        ),
     )
 
 

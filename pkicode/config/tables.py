@@ -80,10 +80,11 @@ PROFILE_KEYS = [
     "revocation",
     "renew",
     "on_remove",
+    "reissue",
     "lint",
     "copy",
 ]
-NARROWED = ("key", "validity", "renew", "on_remove")
+NARROWED = ("key", "validity", "renew", "on_remove", "reissue")
 """What a [cert.X] may set although its profile sets it too."""
 
 _CERT = keys_of(language.CertSpec)
@@ -131,6 +132,7 @@ NAMED = {
 LISTED = {
     "moved": Table(keys_of(language.Moved), {}, {}),
     "forget": Table(keys_of(language.Forget), {}, {}),
+    "revoke": Table(keys_of(language.Revoke), {}, {}),
 }
 NESTED_LATER: Mapping[type, Mapping[str, str]] = {
     language.KeySpec: {"uri": "PKCS#11 keys"},
@@ -139,7 +141,6 @@ TOP_LATER = {
     "ct": "Certificate Transparency",
     "scan": "scanning",
     "auth": "the API",
-    "revoke": "declared revocation",
     "import": "adopting existing certificates",
     "approver": "approvals",
 }

@@ -92,7 +92,10 @@ async def _same(template: Template, pairs: Sequence[tuple[Order, Certificate]], 
         for order, intent in pairs
     ]
     found = []
-    for (order, intent), ready in zip(pairs, await world.work(prepare, template, batch, None), strict=True):
+    prepared = await steps.barred(
+        template, [order for order, _ in pairs], await world.work(prepare, template, batch, None), world
+    )
+    for (order, intent), ready in zip(pairs, prepared, strict=True):
         if isinstance(ready, Ready) and ready.not_after <= template.issuer_not_after:
             issuer = issuer_of(template, order.subject, ready.spki)
             [ours] = steps.intents(template, issuer, [(order, ready)], world)

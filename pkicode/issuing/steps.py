@@ -56,7 +56,8 @@ async def prepared(template: Template, orders: Sequence[Order], world: World) ->
         batch = [
             asked(order, held, serial, not_before, not_after) for order, serial in zip(orders, serials, strict=True)
         ]
-        found = _apart(orders, await _unshared(orders, await world.work(prepare, template, batch, mint), world))
+        made = await barred(template, orders, await world.work(prepare, template, batch, mint), world)
+        found = _apart(orders, await _unshared(orders, made, world))
         minted = [one.minted for one in found if isinstance(one, Ready) and one.minted]
         if not minted:
             return found
@@ -131,6 +132,34 @@ def _outlives(template: Template, address: str, not_after: int) -> Problem:
     )
 
 
+async def barred(
+    template: Template, orders: Sequence[Order], found: Sequence[Ready | Problem], world: World
+) -> list[Ready | Problem]:
+    """Nothing is issued for a key on the block list, or by a CA whose key is there: never again (decisions 7)."""
+    issuer = digest(template.issuer.spki) if template.issuer else ""
+    keys = [digest(one.spki) if isinstance(one, Ready) else "" for one in found]
+    listed = await world.store.blocked([one for one in (issuer, *keys) if one])
+
+    def refused(order: Order, key: str) -> Problem:
+        one = listed[issuer if issuer in listed else key]
+        whose = f"the key of ca.{template.ca}" if issuer in listed else "its key"
+        text = (
+            f"{order.address}: {whose} is on the block list since {rfc3339(one.at)} ({one.reason}, revoke.{one.entry})"
+        )
+        mend = "name another issuer" if issuer in listed else "make a new key; this one is never certified again"
+        return Problem("E0528", text, help=mend, address=order.address)
+
+    return [
+        refused(order, key) if isinstance(one, Ready) and (issuer in listed or key in listed) else one
+        for order, one, key in zip(orders, found, keys, strict=True)
+    ]
+
+
+def digest(spki: bytes) -> str:
+    """What inventory and block list call a public key."""
+    return hashlib.sha256(spki).hexdigest()
+
+
 async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], world: World) -> list[Ready | Problem]:
     """A CSR with a CA's key, or with that of another address, is refused."""
     answers = list(found)
@@ -141,7 +170,7 @@ async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], w
     ]
     if not brought:
         return answers
-    spkis = [hashlib.sha256(ready.spki).hexdigest() for _, _, ready in brought]
+    spkis = [digest(ready.spki) for _, _, ready in brought]
     for (place, order, _), owners in zip(brought, await world.store.owners(spkis, world.now), strict=True):
         if others := sorted({*owners} - {order.address}):
             answers[place] = _taken(order.address, others[0])
@@ -175,7 +204,7 @@ def intents(
     template: Template, issuer: IssuerFacts, pairs: Iterable[tuple[Order, Ready]], world: World
 ) -> list[Reserved]:
     """The rows that hold what is about to be signed."""
-    issuer_key = hashlib.sha256(issuer.spki).hexdigest()
+    issuer_key = digest(issuer.spki)
     duties = {shard: json.dumps(sharded(template.crl_urls, shard)) for shard in shards(template.crl_shards)}
     return [
         Reserved(
@@ -197,7 +226,7 @@ def intents(
                 not_after=ready.not_after,
                 key_alg=ready.key_alg,
                 key_label=order.key_label,
-                spki=hashlib.sha256(ready.spki).hexdigest(),
+                spki=digest(ready.spki),
                 sha256="",
                 der=ready.tbs,
                 plan_id=world.plan_id,

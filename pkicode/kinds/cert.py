@@ -6,6 +6,7 @@ Words of RFC 3647: renewal keeps the key, re-key makes a new one, modification c
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from hashlib import sha256
 
 from attrs import evolve
 
@@ -16,6 +17,8 @@ from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
+from pkicode.kinds.doomed import REASONS as DOOMED
+from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of, stopped
 from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
@@ -28,8 +31,7 @@ from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, covers
 from pkicode.x509.names import san_text, subject_text
 from pkicode.x509.request import csr
 
-_NEW = Reason(ReasonCode.NEW)
-_NEW_ALONE = (_NEW,)
+_NEW_ALONE = (Reason(ReasonCode.NEW),)
 _NOTHING_DENIED = Deny()
 _OWN = ("key", "sans", "subject")
 _WITH_REQUEST = (*_OWN, "csr")
@@ -41,7 +43,7 @@ CLASSES = {
         ("validity", "backdate", "key", "key.alg", "policies", "revocation", "base_urls", "crl_shards", "lint", "copy"),
         _NEXT,
     ),
-    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "output", "after", "protect", "note"), _META),
+    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "reissue", "output", "after", "protect", "note"), _META),
     "for_each": FieldClass.NOTHING,
 }
 _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if one is _NOW and "." not in field))
@@ -57,6 +59,9 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
+    taken = doomed(outlook)
+    if taken and (block.name, row.key) in taken:
+        return "what this plan takes away"  # no row stands on that: diff looks closer
     # The CA, not its generation: a rotation reissues no leaf (decisions 6).
     return _stands_on(block.spec.issuer)[0]
 
@@ -125,12 +130,16 @@ def diff(
         return _removed(held, outlook) if held else None
     spec = filled(block, row, outlook.memo)
     if held is None or held.status == "forgotten":
-        return _issued(block, row, held, spec, outlook, _NEW)
-    reason = _reason(block, row, held, spec, outlook, difference)
+        return _issued(block, row, held, spec, outlook, _NEW_ALONE)
+    taken = _taken(held, outlook)
+    if taken and spec.reissue:
+        return _issued(block, row, held, spec, outlook, taken.reasons)
+    reason = None if taken else _reason(block, row, held, spec, outlook, difference)
     if reason is not None:
-        return _issued(block, row, held, spec, outlook, reason)
-    if difference.of(FieldClass.METADATA) or held.values != row.values or held.needs != needs(block, row, outlook):
-        fields = _ticked(difference.of(FieldClass.METADATA))
+        return _issued(block, row, held, spec, outlook, (reason,))
+    metadata = difference.of(FieldClass.METADATA)
+    if metadata or held.values != row.values or held.needs != _stands_on(spec.issuer)[0]:
+        fields = _ticked(metadata)
         said = Reason(ReasonCode.SPEC_CHANGED, f"{fields} changed, no signature" if fields else "no signature")
         return Change(
             held.address,
@@ -145,12 +154,17 @@ def diff(
     return None
 
 
+def _taken(held: Held, outlook: Outlook) -> Doomed | None:
+    """Why the current certificate is good no more, or will not be after this plan; None where it is."""
+    if held.status in DOOMED:
+        return Doomed((Reason(DOOMED[held.status]),), first=True)
+    return doomed(outlook).get((held.name, held.key), {}).get(held.generation)
+
+
 def _reason(
     block: Block, row: Row, held: Held, spec: CertSpec, outlook: Outlook, difference: Difference
 ) -> Reason | None:
     """Why this row needs a new certificate, None where it does not."""
-    if held.status == "revoked":
-        return Reason(ReasonCode.REVOKED)
     if fields := difference.of(FieldClass.NOW):
         return Reason(ReasonCode.SPEC_CHANGED, f"{_ticked(fields)} changed")
     if held.values != row.values:
@@ -181,7 +195,7 @@ def _changed_columns(block: Block, row: Row, held: Held, spec: CertSpec, outlook
 
 
 def _issued(
-    block: Block, row: Row, held: Held | None, spec: CertSpec, outlook: Outlook, reason: Reason
+    block: Block, row: Row, held: Held | None, spec: CertSpec, outlook: Outlook, reasons: tuple[Reason, ...]
 ) -> Change | None:
     """The change that gives this row a new certificate; None, with a problem told, where its names cannot stand."""
     checked = names_check.check(block, row, spec, outlook)
@@ -200,18 +214,22 @@ def _issued(
     # A number is never reused, not even that of a certificate nobody knows the signature of.
     generation = max(held.generation if held else 0, outlook.snapshot.lost.get(str(address), 0)) + 1
     depends_on = _stands_on(spec.issuer)
+    taken = _taken(held, outlook) if held else None
     change = Change(
         address,
         Action.RENEW if held and held.status != "forgotten" else Action.ISSUE,
         generation,
-        _NEW_ALONE if reason is _NEW else (reason,),
+        reasons,
         block,
         row,
         held,
         before={"due": rfc3339(held.due), "generation": held.generation} if held else None,
-        after=_after(block, row, spec, checked, outlook, keeps=keeps_key(spec, held, reason)),
+        after=_after(block, row, spec, checked, outlook, keeps=keeps_key(spec, held, reasons[0])),
         irreversible=True,
-        depends_on=depends_on,
+        # A compromise is published before there is a new key (decisions 7).
+        depends_on=depends_on + lists_of(held.needs.removeprefix("ca."), outlook.config)
+        if held and taken and taken.first
+        else depends_on,
     )
     return _held_back(change, spec, checked.sans, standing, outlook)
 
@@ -258,6 +276,12 @@ def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities
         same = held is not None and held.status != "forgotten" and _handed_in(held.values) == digest
         if same and spec.renew.rekey is Rekey.REQUIRE:
             return evolve(change, readiness=Readiness.WAITING, waits=f"rekey is required: hand in a new CSR as {where}")
+        if barred(outlook) and _brought_key(spec.csr, outlook) in barred(outlook):
+            reasons = tuple({one.code: one for one in (*change.reasons, Reason(ReasonCode.KEY_BLOCKED))}.values())
+            waits = f"its key is block-listed: hand in a CSR with a new key as {where}"
+            return evolve(change, reasons=reasons, readiness=Readiness.WAITING, waits=waits)
+    if ca := stopped(standing.name, outlook):
+        return evolve(change, readiness=Readiness.WAITING, waits=f"{ca} is revoked: name another issuer, or rotate it")
     if rule := _broken(spec, sans, standing, outlook):
         return evolve(change, readiness=Readiness.DENIED, waits=rule)
     return change
@@ -291,6 +315,15 @@ def _brought(asked: CsrSpec, spec: CertSpec, sans: Sans, outlook: Outlook) -> tu
         return "", sans  # issuance refuses it, and says why
 
 
+def _brought_key(asked: CsrSpec, outlook: Outlook) -> str:
+    """sha256 of the public key in a CSR, empty where it cannot be read."""
+    files: CsrFiles = outlook.memo.setdefault("csr-files", CsrFiles(outlook.config.root))
+    try:
+        return sha256(csr(files.read(asked.dir, asked.file) or b"").spki).hexdigest()
+    except ValueError:
+        return ""  # issuance refuses it, and says why
+
+
 def _removed(held: Held, outlook: Outlook) -> Change | None:
     """What deleting the block or the row means is what state remembers, not what the file no longer says."""
     template = json.loads(outlook.snapshot.templates.get(held.template, '{"spec":{}}'))["spec"]
@@ -313,6 +346,7 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
             (Reason(ReasonCode.REMOVED),),
             held=held,
             irreversible=True,
+            depends_on=(held.needs,),
             before={"generation": held.generation},
             after={"reason": "cessationOfOperation"},
         )

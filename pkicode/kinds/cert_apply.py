@@ -14,6 +14,7 @@ from pkicode.config.csr import CsrFiles
 from pkicode.config.language import CertSpec, Renew
 from pkicode.issuing import Issued, Order, Settle, Template, issue
 from pkicode.kinds import authority as authorities
+from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.leaf import due_of, filled, keeps_key, owns, profile_of
 from pkicode.kinds.names_check import names_of, subject_of
 from pkicode.kinds.rows import after, block_of, rewrite, template_number
@@ -46,6 +47,8 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 
 async def _update(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     def due(change: Change, record: str) -> int:
+        if change.held and change.held.status in DOOMED:
+            return NO_EXPIRY
         told = json.loads(record)
         spec: CertSpec = block_of(change).spec
         found = due_of(spec.renew, not_before=told["not_before"], not_after=told["not_after"], seed=_seed(change, run))

@@ -18,7 +18,7 @@ from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, derived, forgotten, template_number
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
 from pkicode.model.problem import PkicodeError, Problem
@@ -99,13 +99,18 @@ def _generation(name: str, key: str, outlook: Outlook) -> int:
     return found.generation if isinstance(found, Authority) else found
 
 
-def _revocations_coming(ca: str, outlook: Outlook) -> bool:
-    """Whether this plan revokes a certificate of this CA."""
-    return any(
-        change.action is Action.REVOKE and change.held is not None and change.held.needs == f"ca.{ca}"
+def _coming(ca: str, outlook: Outlook) -> list[Change]:
+    return [
+        change
         for changes in outlook.changes.values()
         for change in changes
-    )
+        if change.action is Action.REVOKE and change.readiness is Readiness.READY and f"ca.{ca}" in change.depends_on
+    ]
+
+
+def _revocations_coming(ca: str, outlook: Outlook) -> bool:
+    """Whether this plan revokes a certificate of this CA."""
+    return bool(_coming(ca, outlook))
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
@@ -134,8 +139,16 @@ def diff(
             "validity": duration(spec.validity),
             **({"shards": spec.shards} if spec.shards else {}),
         },
-        depends_on=(f"ca.{block.name}",),
+        # Where revocations that come last are all there is to say, they are awaited.
+        depends_on=(f"ca.{block.name}", *_awaited(block.name, reason, outlook)),
     )
+
+
+def _awaited(ca: str, reason: Reason, outlook: Outlook) -> tuple[str, ...]:
+    coming = _coming(ca, outlook)
+    if reason.code is not ReasonCode.CRL_CONTENT or any(one.stage is not Stage.LAST for one in coming):
+        return ()
+    return tuple(str(one.address) for one in coming)
 
 
 def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, difference: Difference) -> Reason | None:
@@ -244,4 +257,5 @@ KIND = Kind(
     diff=diff,
     foresee=foresee,
     apply=apply,
+    tells=True,
 )

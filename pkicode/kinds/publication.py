@@ -17,7 +17,7 @@ from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import Foreign, PkicodeError, Problem
@@ -50,10 +50,12 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row; its value is the digest of what should be there, "" where this plan will change it."""
     facts = []
     for name in _authorities(block.name, outlook.config):
-        if outlook.planned("crl", name) or outlook.planned("ca", name):
+        if outlook.planned("crl", name) or outlook.planned("ca", name) or _distrusting(outlook):
             facts.append("coming")
         elif (standing := authorities.standing(name, outlook)) and standing.authority:
             facts += _facts(standing.authority.stem, outlook.snapshot.artefacts)
+            # A distrusted root leaves the bundle.
+            facts += ["barred"] if standing.authority.issuer_key in outlook.snapshot.blocked else []
     yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
 
 
@@ -61,6 +63,12 @@ def _facts(stem: str, artefacts: Sequence[Artefact]) -> list[str]:
     """Which lists there should be of a CA generation: the full one, and its shards."""
     digests = {one.scope: one.sha256 for one in artefacts if (one.kind, one.name) == ("crl", stem)}
     return [f"{stem} {digests.pop('', None)}", *(f"{stem} {shard} {digests[shard]}" for shard in sorted(digests))]
+
+
+def _distrusting(outlook: Outlook) -> bool:
+    """Whether this plan takes a root out of the bundle."""
+    changes = (change for some in outlook.changes.values() for change in some)
+    return any(one.action is Action.DISTRUST and one.readiness is Readiness.READY for one in changes)
 
 
 def _digest(facts: Sequence[str]) -> str:
@@ -165,12 +173,14 @@ async def _files(
         told = [one for one in await run.world.store.artefacts() if (one.kind, one.name) == ("crl", authority.stem)]
         facts += _facts(authority.stem, told)
         chain = await authorities.path(authority, run)
+        distrusted = await run.world.store.blocked([authority.issuer_key, chain[-1].issuer_key])
+        facts += ["barred"] if authority.issuer_key in distrusted else []
         certificates += [
             (f"ca/{authority.stem}.cer", authority.der, _CERT),
             (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM),
         ]
         bundles.append((f"bundle/{name}.pem", _chain(chain), _PEM))
-        if chain[-1] not in trust:
+        if chain[-1] not in trust and chain[-1].issuer_key not in distrusted:
             trust.append(chain[-1])
         index[f"ca/{authority.stem}.cer"] = {
             "not_after": rfc3339(authority.not_after),
@@ -219,4 +229,5 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
+    tells=True,
 )

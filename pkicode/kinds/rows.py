@@ -60,7 +60,13 @@ async def rewrite(changes: Sequence[Change], run: Run, due: Callable[[Change, st
         number = await template_number(change.block, run)
         rows.append(
             (
-                after(change, number, due=due(change, record) if due else change.held.due, needs=change.held.needs),
+                after(
+                    change,
+                    number,
+                    due=due(change, record) if due else change.held.due,
+                    needs=change.held.needs,
+                    status=change.held.status,  # what was revoked stays so whatever is noted beside it
+                ),
                 record,
             )
         )

@@ -52,6 +52,16 @@ class ReasonCode(StrEnum):
     IMPORTED = "imported"
 
 
+class Stage(StrEnum):
+    """Which part of an apply a change belongs to; inside one, the order of kinds counts."""
+
+    FIRST = "first"
+    """A compromise: revoked, and published, before anything else is done."""
+    MAIN = "main"
+    LAST = "last"
+    """What is replaced in this plan: revoked when the replacement is in place."""
+
+
 class Readiness(StrEnum):
     READY = "ready"
     WAITING = "waiting"
@@ -111,6 +121,7 @@ class Change:
     readiness: Readiness = Readiness.READY
     waits: str = ""
     depends_on: tuple[str, ...] = ()
+    stage: Stage = Stage.MAIN
 
 
 @frozen

@@ -21,6 +21,8 @@ class FaultPoint(StrEnum):
     """Certificates and resource rows are committed."""
     REVOKED = "revoked"
     """Revocations are committed; no CRL says so yet."""
+    ENTRY_STAGED = "entry-staged"
+    """What `pkicode revoke` revoked is published, and the new pki.toml is complete beside the old one."""
     CRL_SIGNED = "crl-signed"
     """The CRL exists in memory only."""
     CRL_STORED = "crl-stored"

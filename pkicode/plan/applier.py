@@ -6,13 +6,13 @@ It knows no kind; what every kind shares (moving and forgetting rows) is done he
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import groupby
 
 from attrs import evolve, field, frozen
 
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Readiness
+from pkicode.model.change import Action, Change, Plan, Readiness, Stage
 from pkicode.model.event import Event
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import Problem
@@ -31,16 +31,21 @@ class Outcome:
     """Action -> changes done."""
     failed: dict[str, Problem] = field(factory=dict)
     """Address -> what went wrong, which stopped nothing but what stands on it."""
+    told: set[str] = field(factory=set)
+    """Lists that were signed or published: once more in a later part of the plan is not counted again."""
 
 
-async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], width: int) -> Outcome:
+async def apply(
+    changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], width: int, outcome: Outcome | None = None
+) -> Outcome:
     """Do every ready change, until somebody asks to stop.
 
     Args:
         width: batches of one block that may be under way at once.
+        outcome: of an earlier part of the same plan, which is gone on with.
     """
     by_name = {kind.name: kind for kind in kinds}
-    outcome = Outcome()
+    outcome = outcome or Outcome()
     ready = [one for one in changes if one.readiness is Readiness.READY]
     for (kind_name, _), group in groupby(ready, key=lambda one: (one.address.kind, one.address.block)):
         if run.stopping():
@@ -58,6 +63,54 @@ async def apply(changes: Sequence[Change], run: Run, *, kinds: Sequence[Kind], w
     return outcome
 
 
+async def apply_plan(
+    plan: Plan, run: Run, again: Callable[[], Awaitable[Plan]], *, kinds: Sequence[Kind], width: int
+) -> Outcome:
+    """Do a plan in its parts: compromises and the lists that tell of them, everything else, then what was replaced.
+
+    Each part is planned anew from what the one before left; nothing is done that the plan did not announce.
+    """
+    changes: Sequence[Change] = plan.changes
+    if all(one.stage is Stage.MAIN for one in changes) and not _follows_lists(changes, kinds):
+        return await apply(changes, run, kinds=kinds, width=width)
+    announced = {(one.address, one.action) for one in changes}
+    # What another part did already is only noted.
+    announced |= {(one.address, Action.UPDATE) for one in changes}
+    outcome = Outcome()
+
+    async def do(some: Sequence[Change]) -> Sequence[Change]:
+        known = [one for one in some if (one.address, one.action) in announced]
+        await apply(known, run, kinds=kinds, width=width, outcome=outcome)
+        return (await again()).changes
+
+    if any(one.stage is Stage.FIRST for one in changes):
+        # What moves, moves before: revocations count from the new address.
+        changes = await do([one for one in changes if one.stage is Stage.FIRST or one.action is Action.MOVE])
+    if _follows_lists(changes, kinds):
+        changes = await do(_lists(changes, kinds))
+    last = {str(one.address) for one in changes if one.stage is Stage.LAST}
+    changes = await do([one for one in changes if one.stage is not Stage.LAST and last.isdisjoint(one.depends_on)])
+    if last:
+        # Whose replacement is in place now comes last no more.
+        changes = await do([one for one in changes if str(one.address) in last and one.stage is Stage.MAIN])
+        await do(_lists(changes, kinds))
+    return outcome
+
+
+def _lists(changes: Sequence[Change], kinds: Sequence[Kind]) -> list[Change]:
+    """What relying parties read, of CAs that are there."""
+    telling = {one.name for one in kinds if one.tells}
+    coming = {str(one.address) for one in changes if one.action is Action.ISSUE}
+    return [one for one in changes if one.address.kind in telling and coming.isdisjoint(one.depends_on)]
+
+
+def _follows_lists(changes: Sequence[Change], kinds: Sequence[Kind]) -> bool:
+    """Whether something else may only be done once the lists are published."""
+    told = {str(one.address) for one in _lists(changes, kinds)}
+    telling = {one.name for one in kinds if one.tells}
+    return any(not told.isdisjoint(one.depends_on) for one in changes if one.address.kind not in telling)
+
+
 def _blocked(change: Change, failed: dict[str, Problem]) -> bool:
     """What it stands on failed and was told; a second problem would say nothing new."""
     return any(one in failed for one in change.depends_on)
@@ -72,7 +125,9 @@ async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, ou
         try:
             for change, problem in zip(batch, await kind.apply(batch, run), strict=True):
                 if problem is None:
-                    outcome.done[str(change.action)] += 1
+                    outcome.failed.pop(str(change.address), None)
+                    outcome.done[str(change.action)] += str(change.address) not in outcome.told
+                    outcome.told.update([str(change.address)] if kind.tells else ())
                 else:
                     outcome.failed[str(change.address)] = problem
                     run.world.emit(Event(kind.name, problem.message, address=str(change.address), failed=True))
@@ -84,7 +139,7 @@ async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, ou
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            for batch in _batches(changes):
+            for batch in [changes] if kind.whole and changes else _batches(changes):
                 if run.stopping():
                     break
                 # Taken before the task exists, so that 200 batches are not all held in memory at once.

@@ -11,7 +11,9 @@ from pkicode.plan.kind import Outlook
 
 BRAKES = (*map(str, Action), "remove")
 """What --allow lifts with a number: the words of [policy] max_actions, and the brake on rows that go."""
-WORDS = (*BRAKES, "reissue")
+NAMING = ("ca-revoke", "root-change")
+"""What --allow lifts by the name of a CA."""
+WORDS = (*BRAKES, *NAMING, "reissue")
 """All words of --allow; `reissue` takes a glob of addresses."""
 
 
@@ -34,7 +36,7 @@ def judge(changes: Sequence[Change], outlook: Outlook) -> tuple[tuple[Verdict, .
     counts = Counter(word for one in changes for word in _words(one.action))
     counted = {word: _counted(word, counts[word], limit, outlook.allow) for word, limit in sorted(limits.items())}
     exceeded = {word for word, verdict in counted.items() if not verdict.passed}
-    verdicts = (*_denials(changes), *counted.values())
+    verdicts = (*_denials(changes), *outlook.verdicts, *counted.values())
     return verdicts, [
         evolve(one, readiness=Readiness.DENIED, waits="max_actions")
         if exceeded.intersection(_words(one.action))
@@ -50,7 +52,7 @@ def _words(action: Action) -> tuple[str, ...]:
 
 def _denials(changes: Sequence[Change]) -> list[Verdict]:
     """One verdict for each rule of [policy] deny that certificates break."""
-    broken = Counter(one.waits for one in changes if one.readiness is Readiness.DENIED)
+    broken = Counter(one.waits for one in changes if one.readiness is Readiness.DENIED and one.waits not in NAMING)
     mend = "change what is asked for, or the rule in [policy]"
     return [
         Verdict(rule.split(" ")[0], passed=False, message=f"{_certificates(number)} denied by {rule}", help=mend)

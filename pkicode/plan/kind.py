@@ -12,10 +12,10 @@ from attrs import field, frozen
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address
-from pkicode.model.change import Change
+from pkicode.model.change import Change, Verdict
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.ports import About, Artefact, World
+from pkicode.ports import About, Artefact, Blocked, Certificate, World
 
 
 class FieldClass(StrEnum):
@@ -50,6 +50,18 @@ class Difference:
 
 
 @frozen
+class Selected:
+    """What the inventory knows of a [[revoke]] entry."""
+
+    certificates: Sequence[Certificate] = ()
+    """Unexpired, and not yet acted on for this reason."""
+    stopped: Sequence[str] = ()
+    """Issuer keys that may sign no more, because the last certificate for them is revoked."""
+    below: Sequence[Certificate] = ()
+    """Unexpired certificates that stop validating with them."""
+
+
+@frozen
 class Snapshot:
     """What the store knew when the plan was made; empty for a state that does not exist yet."""
 
@@ -65,6 +77,12 @@ class Snapshot:
     """(ca, generation) -> unexpired certificates; asked for only when a [ca.X] was deleted."""
     lost: Mapping[str, int] = field(factory=dict)
     """Address -> highest generation that ended as unknown: its number is burnt."""
+    selected: Mapping[str, Selected] = field(factory=dict)
+    """By id of the [[revoke]] entry."""
+    entries: Mapping[str, int] = field(factory=dict)
+    """Id of each [[revoke]] entry ever acted on -> when the last certificate it was about expires."""
+    blocked: Mapping[str, Blocked] = field(factory=dict)
+    """The block list, by SPKI."""
 
 
 @frozen
@@ -79,6 +97,8 @@ class Outlook:
     """Block address -> changes planned so far, in stage order."""
     problems: list[Problem] = field(factory=list)
     """Told by kinds while deciding; one per mistake."""
+    verdicts: list[Verdict] = field(factory=list)
+    """Brakes of the kinds' own."""
     memo: dict[Any, Any] = field(factory=dict)
     """What kinds worked out once per plan."""
 
@@ -121,6 +141,12 @@ class Kind:
     """When the row falls due again once the change is done; None: time changes nothing."""
     audit_rows: Callable[[Block, Row, Outlook], Iterable[Problem]] | None = None
     """Everything that can be said of a row without state; `validate` asks it of all rows."""
+    survey: Callable[[Outlook], Iterable[Problem]] | None = None
+    """Once per plan, whatever blocks there are."""
+    tells: bool = False
+    """Whether it makes what relying parties read: done before what may only follow it (CRL before reissue)."""
+    whole: bool = False
+    """Whether all changes of a block are one batch, and so one transaction, however many."""
     parallel: bool = False
     """Whether batches of one block may be applied side by side."""
 

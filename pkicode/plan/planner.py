@@ -11,7 +11,7 @@ from attrs import evolve
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
-from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCode, Stage
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
@@ -56,6 +56,8 @@ def plan(
     dues: list[int] = []
     pending: list[Pending] = []
     for kind in kinds:
+        if kind.survey:
+            outlook.problems.extend(kind.survey(outlook))
         for block in kind.blocks(config):
             if kind.check:
                 outlook.problems.extend(kind.check(block, outlook))
@@ -63,7 +65,8 @@ def plan(
         for block_address, rows in shelf.left(kind.name):
             _plan_removed(kind, block_address, rows, outlook, shelf)
     _refuse_errors(config, outlook.problems)
-    changes = [*moves, *(change for found in outlook.changes.values() for change in found)]
+    decided = [change for found in outlook.changes.values() for change in found]
+    changes = [*moves, *(change for stage in Stage for change in decided if change.stage is stage)]
     kept = [one for one in changes if _in_scope(one.address, only, except_)]
     by_kind = {kind.name: kind for kind in kinds}
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))

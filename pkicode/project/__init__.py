@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -20,21 +20,22 @@ from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
 from pkicode.adapters.workers import Workers
 from pkicode.config.reader import Config, read
-from pkicode.kinds import KINDS
+from pkicode.kinds import KINDS, revocation
 from pkicode.kinds.resume import resume
 from pkicode.model.address import parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
-from pkicode.model.problem import Denied, PkicodeError, Problem
+from pkicode.model.problem import PkicodeError, Problem
 from pkicode.plan import planfile, planner
-from pkicode.plan.applier import Outcome
-from pkicode.plan.applier import apply as apply_changes
+from pkicode.plan.applier import Outcome, apply_plan
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import Certificate, Lease, Want, World
-from pkicode.project import upkeep
+from pkicode.project import breakglass, upkeep
 from pkicode.project import world as worlds
+from pkicode.project.breakglass import Asked, Revoked
+from pkicode.project.consent import held_to, refuse_denied
 from pkicode.project.state import LEASE_TTL, State
 from pkicode.project.upkeep import Explanation, Exported, Upkeep
 
@@ -155,7 +156,7 @@ class Project:
             StateError: the state cannot be read.
         """
         async with self.state.reading() as store:
-            snapshot = await self.state.snapshot(store)
+            snapshot = await self.state.snapshot(store, at)
         return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
     async def _planned(
@@ -220,12 +221,18 @@ class Project:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
                 finished = frozenset(one.address for one in ended)
                 await asyncio.to_thread(planfile.check, expected, fresh, now=now, finished=finished)
-            fresh = _held_to(fresh, only_reasons)
+            fresh = held_to(fresh, only_reasons)
             show(fresh)
-            _refuse_denied(fresh)
+            refuse_denied(fresh)
             async with _workers(fresh, jobs) as (work, width):
                 fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
-                outcome = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
+
+                async def again() -> Plan:
+                    planned = await self._planned(await self.state.snapshot(store), now, only, except_, allow)
+                    return held_to(planned, only_reasons)
+
+                parts = apply_plan(fresh, evolve(run, world=fit), again, kinds=KINDS, width=width)
+                outcome = await self._with_heartbeat(run, parts)
         ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
         left = ready - outcome.done.total() - len(outcome.failed)
         return Applied(
@@ -252,9 +259,34 @@ class Project:
             reach=self._reach,
         )
 
-    async def _with_heartbeat(self, run: Run, plan: Plan, width: int) -> Outcome:
+    def revoke(self, asked: Asked, **options: object) -> Revoked:
+        """Break-glass: revoke now; see `arevoke`."""
+        return loop.run(self.arevoke(asked, **options))  # type: ignore[arg-type]
+
+    async def arevoke(
+        self, asked: Asked, *, allow: Mapping[str, str] | None = None, emit: Callable[[Event], None] = drop
+    ) -> Revoked:
+        """Revoke, publish the lists that say so, and write the [[revoke]] entry into pki.toml, in this order.
+
+        Raises:
+            PkicodeError: nothing is selected, or a brake holds it: nothing was done.
+        """
+        now = self.clock()
+        async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
+            entry = await breakglass.entry_of(asked, self.config, store, now)
+            config = breakglass.with_entry(self.config, entry)
+            planned = partial(breakglass.planned, entry, State(config, self.clock), store, now, allow or {})
+            plan = await planned()
+            breakglass.refuse_nothing(plan, asked)
+            refuse_denied(plan)
+            run = Run(evolve(world, plan_id=planfile.plan_id(plan)), config, lambda: False)
+            parts = apply_plan(plan, run, planned, kinds=breakglass.KINDS, width=1)
+            outcome = await self._with_heartbeat(run, parts)
+        return await asyncio.to_thread(breakglass.ended, self.config, entry, plan, outcome, self._reach)
+
+    async def _with_heartbeat(self, run: Run, applying: Coroutine[Any, Any, Outcome]) -> Outcome:
         """Apply while the lease is kept alive; losing it stops everything at once."""
-        work = asyncio.create_task(apply_changes(plan.changes, run, kinds=KINDS, width=width))
+        work = asyncio.create_task(applying)
         beat = asyncio.create_task(self._heartbeat(run))
         try:
             await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
@@ -320,9 +352,11 @@ class Project:
             raise PkicodeError(str(error)) from error
         async with self.state.reading() as store:
             snapshot = await self.state.snapshot(store)
+            told = await upkeep.revocations(parsed, store) if store else ()
         plan = plan or await self._planned(snapshot, self.clock())
-        generation, status, lines = upkeep.explain(parsed, snapshot.held, plan)
-        block = self.config.block(parsed.kind, parsed.name)
+        generation, status, lines = upkeep.explain(parsed, snapshot.held, plan, told)
+        known = {one.name: one for one in revocation.blocks(self.config)} if parsed.kind == "revoke" else {}
+        block = known.get(parsed.name) or self.config.block(parsed.kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
         return Explanation(str(parsed), generation, status, lines, source)
 
@@ -362,28 +396,3 @@ async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable
     async with Workers(wanted) as workers:
         # One batch more than workers, so that they sign while the store commits.
         yield workers.run, wanted + 1
-
-
-def _refuse_denied(plan: Plan) -> None:
-    denied = [one for one in plan.verdicts if not one.passed]
-    if denied:
-        listed = "; ".join(one.message for one in denied)
-        raise Denied(f"policy denies this plan: {listed}", help="; ".join(one.help for one in denied if one.help))
-
-
-def _held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
-    """The plan with everything waiting that is done for another reason, and what stands on it."""
-    if not only_reasons:
-        return plan
-    waiting: set[str] = set()
-    changes: list[Change] = []
-    for planned in plan.changes:
-        change = planned
-        follows = change.address.kind in ("publish", "output")
-        meant = follows or all(str(one.code) in only_reasons for one in change.reasons)
-        if change.readiness is Readiness.READY and (not meant or waiting.intersection(change.depends_on)):
-            change = evolve(change, readiness=Readiness.WAITING, waits="its reason is not among --only-reasons")
-        if change.readiness is not Readiness.READY:
-            waiting.add(str(change.address))
-        changes.append(change)
-    return evolve(plan, changes=tuple(changes))

@@ -14,6 +14,7 @@ from pkicode.adapters.journal import Journal
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import SqliteStore, open_sqlite
 from pkicode.config.reader import Config
+from pkicode.kinds.selecting import select
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, StateError
 from pkicode.plan.kind import Snapshot
@@ -115,8 +116,8 @@ class State:
         about = About(self.config.settings.project.name, "", self.config.env, 0, 0, "", 0)
         return Snapshot(about, (), {}, {}, (), {})
 
-    async def snapshot(self, store: SqliteStore | None) -> Snapshot:
-        """What a plan needs to know: a handful of queries, whatever the number of certificates."""
+    async def snapshot(self, store: SqliteStore | None, at: int | None = None) -> Snapshot:
+        """What a plan at this instant needs to know: a handful of queries, whatever the number of certificates."""
         if store is None:
             return self.empty()
         unknown = await store.certificates(Want(statuses=(CertificateStatus.UNKNOWN,), with_der=False))
@@ -131,6 +132,9 @@ class State:
             artefacts=await store.artefacts(),
             revoked=await store.revoked(),
             lost=lost,
+            selected=await select(self.config, store, self.clock() if at is None else at),
+            entries=await store.entries(),
+            blocked=await store.blocked(),
         )
         declared = {block.name for block in self.config.blocks if block.kind == "ca"}
         if any(name not in declared for name, _ in snapshot.authorities):

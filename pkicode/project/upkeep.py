@@ -26,7 +26,7 @@ from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.model.row import Held
 from pkicode.plan import planfile
-from pkicode.ports import About, Audited, Lease
+from pkicode.ports import About, Audited, CertificateStatus, Lease, Store, Want
 from pkicode.project.state import State, holder
 from pkicode.x509.chain import chain_pem
 from pkicode.x509.keys import load_pkcs8, spki
@@ -64,13 +64,36 @@ class Exported:
     key_pkcs8: bytes | None
 
 
-def explain(address: Address, held: Sequence[Held], plan: Plan) -> tuple[int, str, tuple[str, ...]]:
+async def revocations(address: Address, store: Store) -> tuple[str, ...]:
+    """What was revoked of an address, or by a [[revoke]] entry, a sentence each."""
+    of = {"matched_by": address.name} if address.kind == "revoke" else {"address": str(address)}
+    found = []
+    for one in await store.certificates(Want(statuses=(CertificateStatus.REVOKED,), with_der=False, **of)):  # type: ignore[arg-type]
+        entry = next(known.entry for known in await store.revocations(one.issuer_key) if known.serial == one.serial)
+        by = f", by {f'revoke.{entry}' if entry in await store.entries() else entry}"
+        when = rfc3339(one.revoked_at or 0)
+        found.append(f"{one.address}@{one.generation} was revoked {when} as {one.revocation_reason}{by}")
+    return tuple(found)
+
+
+def explain(
+    address: Address, held: Sequence[Held], plan: Plan, revoked: tuple[str, ...]
+) -> tuple[int, str, tuple[str, ...]]:
     """(generation, status, sentences)."""
     row = max((one for one in held if one.address == address), key=lambda one: one.generation, default=None)
-    lines = [_why(change) for change in plan.changes if change.address == address]
+    is_entry = address.kind == "revoke"
+    lines = [
+        f"{f'{change.address}: ' if is_entry else ''}{_why(change)}"
+        for change in plan.changes
+        if change.address == address or (is_entry and change.address.block == str(address))
+    ]
+    lines += revoked
+    if is_entry and (lines or any(one.address == str(address) for one in plan.problems)):
+        lines += [one.message for one in plan.problems if one.address == str(address)]
+        return 0, "acted on" if revoked else "to be done" if lines else "", tuple(lines)
     if row is None:
         return 0, "not there", tuple(lines) or ("pki.toml does not declare it, and state does not know it",)
-    if not lines:
+    if len(lines) == len(revoked):
         lines.append(f"nothing to do at {rfc3339(plan.at)}")
     if row.due < NO_EXPIRY:
         lines.append(f"due {rfc3339(row.due)}")

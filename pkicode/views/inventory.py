@@ -12,7 +12,7 @@ COLUMNS = (
 )  # fmt: skip
 STATUSES = ("good", "revoked", "expired", "unknown")
 
-SHOWN = ("address", "generation", "ca", "serial_number", "not_after", "status")
+SHOWN = ("address", "generation", "ca", "serial_number", "not_after", "status", "revoked_at", "reason")
 """The columns a terminal has room for."""
 
 Record = Mapping[str, object]

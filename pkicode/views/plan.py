@@ -27,6 +27,9 @@ SYMBOLS: Mapping[Action, str] = {
 }
 """`*` is what goes to relying parties: lists signed, files published.  Taking trust away is `!`, like a revocation."""
 
+IN_FULL = 500
+"""More revocations, or changes held back, are one thing to see, not 98,000."""
+
 _SHOWN_NAMES, _SHOWN_KEYS, _SHOWN_WIDTH = 4, 8, 72
 
 
@@ -118,10 +121,14 @@ def lines(changes: Iterable[Change], *, full: bool = False) -> tuple[Line, ...]:
     if full:
         return tuple(_line((change,)) for change in changes)
     groups: dict[object, list[Change]] = {}
+    changes = tuple(changes)
+    in_full = sum(SYMBOLS[change.action] == "!" for change in changes) <= IN_FULL
     for change in changes:
         where = change.address
         codes = tuple([reason.code for reason in change.reasons])
-        key = (where.kind, where.name, change.action, codes, change.readiness, change.waits)
+        # What cannot be taken back is seen one by one.
+        each = where.key if in_full and SYMBOLS[change.action] == "!" else ""
+        key = (where.kind, where.name, change.action, codes, change.readiness, change.waits, each)
         groups.setdefault(key, []).append(change)
     return tuple(_line(group) for group in groups.values())
 
@@ -170,6 +177,8 @@ def _taken_away(change: Change) -> tuple[str, ...]:
     """In words, because a mark alone is overlooked, and because forgetting sounds like more than it does."""
     if change.action is Action.REVOKE:
         return ("revoke",)
+    if change.action is Action.DISTRUST:
+        return ("distrust, out of the bundle",)
     if change.action is Action.FORGET and change.address.kind == "output":
         return ("forget, files stay",)
     return ("forget",) if change.action is Action.FORGET else ()
@@ -231,6 +240,7 @@ def _tally(plan: Plan, found: Mapping[str, int]) -> str:
     said.append(f"{found['sign']:,} {what} to sign")
     said += [f"{found['publish']:,} to publish"] if found["publish"] else []
     said.append(f"{found['revoke']:,} to revoke" + (" (irreversible)" if found["revoke"] else ""))
+    said += [f"{number:,} to distrust (irreversible)"] if (number := found.get("distrust", 0)) else []
     said.append(f"{found['forget']:,} to forget")
     said += [f"{found['blocked']:,} held back"] if found["blocked"] else []
     return ", ".join(said)

@@ -7,10 +7,7 @@ from attrs import evolve, frozen
 from pkicode.model.change import Change, Plan, Readiness
 from pkicode.views import problems
 from pkicode.views.human import pending, rows, verdict
-from pkicode.views.plan import SYMBOLS, Summary, lines
-
-_URGENT_IN_FULL = 500
-"""A brake that denies 98,000 issuances is one thing to see, not 98,000."""
+from pkicode.views.plan import IN_FULL, SYMBOLS, Summary, lines
 
 
 @frozen
@@ -27,7 +24,7 @@ def sections(plan: Plan, said: Summary) -> list[Section]:
     urgent = [change for change in plan.changes if _is_urgent(change)]
     calm = [change for change in plan.changes if not _is_urgent(change)]
     groups = lines(calm)
-    each = len(urgent) <= _URGENT_IN_FULL
+    each = len(urgent) <= IN_FULL
     found = [
         Section(f"Needs attention ({len(urgent):,})", tuple(rows(lines(urgent, full=each))), unfolded=True),
         Section(

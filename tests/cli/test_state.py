@@ -19,7 +19,10 @@ def _tamper(folder, statement):
 
 def test_inventory_is_a_table_for_people_and_json_and_csv_for_scripts(run, applied):
     table = run("inventory").out.splitlines()
-    assert table[0].split() == ["address", "generation", "ca", "serial_number", "not_after", "status"]
+    assert table[0].split() == [
+        "address", "generation", "ca", "serial_number", "not_after", "status", "revoked_at", "reason",
+    ]  # fmt: skip
+
     assert len(table) == 7
     told = run("inventory", "--format", "json").json
     assert len(told) == 6

@@ -2,7 +2,14 @@
 
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows
+from pkicode.kinds import revocation
 from pkicode.model.problem import ConfigError, Problem
+from pkicode.plan import planner
+from pkicode.plan.kind import Snapshot
+from pkicode.ports import About
+
+NOW = 1_795_424_400
+"""2026-11-23T09:00:00Z."""
 
 
 def problems(config: Config) -> tuple[Problem, ...]:
@@ -14,4 +21,12 @@ def problems(config: Config) -> tuple[Problem, ...]:
                 pass
         except ConfigError as error:
             found += error.problems
-    return tuple(found)
+    return (*found, *_of_revocations(config))
+
+
+def _of_revocations(config: Config) -> tuple[Problem, ...]:
+    """What it takes an instant to say, without any state."""
+    if not config.settings.revoke:
+        return ()
+    empty = Snapshot(About("", "", "", 0, 0, "", 0), (), {}, {}, (), {})
+    return planner.validate(config, now=NOW, kinds=[revocation.KIND], empty=empty)

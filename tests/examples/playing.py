@@ -26,9 +26,11 @@ class Example:
         )
 
     def certificates(self, status: str) -> list[Certificate]:
-        """The leaves that the inventory calls `issued` or `revoked`."""
+        """The leaves that the inventory calls `issued` or `revoked`; those of a revoked CA are neither."""
         found = open_project(self.folder / "pki.toml").inventory(Want(with_der=True))
-        return [one for one in found if one.status == status and one.address.startswith("cert.")]
+        gone = {one.spki for one in found if one.status == "revoked" and one.address.startswith("ca.")}
+        leaves = [one for one in found if one.issuer_key not in gone and one.address.startswith("cert.")]
+        return [one for one in leaves if one.status == status]
 
     @property
     def trust(self) -> Path:

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from pkicode.adapters import loop
 from pkicode.model.faults import FaultPoint as At
-from pkicode.model.instants import DAY
+from pkicode.model.instants import DAY, rfc3339
 from pkicode.ports import Certificate, Want
 from pkicode.project import Project, open_project
 from tests.kinds.site import BASE, NOW, Site
@@ -66,7 +66,17 @@ REMOVAL = Occasion("removal", BASE + LEAVES, 0.5, LISTED)
 OUTPUT = Occasion("output", BASE + LEAVES.replace("portal.pem", "front.pem") + OLD, 0.5, HANDING_OUT)
 SHARDED = Occasion("shards", BASE.replace("path_len = 0", "path_len = 0\ncrl = { shards = 3 }") + LEAVES, 0.5, LISTED)
 """A revocation in the same apply."""
-OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT)
+STOLEN = f"""
+[[revoke]]
+id = "INC-1"
+cert = "cert.portal"
+issued_before = {rfc3339(NOW + 60)}
+reason = "keyCompromise"
+"""
+TAKING = (At.REVOKED, *LISTING, *ISSUING, *HANDING_OUT)
+COMPROMISE = Occasion("compromise", BASE + LEAVES + OLD + STOLEN, 0.5, TAKING)
+SUPERSEDED = Occasion("superseded", COMPROMISE.text.replace("keyCompromise", "superseded"), 0.5, TAKING)
+OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT, COMPROMISE, SUPERSEDED)
 
 
 def built(folder: Path) -> Path:

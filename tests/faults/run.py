@@ -14,6 +14,7 @@ from attrs import define, frozen
 from pkicode.model.faults import FaultPoint
 from pkicode.model.problem import PkicodeError
 from pkicode.project import open_project
+from pkicode.project.breakglass import Asked
 
 # Processes are forked from one that has imported everything and has no threads.
 _SERVER = multiprocessing.get_context("forkserver")
@@ -45,9 +46,9 @@ class _Reach:
                 pthread_kill(get_ident(), self.fault.sent)
 
 
-def start(root: Path, now: int, fault: Fault) -> BaseProcess:
-    """An apply of `root` that is running when this returns."""
-    process = _SERVER.Process(target=_apply, args=(root, now, fault))
+def start(root: Path, now: int, fault: Fault, asked: Asked | None = None) -> BaseProcess:
+    """An apply of `root`, or a revocation, that is running when this returns."""
+    process = _SERVER.Process(target=_apply, args=(root, now, fault, asked))
     process.start()
     return process
 
@@ -91,16 +92,20 @@ def _state(process: BaseProcess) -> str:
         return ""
 
 
-def crash(root: Path, now: int, fault: Fault) -> None:
-    """Apply and die at the fault; it is an error to end in any other way."""
-    code = ended(start(root, now, fault))
+def crash(root: Path, now: int, fault: Fault, asked: Asked | None = None) -> None:
+    """Apply, or revoke what is asked, and die at the fault; it is an error to end in any other way."""
+    code = ended(start(root, now, fault, asked))
     if code != KILLED:
         raise AssertionError(f"the process ended with {code}: {fault} was not reached")
 
 
-def _apply(root: Path, now: int, fault: Fault) -> None:
+def _apply(root: Path, now: int, fault: Fault, asked: Asked | None) -> None:
+    project = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth))
     try:
-        applied = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth)).apply()
+        if asked:
+            project.revoke(asked)
+            os._exit(0)
+        applied = project.apply()
     except PkicodeError as error:
         # The test reads this instead of a traceback.
         (root / "told").write_text(f"{type(error).__name__}: {error.message}\n")

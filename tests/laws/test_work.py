@@ -27,7 +27,7 @@ for_each = { csv = "fleet.csv", key = "host" }
 dns = ["${each.host}.corp.example"]
 """
 FAR = NOW + 10**7
-QUERIES = 8
+QUERIES = 9
 """What a plan asks of the store: as many questions for ten rows as for a hundred thousand."""
 
 

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from pkicode.adapters import sql
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
-from pkicode.ports import Published, Want
+from pkicode.ports import Blocked, Match, Published, Want
 from tests.state.samples import ISSUER, NEW, NOW, certificate, crl, held, revocation, settled, sha, write
 
 
 def test_a_new_state_says_whose_it_is_and_that_nothing_happened(store, run):
     about = run(store.about())
     assert (about.project, about.env, about.lineage) == (NEW.project, NEW.env, NEW.lineage)
-    assert (about.sequence, about.newest, about.schema) == (0, 0, 1)
+    assert (about.sequence, about.newest, about.schema) == (0, 0, 2)
     assert run(store.held()) == []
     assert run(store.templates()) == {}
     assert run(store.audit()) == []
@@ -403,3 +403,47 @@ _FIELDS = st.tuples(st.integers(0, 2**40), st.text(), st.text(), st.text(), st.t
 @given(_FIELDS, _FIELDS)
 def test_two_events_with_one_hash_say_the_same(one, two):
     assert (sql.link("00", 1, *one) == sql.link("00", 1, *two)) == (one == two)
+
+
+def test_a_key_is_blocked_once_and_for_ever(store, run, lease):
+    first = Blocked("aa", NOW, "keyCompromise", "INC-1")
+    run(store.commit(write(blocked=[first, Blocked("bb", NOW, "superseded", "INC-1")]), lease))
+    run(store.commit(write(blocked=[evolve(first, at=NOW + 9, entry="INC-2")]), lease))
+    assert run(store.blocked(["aa", "cc"])) == {"aa": first}
+    assert sorted(run(store.blocked())) == ["aa", "bb"]
+    assert run(store.blocked([])) == {}
+
+
+def test_what_an_entry_was_about_is_asked_for_no_more(store, run, lease):
+    rows = [certificate(number, status="issued", spki="aa") for number in range(3)]
+    run(store.commit(write(adopted=rows), lease))
+    match = Match("INC-1", ISSUER, rows[0].serial, "superseded", NOW)
+    revoked = [revocation(rows[0].serial, entry="INC-1", not_after=NOW + 77)]
+    run(store.commit(write(revocations=revoked, matches=[match], blocked=[Blocked("aa", NOW, "x", "INC-2")]), lease))
+
+    def found(**conditions):
+        return [one.serial for one in run(store.certificates(Want(**conditions)))]
+
+    serials = [one.serial for one in rows]
+    assert found(not_matched_by=("INC-1", "superseded")) == serials[1:]
+    assert found(not_matched_by=("INC-1", "keyCompromise")) == serials
+    assert found(not_matched_by=("INC-2", "superseded")) == serials
+    assert found(matched_by="INC-1") == serials[:1]
+    assert found(blocked_by="INC-2") == serials
+    assert found(blocked_by="INC-1") == []
+    assert found(serials=serials[1:], not_matched_by=("INC-1", "superseded")) == serials[1:]
+    assert found(created_before=NOW) == []
+    assert found(created_before=NOW + 1, generation=1, issuer_key=ISSUER) == serials
+    assert found(unexpired_at=rows[1].not_after) == serials[1:]
+    assert run(store.entries()) == {"INC-1": NOW + 77, "INC-2": 0}
+    run(store.commit(write(matches=[evolve(match, reason="keyCompromise")]), lease))
+    assert found(not_matched_by=("INC-1", "keyCompromise")) == serials[1:]
+
+
+def test_an_upgraded_reason_counts_once_more(store, run, lease):
+    run(store.commit(write(revocations=[revocation("1"), revocation("2")]), lease))
+    before = run(store.revoked())[ISSUER]
+    run(store.commit(write(revocations=[revocation("1", reason="keyCompromise")]), lease))
+    assert run(store.revoked()) == {ISSUER: before + 1}
+    run(store.commit(write(revocations=[revocation("1", reason="keyCompromise")]), lease))
+    assert run(store.revoked()) == {ISSUER: before + 1}

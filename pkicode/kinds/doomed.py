@@ -1,0 +1,118 @@
+"""What this plan takes away, worked out before certificates are planned: which of them need another, and whose CA may
+sign no more.  Pure; that it is taken away is revocation.py's.
+"""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from pkicode.config.language import COMPROMISES, CaSpec, Revoke
+from pkicode.config.reader import Config
+from pkicode.kinds import authority as authorities
+from pkicode.model.address import Address, parse
+from pkicode.model.change import Reason, ReasonCode
+from pkicode.plan.kind import Outlook
+from pkicode.ports import Certificate, CertificateStatus
+
+REVOKED, BLOCKED, ORPHANED = "revoked", "key-blocked", "issuer-revoked"
+"""Statuses of a cert row whose certificate was taken away; also those a revoked ca row may have."""
+REASONS = {REVOKED: ReasonCode.REVOKED, BLOCKED: ReasonCode.KEY_BLOCKED, ORPHANED: ReasonCode.ISSUER_REVOKED}
+
+
+@frozen
+class Doomed:
+    """A certificate that this plan takes away."""
+
+    reasons: tuple[Reason, ...]
+    first: bool
+    """Before its replacement is made, and not after."""
+
+
+def doomed(outlook: Outlook) -> Mapping[tuple[str, str], Mapping[int, Doomed]]:
+    """(name, key) of a cert row -> generation -> why it needs another certificate."""
+    if "doomed" not in outlook.memo:
+        outlook.memo["doomed"] = _doomed(outlook)
+    found: Mapping[tuple[str, str], Mapping[int, Doomed]] = outlook.memo["doomed"]
+    return found
+
+
+def _doomed(outlook: Outlook) -> dict[tuple[str, str], dict[int, Doomed]]:
+    found: dict[tuple[str, str], dict[int, Doomed]] = {}
+
+    def add(one: Certificate, reasons: tuple[Reason, ...], *, first: bool) -> None:
+        address = current(one.address, outlook.config)
+        told = found.setdefault((address.name, address.key), {})
+        if address.kind == "cert" and (one.generation not in told or (first and not told[one.generation].first)):
+            told[one.generation] = Doomed(reasons, first)
+
+    for entry in sorted(outlook.config.settings.revoke, key=lambda one: one.id):
+        selected = outlook.snapshot.selected.get(entry.id)
+        if selected is None:
+            continue
+        first = entry.reason in COMPROMISES
+        why = Reason(ReasonCode.REVOKED, f"{entry.reason}, revoke.{entry.id}")
+        for one in selected.below:
+            add(one, (Reason(ReasonCode.ISSUER_REVOKED, f"revoke.{entry.id}"),), first=first)
+        for one in selected.certificates:
+            if one.status != CertificateStatus.REVOKED:
+                add(one, (why, Reason(ReasonCode.KEY_BLOCKED)) if blocks_key(entry, one) else (why,), first=first)
+    return found
+
+
+def blocks_key(entry: Revoke, certificate: Certificate) -> bool:
+    """Whether an entry puts this certificate's key on the block list: also where no CRL will tell (decisions 14)."""
+    unseen = certificate.duty == "[]" and certificate.address.startswith("cert.")
+    return entry.reason in COMPROMISES or entry.spki is not None or unseen
+
+
+def barred(outlook: Outlook) -> frozenset[str]:
+    """The block list, with what this plan adds to it."""
+    if "barred" not in outlook.memo:
+        found = set(outlook.snapshot.blocked)
+        for entry in outlook.config.settings.revoke:
+            selected = outlook.snapshot.selected.get(entry.id)
+            found.update(selected.stopped if selected else ())
+            found.update([entry.spki] if entry.spki else ())
+            for one in selected.certificates if selected else ():
+                found.update([one.spki] if blocks_key(entry, one) else ())
+        outlook.memo["barred"] = frozenset(found)
+    keys: frozenset[str] = outlook.memo["barred"]
+    return keys
+
+
+def stopped(name: str, outlook: Outlook) -> str:
+    """The generation of [ca.NAME] or of a CA above it that is revoked or distrusted, empty where all may sign."""
+    if not barred(outlook):
+        return ""
+    issuer: str | None = name
+    for _ in range(16):
+        standing = authorities.standing(issuer, outlook) if issuer else None
+        if standing is None:
+            return ""
+        if standing.authority and standing.authority.issuer_key in barred(outlook):
+            return standing.authority.at
+        block = outlook.config.block("ca", standing.name)
+        spec: CaSpec | None = block.spec if block else None
+        issuer = spec.issuer if spec else None
+    return ""
+
+
+def lists_of(name: str, config: Config) -> tuple[str, ...]:
+    """The lists of a CA and of those above it, and where they are published: what a compromise is told by."""
+    found: list[str] = []
+    issuer: str | None = name
+    while issuer and f"crl.{issuer}" not in found and (block := config.block("ca", issuer)):
+        spec: CaSpec = block.spec
+        found += [f"crl.{issuer}", *(f"publish.{target}" for target in spec.publish)]
+        issuer = spec.issuer
+    return tuple(dict.fromkeys(found))
+
+
+def current(text: str, config: Config) -> Address:
+    """The address that a certificate of the inventory stands at once this plan's moves are done."""
+    address, _ = parse(text)
+    for move in config.settings.moved:
+        if move.from_ in (str(address), address.block):
+            named, _ = parse(move.to)
+            address = Address(named.kind, named.name, named.key or address.key)
+    return address
