@@ -18,7 +18,7 @@ from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, derived, forgotten, template_number
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
 from pkicode.model.problem import PkicodeError, Problem
@@ -77,9 +77,10 @@ def _signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
 
 def _found_signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
     duty = authorities.on_duty(name, outlook)
-    planned = [one.generation for one in outlook.planned("ca", name) if one.action in (Action.ISSUE, Action.RENEW)]
     generations: dict[int, Authority | int] = {one.generation: one.authority or one.generation for one in duty}
-    generations.update((one, one) for one in planned if one not in generations)
+    for change in outlook.planned("ca", name):
+        if change.action is Action.ISSUE and change.readiness is Readiness.READY:
+            generations.setdefault(change.generation, change.generation)
     if not generations:
         return {}
     newest = max(generations)
