@@ -77,9 +77,10 @@ def _signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
 
 def _found_signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
     duty = authorities.on_duty(name, outlook)
-    planned = [one.generation for one in outlook.planned("ca", name) if one.action in (Action.ISSUE, Action.RENEW)]
     generations: dict[int, Authority | int] = {one.generation: one.authority or one.generation for one in duty}
-    generations.update((one, one) for one in planned if one not in generations)
+    for change in outlook.planned("ca", name):
+        if change.action is Action.ISSUE and change.readiness is Readiness.READY:
+            generations.setdefault(change.generation, change.generation)
     if not generations:
         return {}
     newest = max(generations)

@@ -64,8 +64,9 @@ FIRST = Occasion("first-apply", BASE + LEAVES + OLD, 0, (*ISSUING, *LISTING, *HA
 RENEWAL = Occasion("renewal", BASE + LEAVES + OLD, 61, (*ISSUING, *LISTING, *HANDING_OUT))
 REMOVAL = Occasion("removal", BASE + LEAVES, 0.5, LISTED)
 OUTPUT = Occasion("output", BASE + LEAVES.replace("portal.pem", "front.pem") + OLD, 0.5, HANDING_OUT)
-SHARDED = Occasion("shards", BASE.replace("path_len = 0", "path_len = 0\ncrl = { shards = 3 }") + LEAVES, 0.5, LISTED)
-"""A revocation in the same apply."""
+SHARDS = BASE.replace("path_len = 0", "path_len = 0\ncrl = { shards = 3 }")
+SHARDED = Occasion("shards", SHARDS + LEAVES, 61, (*ISSUING, *LISTED, *HANDING_OUT))
+"""Certificates that name shards, the shards themselves, and a revocation in one apply."""
 STOLEN = f"""
 [[revoke]]
 id = "INC-1"
