@@ -117,6 +117,7 @@ REVOKED = (
 )
 BLOCK = f"INSERT INTO blocked ({_BLOCKED}) VALUES ({_marks(4)}) ON CONFLICT (spki) DO NOTHING"
 BLOCKED = f"SELECT {_BLOCKED} FROM blocked"
+ANY_BLOCKED = "SELECT 1 FROM blocked LIMIT 1"
 IS_BLOCKED = f"{BLOCKED} WHERE spki = $1"
 MATCH = (
     f"INSERT INTO matches ({_MATCH}) VALUES ({_marks(5)}) ON CONFLICT (entry, issuer_key, serial) DO UPDATE"
