@@ -210,8 +210,9 @@ def certificates(want: Want) -> tuple[str, list[Any]]:
 
 def _by_entry(want: Want, mark: Callable[[object], str]) -> Iterator[str]:
     """The conditions that [[revoke]] entries ask by."""
-    if want.serials:
-        yield f"serial IN ({', '.join([mark(serial) for serial in want.serials])})"
+    for column, values in (("serial", want.serials), ("spki", want.spkis)):
+        if values:
+            yield f"{column} IN ({', '.join(map(mark, values))})"
     if want.created_before is not None:
         yield f"created < {mark(want.created_before)}"
     if want.unexpired_at is not None:
