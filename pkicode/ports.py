@@ -237,6 +237,8 @@ class Want:
     serials: Sequence[str] = ()
     """Any of these; a few hundred at most."""
     spki: str | None = None
+    spkis: Sequence[str] = ()
+    """As serials."""
     issuer_key: str | None = None
     generation: int | None = None
     created_before: int | None = None

@@ -125,6 +125,7 @@ REVOKED = (
 )
 BLOCK = f"INSERT INTO blocked ({_BLOCKED}) VALUES ({_marks(4)}) ON CONFLICT (spki) DO NOTHING"
 BLOCKED = f"SELECT {_BLOCKED} FROM blocked"
+ANY_BLOCKED = "SELECT 1 FROM blocked LIMIT 1"
 IS_BLOCKED = f"{BLOCKED} WHERE spki = $1"
 MATCH = (
     f"INSERT INTO matches ({_MATCH}) VALUES ({_marks(5)}) ON CONFLICT (entry, issuer_key, serial) DO UPDATE"
@@ -217,8 +218,9 @@ def certificates(want: Want) -> tuple[str, list[Any]]:
 
 def _by_entry(want: Want, mark: Callable[[object], str]) -> Iterator[str]:
     """The conditions that [[revoke]] entries ask by."""
-    if want.serials:
-        yield f"serial IN ({', '.join([mark(serial) for serial in want.serials])})"
+    for column, values in (("serial", want.serials), ("spki", want.spkis)):
+        if values:
+            yield f"{column} IN ({', '.join(map(mark, values))})"
     if want.created_before is not None:
         yield f"created < {mark(want.created_before)}"
     if want.unexpired_at is not None:

@@ -227,7 +227,7 @@ def _issued(
         after=_after(block, row, spec, checked, outlook, keeps=keeps_key(spec, held, reasons[0])),
         irreversible=True,
         # A compromise is published before there is a new key (decisions 7).
-        depends_on=depends_on + lists_of(held.needs.removeprefix("ca."), outlook.config)
+        depends_on=depends_on + taken.by + lists_of(held.needs.removeprefix("ca."), outlook.config)
         if held and taken and taken.first
         else depends_on,
     )

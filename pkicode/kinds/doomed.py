@@ -26,6 +26,8 @@ class Doomed:
     reasons: tuple[Reason, ...]
     first: bool
     """Before its replacement is made, and not after."""
+    by: tuple[str, ...] = ()
+    """The block that takes it away in this plan."""
 
 
 def doomed(outlook: Outlook) -> Mapping[tuple[str, str], Mapping[int, Doomed]]:
@@ -43,7 +45,7 @@ def _doomed(outlook: Outlook) -> dict[tuple[str, str], dict[int, Doomed]]:
         address = current(one.address, outlook.config)
         told = found.setdefault((address.name, address.key), {})
         if address.kind == "cert" and (one.generation not in told or (first and not told[one.generation].first)):
-            told[one.generation] = Doomed(reasons, first)
+            told[one.generation] = Doomed(reasons, first, (f"revoke.{entry.id}",))
 
     for entry in sorted(outlook.config.settings.revoke, key=lambda one: one.id):
         selected = outlook.snapshot.selected.get(entry.id)

@@ -113,10 +113,12 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
     named = [entry.serial] if entry.serial and not entry.ca else []
     if entry.csv:
         named = [one for one, ca in serials(outlook.config.root, entry.csv, _cas(outlook.config))[0] if ca is None]
+    issuers: dict[str, dict[str, str]] = {}
+    for one in found:
+        issuers.setdefault(one.serial, {})[one.issuer_key] = one.ca or "a foreign one"
     for serial in named:
-        cas = sorted({one.ca for one in found if one.serial == serial})
-        if len({one.issuer_key for one in found if one.serial == serial}) > 1:
-            message = f"serial {serial} was given by several CAs: {', '.join(cas)}"
+        if len(cas := issuers.get(serial, {})) > 1:
+            message = f"serial {serial} was given by several CAs: {', '.join(sorted(cas.values()))}"
             yield "E0440", message, "serial" if entry.serial else "csv", 'say which is meant: ca = "NAME"'
     known = entry.id in outlook.snapshot.entries or (entry.spki and entry.spki in outlook.snapshot.blocked)
     if outlook.snapshot.about.sequence and not found and not known:

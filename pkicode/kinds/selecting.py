@@ -14,7 +14,7 @@ from pkicode.ports import Certificate, CertificateStatus, Store, Want
 
 LIVE = (CertificateStatus.ISSUED, CertificateStatus.UNKNOWN)
 _AT_ONCE = 500
-"""Serials in one question."""
+"""Serials or keys in one question."""
 _DEEPEST = 16
 
 
@@ -43,8 +43,8 @@ async def selected(entry: Revoke, config: Config, store: Store, now: int) -> Sel
         }
     if entry.reason in COMPROMISES:
         # A key is compromised wherever it is: every certificate for it is meant, also one that turns up later.
-        for spki in sorted({one.spki for one in found.values()}):
-            await ask(Want(spki=spki))
+        for spkis in _batches(sorted({one.spki for one in found.values()})):
+            await ask(Want(spkis=spkis))
         await ask(Want(blocked_by=entry.id))
     good = [one for one in found.values() if one.status != CertificateStatus.REVOKED]
     ended = await stopped(good, store, now)
@@ -68,10 +68,14 @@ def _wants(entry: Revoke, keys: Sequence[str], config: Config) -> Iterator[Want]
             yield evolve(pins, block=text) if entry.all_keys else evolve(pins, address=text)
     elif entry.csv:
         told = [one for one, _ in serials(config.root, entry.csv, _cas(config))[0]]
-        for start in range(0, len(told), _AT_ONCE):
-            yield Want(serials=told[start : start + _AT_ONCE])
+        yield from (Want(serials=some) for some in _batches(told))
     else:
         yield from (Want(spki=one) for one in (*keys, *([entry.spki] if entry.spki else ())))
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(values), _AT_ONCE):
+        yield values[start : start + _AT_ONCE]
 
 
 def _cas(config: Config) -> frozenset[str]:

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
-from pkicode.model.change import Action, Change, Pending, Plan, Reason, ReasonCode, Stage
+from pkicode.model.change import Action, Change, Pending, Plan, Readiness, Reason, ReasonCode, Stage
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
@@ -69,6 +69,8 @@ def plan(
     changes = [*moves, *(change for stage in Stage for change in decided if change.stage is stage)]
     kept = [one for one in changes if _in_scope(one.address, only, except_)]
     by_kind = {kind.name: kind for kind in kinds}
+    if len(kept) < len(changes):
+        kept = _behind(kept, [one for one in changes if not _in_scope(one.address, only, except_)], by_kind)
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
     settings = config.settings
     verdicts, kept = judge(kept, outlook)
@@ -242,6 +244,24 @@ def _immovable(held: Held, new: Address, there: Held | None, config: Config) -> 
         return None
     message = f"{old} cannot move to {new}: {why}"
     return Problem("E0371", message, help=mend, place=config.place("moved"), address=str(new))
+
+
+def _behind(kept: Sequence[Change], left_out: Sequence[Change], kinds: Mapping[str, Kind]) -> list[Change]:
+    """What has to follow a compromise, or the lists that tell of it, does not overtake one that --only leaves out."""
+    first = {
+        name
+        for one in left_out
+        if one.stage is Stage.FIRST or kinds[one.address.kind].tells
+        for name in (str(one.address), one.address.block)
+    }
+
+    def held(one: Change) -> Change:
+        missing = [name for name in one.depends_on if name in first]
+        if not missing or kinds[one.address.kind].tells or one.readiness is not Readiness.READY:
+            return one
+        return evolve(one, readiness=Readiness.WAITING, waits=f"{missing[0]} comes before it, and is left out")
+
+    return [held(one) for one in kept]
 
 
 def _in_scope(address: Address, only: Sequence[str], except_: Sequence[str]) -> bool:

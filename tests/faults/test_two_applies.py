@@ -63,7 +63,7 @@ def test_a_second_apply_waits_and_then_has_nothing_to_do(site: Site) -> None:
     [
         pytest.param(one, marks=pytest.mark.heavy) if one is WITHIN_PUBLISHING else one
         for one in FaultPoint
-        if one is not FaultPoint.REVOKED
+        if one not in (FaultPoint.REVOKED, FaultPoint.ENTRY_STAGED)
     ],
 )
 def test_who_slept_through_its_lease_commits_nothing_and_puts_nothing_older_over_newer(

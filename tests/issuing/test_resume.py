@@ -12,8 +12,8 @@ from pkicode.issuing import Issued, Order, Remade, Template, issue, resume
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY
 from pkicode.model.names import SanType
-from pkicode.model.problem import StateError
-from pkicode.ports import Certificate, CertificateStatus, Want, World, Write
+from pkicode.model.problem import Problem, StateError
+from pkicode.ports import Blocked, Certificate, CertificateStatus, Want, World, Write
 from pkicode.x509 import der
 from pkicode.x509.names import san
 from tests.issuing.ground import (
@@ -328,5 +328,23 @@ def test_resume_stopped_anywhere_is_resumed(ground: Ground) -> None:
             inventory = await world.store.certificates(Want(ca="issuing", statuses=(CertificateStatus.ISSUED,)))
             assert len(inventory) == 3
             assert len(set(ground.signed)) == 2 + 3
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("which", ["the key", "the issuer"])
+def test_what_was_blocked_after_the_crash_is_not_signed_by_resume(ground: Ground, which: str) -> None:
+    async def main() -> None:
+        template = await stopped(ground, FaultPoint.INTENTS_STORED)
+        before = list(ground.signed)
+        async with ground.open(session="s2", plan_id="p2", now=NOW + 3600) as world:
+            intents = await world.store.intents()
+            spkis = [one.spki for one in intents] if which == "the key" else [intents[0].issuer_key]
+            blocked = [Blocked(one, NOW, "keyCompromise", "INC-1") for one in spkis]
+            await world.store.commit(Write(NOW, "test", "revoke", "x", blocked=blocked), world.lease)
+            await only_unknown(world, [*await resume(world, await says(template, ORDERS, world))])
+            assert ground.signed == before
+            answers = await issue(template, ORDERS, world, settle=await rows(world))
+            assert [one.code for one in answers if isinstance(one, Problem)] == ["E0528"] * len(ORDERS)
 
     asyncio.run(main())

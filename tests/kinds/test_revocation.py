@@ -1,5 +1,6 @@
 """[[revoke]]: what it selects, in which order it is done, and that nothing takes it back (decisions 7 to 9)."""
 
+import hashlib
 import json
 import sqlite3
 from contextlib import closing
@@ -14,7 +15,7 @@ from pkicode.ports import Certificate, Want
 from pkicode.revocation import crl
 from tests.kinds.site import BASE, NOW, Site, certificates, told
 from tests.laws.corporate import told as bytes_of
-from tests.oracles import Refused, assert_verifies, revoked_serials
+from tests.oracles import Refused, assert_verifies, openssl, openssl_bytes, revoked_serials
 
 PORTAL = """
 [cert.portal]
@@ -415,3 +416,47 @@ def test_an_entry_of_another_environment_waits_for_nothing_on_an_empty_state(sit
     site.write(PORTAL + revoke("R-1", 'serial = "7a3f"', "superseded"), base=BASE)
     assert site.apply().exit_code == 0
     assert {one.readiness for one in site.plan().changes} <= {Readiness.READY}
+
+
+def test_only_does_not_let_a_replacement_overtake_its_compromise(issued: Site) -> None:
+    issued.write(HANDED_OUT + revoke("INC-1", before(issued), "keyCompromise"))
+    for only in (["cert.*"], ["cert.*", "revoke.*"]):
+        (change,) = [one for one in issued.plan(only=only).changes if one.address.kind == "cert"]
+        assert change.readiness is Readiness.WAITING
+        assert "comes before it, and is left out" in change.waits
+        assert issued.apply(only=only).exit_code == 7
+    assert statuses(issued) == ["revoked"]
+    assert issued.apply().exit_code == 0
+    assert statuses(issued) == ["revoked", "issued"]
+
+
+def test_only_does_not_revoke_what_it_does_not_replace(issued: Site) -> None:
+    issued.write(HANDED_OUT + revoke("R-1", before(issued), "superseded"))
+    issued.apply(only=["revoke.*", "crl.*", "publish.*"])
+    assert statuses(issued) == ["issued"]
+    issued.apply(only=["cert.*", "revoke.*"])
+    assert statuses(issued) == ["issued", "issued"], "its files are still those of the old one"
+    assert issued.apply().exit_code == 0
+    assert statuses(issued) == ["revoked", "issued"]
+
+
+def test_unattended_renewals_leave_revocations_to_a_person(issued: Site) -> None:
+    issued.write(HANDED_OUT + revoke("INC-1", before(issued), "keyCompromise"))
+    applied = issued.apply(only_reasons=["due", "crl-due", "crl-content"])
+    assert (applied.exit_code, statuses(issued)) == (7, ["issued"])
+
+
+def test_a_csr_that_brings_a_blocked_key_to_another_address_waits(site: Site) -> None:
+    (site.root / "csr").mkdir()
+    key, out = site.root / "host.key", site.root / "csr/a.csr"
+    made = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x")
+    openssl("req", "-new", *made, "-keyout", key, "-out", out)
+    public = openssl_bytes("pkey", "-in", key, "-pubout", "-outform", "DER")
+    spki = hashlib.sha256(public).hexdigest()
+    site.write(revoke("INC-1", f'spki = "{spki}"', "keyCompromise")).apply()
+    host = PORTAL + 'csr = { dir = "csr", file = "a.csr" }\n'
+    site.write(host + revoke("INC-1", f'spki = "{spki}"', "keyCompromise"))
+    (change,) = site.plan().changes
+    assert (change.readiness, "block-listed" in change.waits) == (Readiness.WAITING, True)
+    assert site.apply().exit_code == 7
+    assert rows(site) == []

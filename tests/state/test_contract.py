@@ -432,6 +432,7 @@ def test_what_an_entry_was_about_is_asked_for_no_more(store, run, lease):
     assert found(blocked_by="INC-2") == serials
     assert found(blocked_by="INC-1") == []
     assert found(serials=serials[1:], not_matched_by=("INC-1", "superseded")) == serials[1:]
+    assert found(spkis=["aa", "bb"], serials=serials[:2]) == serials[:2]
     assert found(created_before=NOW) == []
     assert found(created_before=NOW + 1, generation=1, issuer_key=ISSUER) == serials
     assert found(unexpired_at=rows[1].not_after) == serials[1:]

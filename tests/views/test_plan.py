@@ -147,6 +147,21 @@ def test_markdown_shows_each_revocation_and_each_waiting_change_unfolded():
     assert "approval" in attention
 
 
+def test_each_revocation_is_a_line_for_people_until_there_are_too_many_to_read():
+    def shown(number):
+        changes = [change(FLEET, Action.REVOKE, f"h{one}", irreversible=True) for one in range(number)]
+        return [line for line in human(plan_of(changes)).splitlines() if line.startswith("  !")]
+
+    assert len(shown(500)) == 500
+    assert len(shown(501)) == 1
+
+
+def test_taking_a_root_out_of_the_bundle_is_said_and_counted():
+    text = human(plan_of([change(FLEET, Action.DISTRUST, "ca.root@1", irreversible=True)]))
+    assert "distrust, out of the bundle" in text
+    assert "1 to distrust (irreversible)" in text
+
+
 def test_markdown_stays_below_its_limit_and_says_how_much_it_left_out():
     plan = plan_of([change(FLEET, Action.REVOKE, f"h{number}" + "ä" * 150) for number in range(500)])
     text = markdown(plan, max_bytes=20_000)
