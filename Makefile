@@ -56,6 +56,7 @@ requirements: $(DEV)
 tools:
 	$(call need,openssl,openssl)
 	$(call need,certtool,gnutls-bin)
+	$(call need,faketime,faketime)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

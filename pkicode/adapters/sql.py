@@ -79,9 +79,16 @@ AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
 SERIAL_TAKEN = "SELECT 1 FROM certificates WHERE serial = $2 AND (issuer_key = $1 OR issuer_dn = $3)"
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
+_OWN = "address = 'ca.' || ca AND generation = ca_generation"
+"""A root's certificate of itself, which is nobody's issuer's business."""
 LIVING = (
     "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
-    " AND not_after >= $1 GROUP BY ca, ca_generation"
+    f" AND not_after >= $1 AND NOT ({_OWN}) GROUP BY ca, ca_generation"
+)
+ENDS = (
+    "SELECT ca, ca_generation, max(CASE WHEN address LIKE 'ca.%' THEN 0 ELSE not_after END), max(not_after)"
+    " FROM certificates WHERE ca <> '' AND status <> 'aborted' AND address NOT LIKE 'ocsp.%'"
+    f" AND NOT ({_OWN}) GROUP BY ca, ca_generation"
 )
 DER = "SELECT der FROM certificates WHERE issuer_key = $1 AND serial = $2 AND sha256 <> ''"
 SETTLE = (

@@ -38,13 +38,17 @@ def blocks(config: Config) -> list[Block]:
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
-    """One row; its value is how many revocations the CRL must know of."""
-    standing = authorities.standing(block.name, outlook)
-    if standing is None:
-        return
-    count = outlook.snapshot.revoked.get(standing.authority.issuer_key, 0) if standing.authority else 0
+    """One row a generation on duty; its value is how many revocations the CRL must know of."""
     coming = "+" if _revocations_coming(block.name, outlook) else ""
-    yield Row("", json.dumps([f"{count}{coming}"]))
+    for key, standing in _signing(block.name, outlook).items():
+        count = outlook.snapshot.revoked.get(standing.authority.issuer_key, 0) if standing.authority else 0
+        yield Row(key, json.dumps([f"{count}{coming}"]))
+
+
+def _signing(name: str, outlook: Outlook) -> dict[str, authorities.Standing]:
+    """Key of the row -> the generation that signs: the newest is the row without a key."""
+    duty = authorities.on_duty(name, outlook)
+    return {"" if one == duty[-1] else f"g{one.generation}": one for one in reversed(duty)}
 
 
 def _revocations_coming(ca: str, outlook: Outlook) -> bool:
@@ -57,8 +61,7 @@ def _revocations_coming(ca: str, outlook: Outlook) -> bool:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    standing = authorities.standing(block.name, outlook)
-    return f"ca.{block.name}@{standing.generation}" if standing else ""
+    return f"ca.{block.name}@{_signing(block.name, outlook)[row.key].generation}"
 
 
 def diff(
@@ -66,14 +69,13 @@ def diff(
 ) -> Change | None:
     if block is None or row is None:
         return forgotten(held) if held else None
-    standing = authorities.standing(block.name, outlook)
-    generation = standing.generation if standing else 1
+    generation = _signing(block.name, outlook)[row.key].generation
     reason = _reason(block, row, held, outlook, difference)
     if reason is None:
         return None
     spec: CrlSpec = block.spec
     return Change(
-        Address("crl", block.name),
+        Address("crl", block.name, row.key),
         Action.SIGN,
         generation,
         (reason,),
@@ -110,7 +112,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 
 async def _sign(change: Change, run: Run) -> Problem | None:
     world, block = run.world, change.block
-    authority = await authorities.load(change.address.name, run)
+    authority = await authorities.load(change.address.name, run, change.generation)
     if authority is None or block is None:
         return authorities.missing(change.address.name, change.address)
     spec: CrlSpec = block.spec

@@ -6,17 +6,17 @@ already there and unchanged is not written again.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import evolve
 
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.authority import Authority
+from pkicode.kinds.authority import Authority, Generations
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import Foreign, PkicodeError, Problem
@@ -46,14 +46,35 @@ def _authorities(target: str, config: Config) -> list[str]:
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row; its value is the digest of what should be there, "" where this plan will change it."""
+    digests = {one.name: one.sha256 for one in outlook.snapshot.artefacts if one.kind == "crl" and not one.scope}
+    names = _authorities(block.name, outlook.config)
+    is_changing = any(
+        change.action in (Action.ISSUE, Action.SIGN) and change.readiness is Readiness.READY
+        for name in names
+        for kind in ("crl", "ca")
+        for change in outlook.planned(kind, name)
+    )
+    facts = _facts(names, authorities.generations(outlook), digests)
+    yield Row("", json.dumps(["" if is_changing else _digest(facts)]))
+
+
+def _facts(names: Sequence[str], known: Generations, crls: Mapping[str, str]) -> list[str]:
+    """What a target holds, a line for each CA generation and its further certificates, and one for older roots."""
     facts = []
-    digests = {(one.kind, one.name, one.scope): one.sha256 for one in outlook.snapshot.artefacts}
-    for name in _authorities(block.name, outlook.config):
-        if outlook.planned("crl", name) or outlook.planned("ca", name):
-            facts.append("coming")
-        elif (standing := authorities.standing(name, outlook)) and standing.authority:
-            facts.append(f"{standing.authority.stem} {digests.get(('crl', standing.authority.stem, ''))}")
-    yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
+    for name in names:
+        for one in known.on_duty(name):
+            facts.append(f"{one.stem} {crls.get(one.stem)}")
+            facts += [f"{one.stem} by {cross.by}" for cross in one.crosses]
+    # What a single generation says by itself is left out: a new release publishes nothing again.
+    trusted = [one.stem for one in _trusted(names, known)]
+    several = any(len(generations) > 1 for generations in known.known.values())
+    return [*facts, *([f"trust {' '.join(trusted)}"] if several else ())]
+
+
+def _trusted(names: Sequence[str], known: Generations) -> list[Authority]:
+    """The roots of the bundle: of every CA published here, each generation in force."""
+    roots = dict.fromkeys(known.path(one)[-1].name for name in names for one in known.on_duty(name))
+    return [one for root in roots for one in known.trusted(root)]
 
 
 def _digest(facts: Sequence[str]) -> str:
@@ -121,36 +142,34 @@ async def _holds(target: Publisher, path: str, data: bytes) -> bool:
 
 async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, bytes, str]]:
     """(path, bytes, content type) in the order they are put; `facts` gets what `rows` makes its digest of."""
-    certificates, crls, bundles, trust = [], [], [], []
+    certificates, crls, bundles = [], [], []
     index: dict[str, dict[str, object]] = {}
     content = block.spec.content
-    for name in _authorities(block.name, run.config):
-        authority = await authorities.load(name, run)
-        artefact = await run.world.store.artefact("crl", authority.stem) if authority else None
-        if authority is None:
-            continue
-        facts.append(f"{authority.stem} {artefact.sha256 if artefact else None}")
-        chain = await authorities.path(authority, run)
-        certificates += [
-            (f"ca/{authority.stem}.cer", authority.der, _CERT),
-            (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM),
-        ]
-        bundles.append((f"bundle/{name}.pem", _chain(chain), _PEM))
-        if chain[-1] not in trust:
-            trust.append(chain[-1])
-        index[f"ca/{authority.stem}.cer"] = {
-            "not_after": rfc3339(authority.not_after),
-            "sha256": _sha256(authority.der),
-        }
-        if artefact and artefact.der:
-            crls.append((f"crl/{authority.stem}.crl", artefact.der, _CRL))
-            index[f"crl/{authority.stem}.crl"] = {
-                "next_update": rfc3339(artefact.next_update),
-                "number": int(artefact.number, 16),
-                "sha256": artefact.sha256,
-                "this_update": rfc3339(artefact.this_update),
-            }
-    bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in trust), _PEM))
+    known = await authorities.loaded(run)
+    names = _authorities(block.name, run.config)
+    digests: dict[str, str] = {}
+    for name in names:
+        for one in known.on_duty(name):
+            await authorities.load(name, run, one.generation)
+            certificates += _certificates(one)
+            index[f"ca/{one.stem}.cer"] = {"not_after": rfc3339(one.not_after), "sha256": _sha256(one.der)}
+            artefact = await run.world.store.artefact("crl", one.stem)
+            if artefact and artefact.der:
+                digests[one.stem] = artefact.sha256
+                crls.append((f"crl/{one.stem}.crl", artefact.der, _CRL))
+                index[f"crl/{one.stem}.crl"] = {
+                    "next_update": rfc3339(artefact.next_update),
+                    "number": int(artefact.number, 16),
+                    "sha256": artefact.sha256,
+                    "this_update": rfc3339(artefact.this_update),
+                }
+        if known.of(name):
+            bundles.append((f"bundle/{name}.pem", _bundle(name, known), _PEM))
+    facts += _facts(names, known, digests)
+    roots = _trusted(names, known)
+    for root in roots:
+        await authorities.load(root.name, run, root.generation)
+    bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in roots), _PEM))
     files = [
         *(certificates if "ca" in content else ()),
         *(crls if "crl" in content else ()),
@@ -162,9 +181,22 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
     return [*files, ("index.json", text.encode(), _JSON)]
 
 
-def _chain(path: Sequence[Authority]) -> bytes:
-    """The CAs a server hands out below the root; the root alone where it signs leaves itself."""
-    return b"".join(encode("CERTIFICATE", one.der) for one in (path[:-1] or path))
+def _certificates(one: Authority) -> list[tuple[str, bytes, str]]:
+    """Every certificate of a generation: its own, and those other roots gave its key."""
+    named = [(one.stem, one.der), *((f"{one.stem}-by-{by.issuer}-g{by.generation}", by.der) for by in one.crosses)]
+    return [
+        file
+        for stem, der in named
+        for file in ((f"ca/{stem}.cer", der, _CERT), (f"ca/{stem}.pem", encode("CERTIFICATE", der), _PEM))
+    ]
+
+
+def _bundle(name: str, known: Generations) -> bytes:
+    """The CAs a server hands out below the root, of the generation that issues first; a lone root alone."""
+    first = known.issuing(name)
+    generations = [*([first] if first else ()), *reversed(known.on_duty(name))]
+    chain = dict.fromkeys(der for one in generations for der in known.chain(one) or [one.der])
+    return b"".join(encode("CERTIFICATE", der) for der in chain)
 
 
 def _sha256(data: bytes) -> str:

@@ -11,8 +11,8 @@ from pkicode.plan.kind import Outlook
 
 BRAKES = (*map(str, Action), "remove")
 """What --allow lifts with a number: the words of [policy] max_actions, and the brake on rows that go."""
-WORDS = (*BRAKES, "reissue")
-"""All words of --allow; `reissue` takes a glob of addresses."""
+WORDS = (*BRAKES, "reissue", "ca-rotate", "root-change")
+"""All words of --allow; those that are no brakes take globs of addresses."""
 
 
 def refuse_unknown(allow: Mapping[str, str]) -> None:

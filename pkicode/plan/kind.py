@@ -15,7 +15,7 @@ from pkicode.model.address import Address
 from pkicode.model.change import Change
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.ports import About, Artefact, World
+from pkicode.ports import About, Artefact, Ends, World
 
 
 class FieldClass(StrEnum):
@@ -63,6 +63,8 @@ class Snapshot:
     """Issuer key -> number of revocations ever recorded for it."""
     living: Mapping[tuple[str, int], int] = field(factory=dict)
     """(ca, generation) -> unexpired certificates; asked for only when a [ca.X] was deleted."""
+    ends: Mapping[tuple[str, int], Ends] = field(factory=dict)
+    """(ca, generation) -> when what it signed ends; asked for only when a CA has a second generation or is retired."""
     lost: Mapping[str, int] = field(factory=dict)
     """Address -> highest generation that ended as unknown: its number is burnt."""
 
@@ -79,6 +81,8 @@ class Outlook:
     """Block address -> changes planned so far, in stage order."""
     problems: list[Problem] = field(factory=list)
     """Told by kinds while deciding; one per mistake."""
+    dues: list[int] = field(factory=list)
+    """Instants at which time changes something that no row's `due` tells."""
     memo: dict[Any, Any] = field(factory=dict)
     """What kinds worked out once per plan."""
 

@@ -67,6 +67,7 @@ def plan(
     kept = [one for one in changes if _in_scope(one.address, only, except_)]
     by_kind = {kind.name: kind for kind in kinds}
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
+    dues.extend(outlook.dues)
     settings = config.settings
     verdicts, kept = judge(kept, outlook)
     later = [due for due in dues if now < due < NO_EXPIRY]

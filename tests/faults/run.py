@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -45,9 +45,9 @@ class _Reach:
                 pthread_kill(get_ident(), self.fault.sent)
 
 
-def start(root: Path, now: int, fault: Fault) -> BaseProcess:
+def start(root: Path, now: int, fault: Fault, allow: Mapping[str, str] | None = None) -> BaseProcess:
     """An apply of `root` that is running when this returns."""
-    process = _SERVER.Process(target=_apply, args=(root, now, fault))
+    process = _SERVER.Process(target=_apply, args=(root, now, fault, allow))
     process.start()
     return process
 
@@ -91,16 +91,17 @@ def _state(process: BaseProcess) -> str:
         return ""
 
 
-def crash(root: Path, now: int, fault: Fault) -> None:
+def crash(root: Path, now: int, fault: Fault, allow: Mapping[str, str] | None = None) -> None:
     """Apply and die at the fault; it is an error to end in any other way."""
-    code = ended(start(root, now, fault))
+    code = ended(start(root, now, fault, allow))
     if code != KILLED:
         raise AssertionError(f"the process ended with {code}: {fault} was not reached")
 
 
-def _apply(root: Path, now: int, fault: Fault) -> None:
+def _apply(root: Path, now: int, fault: Fault, allow: Mapping[str, str] | None) -> None:
     try:
-        applied = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth)).apply()
+        project = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth))
+        applied = project.apply(allow=allow)
     except PkicodeError as error:
         # The test reads this instead of a traceback.
         (root / "told").write_text(f"{type(error).__name__}: {error.message}\n")
