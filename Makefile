@@ -57,6 +57,7 @@ tools:
 	$(call need,openssl,openssl)
 	$(call need,certtool,gnutls-bin)
 	$(call need,curl,curl)
+	$(call need,faketime,faketime)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -109,6 +109,16 @@ class Settlement:
 
 
 @frozen
+class Ends:
+    """When what a CA generation signed ends, 0 where it signed nothing."""
+
+    leaf: int = 0
+    """The last not_after of what is neither a CA nor an OCSP responder."""
+    anything: int = 0
+    """The last not_after of all but OCSP responders, which it signs for its own duty."""
+
+
+@frozen
 class Revocation:
     """One serial revoked; the first date is kept for ever, whatever is committed later."""
 
@@ -281,7 +291,14 @@ class Store(Protocol):
         """(name, generation) -> record of every row of kind ca.  One query; there are few."""
 
     async def living(self, now: int) -> Mapping[tuple[str, int], int]:
-        """(ca, ca_generation) -> unexpired certificates (issued, unknown); asked for only when a CA was deleted."""
+        """(ca, ca_generation) -> unexpired certificates (issued, unknown), a root's own apart.
+
+        Asked for only when a CA was deleted.
+        """
+
+    async def ends(self) -> Mapping[tuple[str, int], Ends]:
+        """(ca, ca_generation) -> when what it signed ends, its own certificate apart; asked for only when that decides
+        something.  One query."""
 
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         """The certificate of each (issuer_key, serial), None where there is none, in the order asked."""

@@ -85,9 +85,16 @@ AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
 SERIALS_TAKEN = f"SELECT issuer_key, serial, issuer_dn FROM certificates WHERE serial IN ({_marks(AT_ONCE)})"
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
+_OWN = "address = 'ca.' || ca AND generation = ca_generation"
+"""A root's certificate of itself, which is nobody's issuer's business."""
 LIVING = (
     "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
-    " AND not_after >= $1 GROUP BY ca, ca_generation"
+    f" AND not_after >= $1 AND NOT ({_OWN}) GROUP BY ca, ca_generation"
+)
+ENDS = (
+    "SELECT ca, ca_generation, max(CASE WHEN address LIKE 'ca.%' THEN 0 ELSE not_after END), max(not_after)"
+    " FROM certificates WHERE ca <> '' AND status <> 'aborted' AND address NOT LIKE 'ocsp.%'"
+    f" AND NOT ({_OWN}) GROUP BY ca, ca_generation"
 )
 DUTIES = (
     "SELECT DISTINCT duty FROM certificates WHERE ca = $1 AND ca_generation = $2 AND not_after >= $3"

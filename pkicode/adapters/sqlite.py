@@ -28,6 +28,7 @@ from pkicode.ports import (
     Audited,
     Blocked,
     Certificate,
+    Ends,
     Lease,
     Published,
     Revocation,
@@ -123,6 +124,10 @@ class SqliteStore:
     async def living(self, now: int) -> Mapping[tuple[str, int], int]:
         rows = await self._run(self._read, sql.LIVING, (now,))
         return {(ca, generation): count for ca, generation, count in rows}
+
+    async def ends(self) -> Mapping[tuple[str, int], Ends]:
+        rows = await self._run(self._read, sql.ENDS)
+        return {(ca, generation): Ends(leaf, anything) for ca, generation, leaf, anything in rows}
 
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         found = await self._run(lambda: [self._read(sql.DER, one) for one in ids])

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from pkicode.config import check_paths, check_revoke
+from pkicode.config import check_paths, check_revoke, check_rotation
 from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
@@ -30,6 +30,7 @@ def everything(tables: Tables, listed: _Listed) -> None:
     cas = {name: entry for name, entry in tables.entries["ca"].items() if entry.sound}
     certs = {name: entry for name, entry in tables.entries["cert"].items() if entry.sound}
     _ca_chains(tables, cas)
+    check_rotation.everything(tables.notes, cas, certs)
     for profile in tables.entries["profile"].values():
         if profile.values.get("lint") == ():
             message = f"`lint` of [profile.{profile.name}] leaves out rfc5280, which is always on"
@@ -75,10 +76,11 @@ def _uses(tables: Tables) -> Iterator[tuple[str, str, Path]]:
         key_table = entry.raw.get("key")
         if isinstance(key_table, dict) and isinstance(key_table.get("store"), str) and _is_own(entry, "key", "store"):
             yield "keystore", key_table["store"], (*entry.path, "key", "store")
-        targets = entry.raw.get("publish", [])
-        for index, name in enumerate(targets if isinstance(targets, list) else []):
-            if isinstance(name, str) and entry.path[0] == "ca":
-                yield "publish", name, (*entry.path, "publish", index)
+        for key, kind in (("publish", "publish"), ("cross_sign", "ca")) if entry.path[0] == "ca" else ():
+            listed = entry.raw.get(key, [])
+            for index, name in enumerate(listed if isinstance(listed, list) else []):
+                if isinstance(name, str):
+                    yield kind, bare(name) if kind == "ca" else name, (*entry.path, key, index)
 
 
 def _is_own(entry: Entry, *keys: str) -> bool:

@@ -107,6 +107,12 @@ class CrlSpec:
 
 
 @frozen
+class Rotate:
+    every: int = says("a new key generation is made when the newest is this old", form="duration")
+    prepublish: int = says("it is published this long before it issues", form="duration", default=14 * 86400)
+
+
+@frozen
 class CaSpec:
     """[ca.X], resolved."""
 
@@ -119,6 +125,12 @@ class CaSpec:
     name_constraints: NameConstraints | None = says("RFC 5280 section 4.2.1.10; critical", default=None)
     policies: tuple[str, ...] = says("certificate policy OIDs", default=())
     crl: CrlSpec = says("how its CRL is refreshed", factory=CrlSpec)
+    rotate: Rotate | None = says("when the next key generation is made; a root's waits for leave", default=None)
+    cross_sign: tuple[str, ...] = says("roots that sign this root's key as well", default=())
+    overlap: int = says(
+        "of a root: how long clients may go on with an older trust bundle", form="duration", default=30 * 86400
+    )
+    retired: bool = says("it issues nothing any more; its CRL goes on while what it signed lives", default=False)
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")

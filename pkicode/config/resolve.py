@@ -215,6 +215,8 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
     values = {**entry.values, **_derived(tables, kind, entry.values)}
     if "issuer" in values and values["issuer"] is not None:
         values["issuer"] = check.bare(values["issuer"])
+    if "cross_sign" in values:
+        values["cross_sign"] = tuple(map(check.bare, values["cross_sign"]))
     spec = cls(**values)
     defaulted = sorted(_defaulted(spec, entry.raw, ""))
     body = {"kind": kind, "version": TEMPLATE_VERSION, "spec": plain(spec), "defaulted": defaulted}

@@ -96,10 +96,7 @@ CA = Table(
     {
         "offline": "offline CAs and ceremonies",
         "ceremony": "offline CAs and ceremonies",
-        "rotate": "CA rotation",
-        "cross_sign": "cross-signing",
         "ocsp": "OCSP",
-        "retired": "retiring a CA",
     },
     {},
 )

@@ -60,6 +60,12 @@ class Template:
     """Name constraints of the issuer and of every CA above it."""
     allow: Allow | None = None
     """Which names the profile lets through; None leaves that to the constraints."""
+    until: int | None = None
+    """A last second of validity that is fixed, whenever it begins: a cross-certificate ends with its roots."""
+
+    def not_after(self, not_before: int) -> int:
+        """The last second of what begins then."""
+        return not_before + self.validity - 1 if self.until is None else self.until
 
 
 @frozen

@@ -88,7 +88,7 @@ async def _prepared_again(
 async def _same(template: Template, pairs: Sequence[tuple[Order, Certificate]], world: World) -> list[steps.Reserved]:
     held = await steps.held_keys(template, [order for order, _ in pairs], world)
     batch = [
-        steps.asked(order, held, int(intent.serial, 16), intent.not_before, intent.not_before + template.validity - 1)
+        steps.asked(order, held, int(intent.serial, 16), intent.not_before, template.not_after(intent.not_before))
         for order, intent in pairs
     ]
     found = []

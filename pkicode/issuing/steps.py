@@ -47,7 +47,7 @@ class Reserved:
 async def prepared(template: Template, orders: Sequence[Order], world: World) -> list[Ready | Problem]:
     """Every order with its durable key, serial and linted TBS, or its problem."""
     not_before = max(world.now - template.backdate, template.issuer_not_before)
-    not_after = not_before + template.validity - 1
+    not_after = template.not_after(not_before)
     if not_after > template.issuer_not_after:
         return [_outlives(template, one.address, not_after) for one in orders]
     serials = _serials(len(orders), world)

@@ -1,102 +1,41 @@
-"""One CA key generation as everybody below it sees it: its certificate, key, dates and constraints.
+"""The generations of a CA as everybody below sees them: what a plan may rely on, what an apply may sign with.
 
-Read from the record of a `ca` row; nothing here decides anything.
+Read from the records of `ca` rows; what each generation does when is decided in generation.py.
 """
 
-import base64
-import hashlib
 import json
+from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import asdict, field, frozen
+from attrs import asdict, evolve, frozen
 from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
+from pkicode.kinds.generation import (
+    Authority,
+    Cross,
+    Generations,
+    altered,
+    facts_of,
+    from_record,
+    of_certificate,
+    subject_of,
+)
 from pkicode.model.address import Address
+from pkicode.model.change import Action, Readiness
 from pkicode.model.instants import from_datetime
-from pkicode.model.names import Subject
-from pkicode.model.problem import Problem, StateError
+from pkicode.model.problem import Problem
+from pkicode.model.row import Held
 from pkicode.plan.kind import Outlook, Run
-from pkicode.x509 import der
+from pkicode.ports import Ends
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.constraints import Constraints
-from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.names import subject_der
-from pkicode.x509.tbs import IssuerFacts, self_issued
 
+__all__ = ["Authority", "Generations", "facts_of", "from_record", "of_certificate", "subject_of"]
 
-@frozen
-class Authority:
-    """A CA generation that has its certificate.
-
-    Whoever can write the database can write its record, so what decides over keys and dates is not taken from there:
-    dates and names are the certificate's own, the key is the one the keystore holds under this address.
-    """
-
-    name: str
-    generation: int
-    der: bytes = field(repr=False)
-    facts: IssuerFacts
-    issuer: str
-    """Name of the [ca.Y] that signed it, "" for a root."""
-    not_before: int
-    not_after: int
-    serial: str
-
-    @property
-    def issuer_key(self) -> str:
-        """What the inventory calls this key: sha256 of its SPKI, lower-case hex."""
-        return hashlib.sha256(self.facts.spki).hexdigest()
-
-    @property
-    def stem(self) -> str:
-        """`issuing-g1`: how its published files are called."""
-        return f"{self.name}-g{self.generation}"
-
-    @property
-    def at(self) -> str:
-        """Its address with its generation, which is also the label of its key: `ca.issuing@1`."""
-        return Address("ca", self.name).at(self.generation)
-
-    def record(self) -> str:
-        """The JSON text of its row's record."""
-        return json.dumps({"der": base64.b64encode(self.der).decode(), "issuer": self.issuer}, sort_keys=True)
-
-
-def of_certificate(name: str, generation: int, certificate: bytes, issuer: str) -> Authority:
-    """The authority a certificate makes of a name.
-
-    Raises:
-        ValueError: not a certificate.
-    """
-    loaded = x509.load_der_x509_certificate(certificate)
-    return Authority(
-        name=name,
-        generation=generation,
-        der=certificate,
-        facts=facts_of(certificate),
-        issuer=issuer,
-        not_before=from_datetime(loaded.not_valid_before_utc),
-        not_after=from_datetime(loaded.not_valid_after_utc),
-        serial=f"{loaded.serial_number:x}",
-    )
-
-
-def from_record(name: str, generation: int, record: str) -> Authority:
-    """The authority a record tells of.
-
-    Raises:
-        StateError: the record is not one.
-    """
-    try:
-        told: dict[str, str] = json.loads(record)
-        return of_certificate(name, generation, base64.b64decode(told["der"], validate=True), told["issuer"])
-    except (KeyError, ValueError, TypeError) as error:
-        raise _altered(f"the record of ca.{name}@{generation} in the state cannot be read") from error
-
-
-def _altered(message: str) -> StateError:
-    return StateError(message, help="the database was altered: `pkicode state verify`, then restore a backup")
+OUT = ("revoked", "distrusted")
+"""Statuses of `ca` rows whose generation nobody may rely on any more."""
 
 
 @frozen
@@ -111,43 +50,111 @@ class Standing:
     """None while it is only planned."""
 
 
+def several(records: Mapping[tuple[str, int], str], held: Sequence[Held], config: Config) -> bool:
+    """Whether it has to be known when what a CA signed ends: a second generation, or one that issues no more."""
+    names = {name for name, _ in records}
+    is_ending = any(one.kind == "ca" and one.status != "ok" for one in held)
+    return is_ending or len(names) < len(records) or any(one.kind == "ca" and one.spec.retired for one in config.blocks)
+
+
+def told(
+    config: Config,
+    now: int,
+    records: Mapping[tuple[str, int], str],
+    ends: Mapping[tuple[str, int], Ends],
+    held: Sequence[Held],
+) -> Generations:
+    """The generations that these records tell of."""
+    known: dict[str, tuple[Authority, ...]] = {}
+    for (name, generation), record in sorted(records.items()):
+        known[name] = (*known.get(name, ()), from_record(name, generation, record))
+    out = {(one.name, one.generation) for one in held if one.kind == "ca" and one.status in OUT}
+    for one in held:
+        if one.kind == "ca" and one.status == "forgotten":
+            # With the newest the older ones were let go of; a name that comes back begins anew.
+            older = [each for each in known.get(one.name, ()) if each.generation <= one.generation]
+            out |= {(one.name, each.generation) for each in older}
+    return Generations(config, now, known, ends, frozenset(out))
+
+
+def generations(outlook: Outlook) -> Generations:
+    """The generations that are there when a plan is made."""
+    if "generations" not in outlook.memo:
+        snapshot = outlook.snapshot
+        found = told(outlook.config, outlook.now, snapshot.authorities, snapshot.ends, snapshot.held)
+        outlook.memo["generations"] = found
+        outlook.dues.extend(found.changes_at())
+    known: Generations = outlook.memo["generations"]
+    return known
+
+
+def coming(outlook: Outlook) -> Generations:
+    """The same with the cross-certificates that this plan gives to generations that are there."""
+    found = generations(outlook)
+    known = dict(found.known)
+    for name, there in found.known.items():
+        newest = there[-1]
+        for change in outlook.planned("ca", name):
+            if change.action is Action.ISSUE and change.generation == newest.generation and change.row:
+                had = {one.by for one in newest.crosses}
+                made = [one.rpartition("@") for one in json.loads(change.row.values) if one not in had]
+                crosses = (*newest.crosses, *(Cross(b"", issuer, int(number)) for issuer, _, number in made))
+                known[name] = (*there[:-1], evolve(newest, crosses=crosses))
+    return evolve(found, known=known)
+
+
 def standing(name: str, outlook: Outlook) -> Standing | None:
     """The newest generation of [ca.NAME], None when it is not declared or its subject cannot be."""
-    memo_key = ("standing", name)
-    if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = _standing(name, outlook)
-    found: Standing | None = outlook.memo[memo_key]
-    return found
+    known = generations(outlook).of(name)
+    return _there(known[-1]) if known else _planned(name, 1, outlook)
+
+
+def issuing(name: str, outlook: Outlook) -> Standing | None:
+    """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait."""
+    found = generations(outlook).issuing(name)
+    return _there(found) if found else _planned(name, 1, outlook)
 
 
 def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
     """The generations of [ca.NAME] that owe answers about what they signed, oldest first; the newest always does."""
-    newest = standing(name, outlook)
-    if newest is None:
-        return ()
-    older = sorted(one for known, one in outlook.snapshot.authorities if known == name and one != newest.generation)
-    found = []
-    for generation in older:
-        authority = from_record(name, generation, outlook.snapshot.authorities[name, generation])
-        if authority.not_after >= outlook.now:
-            found.append(Standing(name, generation, authority.not_before, authority.not_after, authority))
-    return (*found, newest)
+    known = generations(outlook)
+    newest = known.get(name)
+    coming = [
+        change.generation
+        for change in outlook.planned("ca", name)
+        if change.action is Action.ISSUE and change.readiness is Readiness.READY
+        if newest is None or change.generation > newest.generation
+    ]
+    there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
+    planned = [_planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
+    return (*map(_there, there), *filter(None, planned))
 
 
-def _standing(name: str, outlook: Outlook) -> Standing | None:
-    generations = [generation for known, generation in outlook.snapshot.authorities if known == name]
-    if generations:
-        newest = max(generations)
-        authority = from_record(name, newest, outlook.snapshot.authorities[name, newest])
-        return Standing(name, newest, authority.not_before, authority.not_after, authority)
+def _there(authority: Authority) -> Standing:
+    return Standing(authority.name, authority.generation, authority.not_before, authority.not_after, authority)
+
+
+def _planned(name: str, generation: int, outlook: Outlook) -> Standing | None:
     block = outlook.config.block("ca", name)
     if block is None:
         return None
     spec: CaSpec = block.spec
     not_before = outlook.now - spec.backdate
-    if spec.issuer and (issuer := standing(spec.issuer, outlook)):
+    if spec.issuer and (issuer := issuing(spec.issuer, outlook)):
         not_before = max(not_before, issuer.not_before)
-    return Standing(name, 1, not_before, not_before + spec.validity - 1, None)
+    return Standing(name, generation, not_before, not_before + spec.validity - 1, None)
+
+
+async def loaded(run: Run) -> Generations:
+    """The generations in the store, each to be checked by `load` before it is relied on."""
+    if "generations" not in run.memo:
+        store = run.world.store
+        records = await store.authorities()
+        held = await store.held()
+        ends = await store.ends() if several(records, held, run.config) else {}
+        run.memo["generations"] = told(run.config, run.world.now, records, ends, held)
+    found: Generations = run.memo["generations"]
+    return found
 
 
 async def load(name: str, run: Run, generation: int | None = None) -> Authority | None:
@@ -156,37 +163,51 @@ async def load(name: str, run: Run, generation: int | None = None) -> Authority 
     Raises:
         StateError: its certificate is not what pki.toml declares, or not signed by the CA above it.
     """
-    memo_key = ("authority", name, generation)
-    if memo_key not in run.memo:
-        records = await run.world.store.records("ca", name)
-        chosen = generation or max((one for _, one in records), default=0)
-        record = records.get(("", chosen))
-        found = from_record(name, chosen, record) if record else None
-        if found:
-            await _check(found, run)
-        run.memo[memo_key] = found
-    authority: Authority | None = run.memo[memo_key]
-    return authority
+    known = await loaded(run)
+    found = known.get(name, generation)
+    if found and ("checked", found.at) not in run.memo:
+        run.memo["checked", found.at] = True
+        await _check(found, known, run)
+    return found
 
 
-async def _check(authority: Authority, run: Run) -> None:
+async def load_issuing(name: str, run: Run) -> Authority | None:
+    """The generation of [ca.NAME] that signs what is issued now, checked; None while there is none."""
+    found = (await loaded(run)).issuing(name)
+    return await load(name, run, found.generation) if found else None
+
+
+async def _check(authority: Authority, known: Generations, run: Run) -> None:
     """What pki.toml says and the signature above agree on: else the database could choose who signs for whom."""
     block = run.config.block("ca", authority.name)
     if block is None:
         return
     spec: CaSpec = block.spec
     declared = subject_der(subject_of(spec, authority.generation))
-    above = await load(spec.issuer, run) if spec.issuer else authority
+    above = known.issuer_of(authority)
     try:
-        if authority.facts.dn != declared or authority.issuer != (spec.issuer or "") or above is None:
-            raise ValueError("it is not the one pki.toml declares")
-        verify_issued(authority.der, above.der)
         # A self-signed certificate proves nothing: the key in it is one that we hold, or no trust anchor of ours.
         held = (await run.world.keystores[store_of(authority.name, run)].find([authority.at])).get(authority.at)
         if held and held.spki != authority.facts.spki:
             raise ValueError("its key is not the one in the keystore")
+        # What pki.toml says is of the newest generation; an older one had another name if it was changed since.
+        is_declared = authority.facts.dn == declared or (authority is not known.of(authority.name)[-1] and held)
+        if not is_declared or authority.issuer != (spec.issuer or "") or above is None:
+            raise ValueError("it is not the one pki.toml declares")
+        verify_issued(authority.der, above.der)
+        for cross in authority.crosses:
+            _check_cross(authority, cross, known)
     except (ValueError, x509.ExtensionNotFound) as error:
-        raise _altered(f"the certificate of {authority.at} in the state is not what it should be: {error}") from error
+        raise altered(f"the certificate of {authority.at} in the state is not what it should be: {error}") from error
+    if above is not authority:
+        await load(above.name, run, above.generation)
+
+
+def _check_cross(authority: Authority, cross: Cross, known: Generations) -> None:
+    by = known.get(cross.issuer, cross.generation)
+    if by is None or facts_of(cross.der) != authority.facts:
+        raise ValueError(f"what {cross.by} signed is not of its name and key")
+    verify_issued(cross.der, by.der)
 
 
 def has_expired(certificate: bytes | None, serial: str, authority: Authority, at: int) -> bool:
@@ -199,11 +220,6 @@ def has_expired(certificate: bytes | None, serial: str, authority: Authority, at
     except (ValueError, TypeError, x509.ExtensionNotFound):
         return False
     return f"{loaded.serial_number:x}" == serial and from_datetime(loaded.not_valid_after_utc) < at
-
-
-def subject_of(spec: CaSpec, generation: int) -> Subject:
-    """The distinguished name of one key generation."""
-    return normal_subject([(kind, value.replace("${generation}", str(generation))) for kind, value in spec.subject])
 
 
 def store_of(name: str, run: Run) -> str:
@@ -229,23 +245,21 @@ def missing(name: str, waiting: Address) -> Problem:
     )
 
 
-def forget(name: str, run: Run) -> None:
-    """A new generation was made: read it again."""
-    run.memo.pop(("authority", name, None), None)
+def forget(run: Run) -> None:
+    """A new generation or certificate was made: read them again."""
+    for key in list(run.memo):
+        if key == "generations" or (isinstance(key, tuple) and key[0] == "checked"):
+            del run.memo[key]
 
 
-async def path(authority: Authority, run: Run) -> list[Authority]:
-    """From this CA up to its root, itself first."""
-    found = [authority]
-    while found[-1].issuer:
-        above = await load(found[-1].issuer, run)
-        if above is None or len(found) > 16:
-            raise StateError(
-                f"the issuer of {found[-1].at}, ca.{found[-1].issuer}, is not in the state",
-                help="`pkicode state verify`, then restore a backup",
-            )
-        found.append(above)
-    return found
+def crl_urls(base_urls: Iterable[str], stem: str) -> tuple[str, ...]:
+    """Where the full CRL of an issuer generation is served (CDP)."""
+    return tuple(f"{base.rstrip('/')}/crl/{stem}.crl" for base in base_urls)
+
+
+def issuer_urls(base_urls: Iterable[str], stem: str) -> tuple[str, ...]:
+    """Where the certificate of an issuer generation is served (AIA caIssuers)."""
+    return tuple(f"{base.rstrip('/')}/ca/{stem}.cer" for base in base_urls)
 
 
 def constraints(spec: NameConstraints | None) -> Constraints | None:
@@ -253,27 +267,14 @@ def constraints(spec: NameConstraints | None) -> Constraints | None:
     return Constraints(**asdict(spec)) if spec else None
 
 
-def facts_of(certificate: bytes) -> IssuerFacts:
-    """What certificates below say of this one, byte for byte.
+def constraints_above(name: str | None, config: Config, known: Generations | None = None) -> tuple[Constraints, ...]:
+    """The constraints of [ca.NAME] and of every CA above it: as declared, and as the generations that issue have them.
 
-    Raises:
-        ValueError: not a certificate.
+    The two differ from when a change is declared until the generation that has it issues.
     """
-    _, start, _ = der.read(certificate)
-    _, offset, _ = der.read(certificate, start)
-    fields = []
-    # version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo (RFC 5280 section 4.1)
-    for _ in range(7):
-        _, _, end = der.read(certificate, offset)
-        fields.append(certificate[offset:end])
-        offset = end
-    return self_issued(fields[5], fields[6])
-
-
-def constraints_above(name: str | None, config: Config) -> tuple[Constraints, ...]:
-    """The constraints of [ca.NAME] and of every CA above it, as declared."""
-    found = []
+    found: list[Constraints] = []
     seen: set[str] = set()
+    start = name
     while name and name not in seen:
         seen.add(name)
         block = config.block("ca", name)
@@ -283,4 +284,6 @@ def constraints_above(name: str | None, config: Config) -> tuple[Constraints, ..
         if one := constraints(spec.name_constraints):
             found.append(one)
         name = spec.issuer
-    return tuple(found)
+    issuer = known.issuing(start) if known and start else None
+    held = [one.constraints for one in known.path(issuer)] if known and issuer else []
+    return (*found, *(one for one in held if one is not None and one not in found))

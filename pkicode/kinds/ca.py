@@ -1,10 +1,11 @@
 """CAs (RFC 5280 section 4.2.1.9): what [ca.X] says, when a generation is made, and what state remembers of it.
 
-In this version a CA has one key generation; what would need the next one is refused, never done in place.
+A generation is a key; the next one stands beside it under another name, and is never made in its place.  What each does
+when is generation.py's; more certificates of one key are cross.py's.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
@@ -12,9 +13,10 @@ from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.issuing import Issued, Order, Remade, Template, issue
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import deny, preview
-from pkicode.kinds.authority import Authority, subject_of
-from pkicode.kinds.rows import SINGLE, after, block_of, forgotten, rewrite, template_number
+from pkicode.kinds import cross, deny, preview, rotation
+from pkicode.kinds.authority import Authority, crl_urls, issuer_urls, subject_of
+from pkicode.kinds.generation import rotates_at
+from pkicode.kinds.rows import after, block_of, forgotten, rewrite, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
@@ -39,6 +41,10 @@ CLASSES = {
     "base_urls": FieldClass.NEXT,
     "own_base_urls": FieldClass.METADATA,
     "crl": FieldClass.METADATA,
+    "rotate": FieldClass.METADATA,
+    "cross_sign": FieldClass.METADATA,
+    "overlap": FieldClass.METADATA,
+    "retired": FieldClass.METADATA,
     "publish": FieldClass.METADATA,
     "protect": FieldClass.METADATA,
     "note": FieldClass.METADATA,
@@ -46,7 +52,10 @@ CLASSES = {
 
 
 def by_depth(config: Config) -> list[Block]:
-    """The [ca.X] blocks, issuers before what they sign; config.reader has refused cycles."""
+    """The [ca.X] blocks, issuers before what they sign; config.reader has refused cycles.
+
+    Roots that cross-sign come before those they sign, unless both sign each other.
+    """
     depths: dict[str, int] = {}
     blocks = {block.name: block for block in config.blocks if block.kind == "ca"}
 
@@ -56,11 +65,20 @@ def by_depth(config: Config) -> list[Block]:
             depths[name] = depth(issuer) + 1 if issuer in blocks else 0
         return depths[name]
 
-    return sorted(blocks.values(), key=lambda block: (depth(block.name), block.name))
+    def crossed(name: str, seen: tuple[str, ...] = ()) -> int:
+        by = [one for one in blocks[name].spec.cross_sign if one in blocks and one not in seen]
+        return max((crossed(one, (*seen, name)) + 1 for one in by), default=0)
+
+    return sorted(blocks.values(), key=lambda block: (depth(block.name), crossed(block.name), block.name))
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
-    yield SINGLE
+    """One row; its values are the roots whose keys sign the newest generation as well."""
+    known = authorities.generations(outlook)
+    newest = known.get(block.name)
+    by = {one.by for one in newest.crosses} if newest else set()
+    by |= {f"{one.name}@{one.generation}" for one in cross.wanted(block.name, known, newest)} if newest else set()
+    yield Row("", json.dumps(sorted(by)))
 
 
 def profile_of(block: Block, issuer_stem: str) -> Profile:
@@ -82,16 +100,6 @@ def profile_of(block: Block, issuer_stem: str) -> Profile:
     )
 
 
-def crl_urls(base_urls: Iterable[str], stem: str) -> tuple[str, ...]:
-    """Where the full CRL of an issuer generation is served (CDP)."""
-    return tuple(f"{base.rstrip('/')}/crl/{stem}.crl" for base in base_urls)
-
-
-def issuer_urls(base_urls: Iterable[str], stem: str) -> tuple[str, ...]:
-    """Where the certificate of an issuer generation is served (AIA caIssuers)."""
-    return tuple(f"{base.rstrip('/')}/ca/{stem}.cer" for base in base_urls)
-
-
 def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     spec: CaSpec = block.spec
     place = block.source.place
@@ -102,6 +110,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
         yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
     yield from _constraints(block, spec, outlook)
+    yield from cross.check(block, spec, outlook)
     issuer = outlook.config.block("ca", spec.issuer) if spec.issuer else None
     if issuer:
         yield from _outlives(block, spec, issuer, outlook)
@@ -129,7 +138,7 @@ def _constraints(block: Block, spec: CaSpec, outlook: Outlook) -> Iterator[Probl
 
 def _outlives(block: Block, spec: CaSpec, issuer: Block, outlook: Outlook) -> Iterator[Problem]:
     standing = authorities.standing(block.name, outlook)
-    above = authorities.standing(issuer.name, outlook)
+    above = authorities.issuing(issuer.name, outlook)
     if standing is None or above is None:
         return
     if standing.authority is None and standing.not_after > above.not_after:
@@ -151,7 +160,12 @@ def _room(not_after: int, now: int, backdate: int) -> int:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    return f"ca.{block.spec.issuer}" if block.spec.issuer else ""
+    """Its issuer; with a generation where that one issues nothing any more, which has to be looked at."""
+    issuer: str | None = block.spec.issuer
+    if issuer is None:
+        return ""
+    behind = rotation.behind(block, outlook)
+    return behind.at if behind else f"ca.{issuer}"
 
 
 def diff(
@@ -159,43 +173,50 @@ def diff(
 ) -> Change | None:
     if block is None or row is None:
         return _removed(held, outlook) if held else None
-    spec: CaSpec = block.spec
     if held is None or held.status == "forgotten":
-        return _new(block, row, held, outlook)
-    if refused := difference.of(FieldClass.FORBIDDEN, FieldClass.ROTATE):
-        outlook.problems.append(_refused(block, refused))
+        return _new(block, row, held, outlook, Reason(ReasonCode.NEW))
+    rotated = [one for one in difference.of(FieldClass.ROTATE) if one != "subject" or rotation.renamed(block, outlook)]
+    forbidden = difference.of(FieldClass.FORBIDDEN)
+    if forbidden or (rotated and not rotation.allowed(block, outlook)):
+        outlook.problems.append(_refused(block, forbidden or rotated))
         return None
-    if difference.of(FieldClass.METADATA):
-        fields = ", ".join(difference.of(FieldClass.METADATA))
-        reason = Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature")
-        return Change(
-            Address("ca", block.name),
-            Action.UPDATE,
-            held.generation,
-            (reason,),
-            block,
-            row,
-            held,
-            after={"protect": spec.protect},
-        )
-    return None
+    reason = rotation.due(block, rotated, outlook)
+    found = _new(block, row, held, outlook, reason) if reason else None
+    if found and found.readiness is Readiness.READY:
+        return found
+    return cross.planned(block, row, held, outlook) or _metadata(block, row, held, difference) or found
 
 
-def _new(block: Block, row: Row, held: Held | None, outlook: Outlook) -> Change | None:
+def _metadata(block: Block, row: Row, held: Held, difference: Difference) -> Change | None:
+    fields = ", ".join(difference.of(FieldClass.METADATA, FieldClass.ROTATE))
+    if not fields:
+        return None
+    return Change(
+        Address("ca", block.name),
+        Action.UPDATE,
+        held.generation,
+        (Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature"),),
+        block,
+        row,
+        held,
+        after={"protect": block.spec.protect},
+    )
+
+
+def _new(block: Block, row: Row, held: Held | None, outlook: Outlook, reason: Reason) -> Change | None:
     spec: CaSpec = block.spec
     generation = held.generation + 1 if held else 1
-    try:
-        subject = subject_of(spec, generation)
-    except ValueError:
-        return None  # told by check
-    issuer = authorities.standing(spec.issuer, outlook) if spec.issuer else None
+    if not rotation.apart(block, generation, outlook):
+        return None
+    subject = subject_of(spec, generation)
+    issuer = authorities.issuing(spec.issuer, outlook) if spec.issuer else None
     profile = profile_of(block, f"{issuer.name}-g{issuer.generation}" if issuer else "")
     outlook.problems.extend(preview.problems(block, profile, subject, (), issuer, outlook))
     change = Change(
         Address("ca", block.name),
         Action.ISSUE,
         generation,
-        (Reason(ReasonCode.NEW),),
+        (reason,),
         block,
         row,
         held,
@@ -214,16 +235,22 @@ def _new(block: Block, row: Row, held: Held | None, outlook: Outlook) -> Change 
     policy = outlook.config.settings.policy.deny
     signing = deny.signing_alg(issuer, outlook.config) if issuer else spec.key.alg
     rule = deny.broken_by_key(spec.key.alg, policy) or deny.broken_by_signature(signing, policy)
-    return evolve(change, readiness=Readiness.DENIED, waits=rule) if rule else change
+    if rule:
+        return evolve(change, readiness=Readiness.DENIED, waits=rule)
+    waits = rotation.waits(block, reason, issuer, outlook)
+    return evolve(change, readiness=Readiness.WAITING, waits=waits) if waits else change
 
 
 def _refused(block: Block, fields: Sequence[str]) -> Problem:
+    word = "ca-rotate" if block.spec.issuer else "root-change"
+    may = all(CLASSES.get(one) is FieldClass.ROTATE for one in fields)
     names = ", ".join(f"`{one}`" for one in fields)
     return Problem(
         "E0410",
         f"ca.{block.name} exists, and {names} cannot be changed in place",
         place=block.source.place(fields[0], part=Part.VALUE),
-        help=f"put {names} back as it was, or declare the new authority under a new name and move its profiles over",
+        help=f"put {names} back as it was"
+        + (f"; to make the next generation with it, run with --allow {word}={block.name}" if may else ""),
         address=f"ca.{block.name}",
     )
 
@@ -231,7 +258,7 @@ def _refused(block: Block, fields: Sequence[str]) -> Problem:
 def _removed(held: Held, outlook: Outlook) -> Change | None:
     """A CA that has signed what is still valid, or is protected, cannot be deleted (decisions 24)."""
     template = json.loads(outlook.snapshot.templates.get(held.template, '{"spec":{}}'))
-    living = outlook.snapshot.living.get((held.name, held.generation), 0)
+    living = sum(count for (name, _), count in outlook.snapshot.living.items() if name == held.name)
     if template["spec"].get("protect"):
         message, mend = "it is protected", "put the block back; set protect = false in a change of its own first"
     elif living:
@@ -251,21 +278,31 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
     answers: list[Problem | None] = []
     for change in changes:
         if change.action is Action.UPDATE:
-            await rewrite([change], run)
+            await rewrite([change], run, _due)
             answers.append(None)
         else:
             answers.append(await _issue(change, run))
     return answers
 
 
+def _due(change: Change, record: str) -> int:
+    spec: CaSpec = block_of(change).spec
+    return rotates_at(spec, authorities.from_record(change.address.name, change.generation, record).not_before)
+
+
 async def _issue(change: Change, run: Run) -> Problem | None:
-    remade = await remake(change, run)
-    if isinstance(remade, Problem):
-        return remade
-    template, order, settle = remade
-    (answer,) = await issue(template, [order], run.world, settle=settle)
-    authorities.forget(change.address.name, run)
-    return answer if isinstance(answer, Problem) else None
+    """The generation itself, unless it is there, then the certificates that other roots give its key."""
+    is_there = change.held and change.held.generation == change.generation
+    if not is_there:
+        remade = await remake(change, run)
+        if isinstance(remade, Problem):
+            return remade
+        template, order, settle = remade
+        (answer,) = await issue(template, [order], run.world, settle=settle)
+        authorities.forget(run)
+        if isinstance(answer, Problem):
+            return answer
+    return await cross.complete(change, run)
 
 
 async def remake(change: Change, run: Run) -> Remade | Problem:
@@ -274,7 +311,7 @@ async def remake(change: Change, run: Run) -> Remade | Problem:
     spec: CaSpec = block.spec
     label = change.address.at(change.generation)
     store = spec.key.store or ""
-    issuer = await authorities.load(spec.issuer, run) if spec.issuer else None
+    issuer = await authorities.load_issuing(spec.issuer, run) if spec.issuer else None
     if spec.issuer and issuer is None:
         return authorities.missing(spec.issuer, change.address)
     template = Template(
@@ -291,7 +328,7 @@ async def remake(change: Change, run: Run) -> Remade | Problem:
         backdate=spec.backdate,
         store=store,
         crl_urls=crl_urls(spec.base_urls, issuer.stem) if issuer else (),
-        constraints=authorities.constraints_above(spec.issuer, run.config),
+        constraints=authorities.constraints_above(spec.issuer, run.config, await authorities.loaded(run)),
     )
     order = Order(
         address=str(change.address),
@@ -319,7 +356,8 @@ def _record(issued: Issued, issuer: Authority | None) -> str:
 
 def _held(issued: Issued, issuer: Authority | None, template: int) -> Held:
     change: Change = issued.order.context
-    return after(change, template, due=NO_EXPIRY, needs=f"ca.{issuer.name}" if issuer else "")
+    due = rotates_at(block_of(change).spec, issued.not_before)
+    return evolve(after(change, template, due=due, needs=f"ca.{issuer.name}" if issuer else ""), values="[]")
 
 
 KIND = Kind(

@@ -75,13 +75,22 @@ def _stands_on(issuer: str) -> tuple[str]:
 def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     spec: CertSpec = block.spec
     place = block.source.place
-    standing = authorities.standing(spec.issuer, outlook)
+    standing = authorities.issuing(spec.issuer, outlook)
     if standing is None:
         return
     for reason in profile_of(spec, f"{standing.name}-g{standing.generation}").check(spec.key.alg):
         field = "eku" if reason.startswith("eku") else "usage"
         yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place(field), address=f"cert.{block.name}")
-    if standing.authority and standing.not_after < outlook.now + spec.validity:
+    declared = outlook.config.block("ca", spec.issuer)
+    if declared and declared.spec.retired:
+        yield Problem(
+            "W0419",
+            f"ca.{spec.issuer} is retired: it will not renew what cert.{block.name} has",
+            place=place("issuer"),
+            help="name another CA as the issuer of its profile",
+            address=f"cert.{block.name}",
+        )
+    elif standing.authority and standing.not_after < outlook.now + spec.validity:
         yield Problem(
             "W0415",
             f"ca.{standing.name} ends {rfc3339(standing.not_after)}, before a cert.{block.name} issued now would",
@@ -106,7 +115,7 @@ def audit_rows(block: Block, row: Row, outlook: Outlook) -> Iterator[Problem]:
     """The names of one row: syntax, the profile's allow-list, the constraints of every CA above."""
     checked = names_check.check(block, row, filled(block, row, outlook.memo), outlook)
     yield from checked.problems
-    standing = authorities.standing(block.spec.issuer, outlook)
+    standing = authorities.issuing(block.spec.issuer, outlook)
     if standing and not checked.problems:
         yield from _linted(block, checked, standing, outlook)
 
@@ -200,7 +209,7 @@ def _issued(
     """The change that gives this row a new certificate; None, with a problem told, where its names cannot stand."""
     checked = names_check.check(block, row, spec, outlook)
     outlook.problems.extend(checked.problems)
-    standing = authorities.standing(spec.issuer, outlook)
+    standing = authorities.issuing(spec.issuer, outlook)
     if standing is None or checked.problems:
         return None
     outlook.problems.extend(_linted(block, checked, standing, outlook))
@@ -268,6 +277,9 @@ def _after(
 def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:
     """The change as it may be done now: waiting for a CSR, or denied by policy."""
     held = change.held
+    declared = outlook.config.block("ca", standing.name)
+    if declared and declared.spec.retired:
+        return evolve(change, readiness=Readiness.WAITING, waits=f"ca.{standing.name} is retired and issues nothing")
     if spec.csr and change.row:
         digest = _handed_in(change.row.values)
         where = f"{spec.csr.dir}/{spec.csr.file}"

@@ -84,7 +84,7 @@ async def remake(changes: Sequence[Change], run: Run) -> tuple[Template, Sequenc
     """Template, orders and settlement of these changes of one block, from config and the issuer's certificate alone."""
     block = block_of(changes[0])
     spec: CertSpec = block.spec
-    issuer = await authorities.load(spec.issuer, run)
+    issuer = await authorities.load_issuing(spec.issuer, run)
     if issuer is None:
         return authorities.missing(spec.issuer, changes[0].address)
     store = spec.key.store or ""
@@ -105,7 +105,7 @@ async def remake(changes: Sequence[Change], run: Run) -> tuple[Template, Sequenc
         crl_urls=profile.crl_urls,
         crl_shards=spec.crl_shards if profile.crl_urls else 0,
         copy=spec.copy,
-        constraints=authorities.constraints_above(spec.issuer, run.config),
+        constraints=authorities.constraints_above(spec.issuer, run.config, await authorities.loaded(run)),
         allow=Allow(**asdict(spec.allow)) if spec.allow else None,
     )
     kept = await _kept_keys(changes, spec, run)

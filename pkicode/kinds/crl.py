@@ -52,8 +52,8 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row a CA generation on duty; its value is how many revocations its CRLs must know of."""
     coming = "+" if _revocations_coming(block.name, outlook) else ""
     ca = outlook.config.block("ca", block.name)
-    for key, authority in _signing(block.name, outlook).items():
-        count = outlook.snapshot.revoked.get(authority.issuer_key, 0) if isinstance(authority, Authority) else 0
+    for key, standing in _signing(block.name, outlook).items():
+        count = outlook.snapshot.revoked.get(standing.authority.issuer_key, 0) if standing.authority else 0
         yield Row(key, _values(f"{count}{coming}", block.spec, ca.spec if ca else None))
 
 
@@ -62,42 +62,14 @@ def _values(count: str, spec: CrlSpec, ca: CaSpec | None) -> str:
     return json.dumps([count, *lists.base_urls(spec, ca)])
 
 
-def _signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
-    """Key of the row -> the generation that signs, or its number while it is only planned.
+def _signing(name: str, outlook: Outlook) -> dict[str, authorities.Standing]:
+    """Key of the row -> the generation that signs.
 
     The newest is the row without a key, which moves on when a new generation comes; an older one is `g1`, for as long
     as it is on duty.  Both count on from the lists of their own key.
     """
-    memo_key = ("crl-signing", name)
-    if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = _found_signing(name, outlook)
-    found: dict[str, Authority | int] = outlook.memo[memo_key]
-    return found
-
-
-def _found_signing(name: str, outlook: Outlook) -> dict[str, Authority | int]:
     duty = authorities.on_duty(name, outlook)
-    generations: dict[int, Authority | int] = {one.generation: one.authority or one.generation for one in duty}
-    for change in outlook.planned("ca", name):
-        if change.action is Action.ISSUE and change.readiness is Readiness.READY:
-            generations.setdefault(change.generation, change.generation)
-    if not generations:
-        return {}
-    newest = max(generations)
-    if len(generations) > 1:
-        # A CA that was let go has no certificate left to answer for, and its block may declare another one now.
-        gone = {
-            one.generation
-            for one in outlook.snapshot.held
-            if (one.kind, one.name, one.status) == ("ca", name, "forgotten")
-        }
-        generations = {one: found for one, found in generations.items() if one == newest or one not in gone}
-    return {"" if one == newest else f"g{one}": generations[one] for one in sorted(generations, reverse=True)}
-
-
-def _generation(name: str, key: str, outlook: Outlook) -> int:
-    found = _signing(name, outlook)[key]
-    return found.generation if isinstance(found, Authority) else found
+    return {"" if one == duty[-1] else f"g{one.generation}": one for one in reversed(duty)}
 
 
 def _coming(ca: str, outlook: Outlook) -> list[Change]:
@@ -115,7 +87,7 @@ def _revocations_coming(ca: str, outlook: Outlook) -> bool:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    return f"ca.{block.name}@{_generation(block.name, row.key, outlook)}"
+    return f"ca.{block.name}@{_signing(block.name, outlook)[row.key].generation}"
 
 
 def diff(
@@ -130,7 +102,7 @@ def diff(
     return Change(
         Address("crl", block.name, row.key),
         Action.SIGN,
-        _generation(block.name, row.key, outlook),
+        _signing(block.name, outlook)[row.key].generation,
         (reason,),
         block,
         row,

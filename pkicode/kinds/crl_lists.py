@@ -11,8 +11,7 @@ from attrs import field, frozen
 
 from pkicode.config.language import CaSpec, CrlSpec
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.authority import Authority
-from pkicode.kinds.ca import crl_urls
+from pkicode.kinds.authority import Authority, crl_urls
 from pkicode.model.event import Event
 from pkicode.model.instants import DAY
 from pkicode.model.problem import Foreign

@@ -6,7 +6,7 @@ from typing import Any
 from pkicode.config.language import CertSpec, Rekey, Renew
 from pkicode.config.reader import Config
 from pkicode.config.rows import filler
-from pkicode.kinds.ca import crl_urls, issuer_urls
+from pkicode.kinds.authority import crl_urls, issuer_urls
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
 from pkicode.model.instants import renewal_window

@@ -118,7 +118,8 @@ def _limits(
     memo_key = ("limits", block.template_id)
     if memo_key not in outlook.memo:
         allow = constraints.Allow(**asdict(spec.allow)) if spec.allow is not None else None
-        outlook.memo[memo_key] = allow, authorities.constraints_above(spec.issuer, outlook.config)
+        known = authorities.generations(outlook)
+        outlook.memo[memo_key] = allow, authorities.constraints_above(spec.issuer, outlook.config, known)
     found: tuple[constraints.Allow | None, Sequence[constraints.Constraints]] = outlook.memo[memo_key]
     return found
 

@@ -42,9 +42,43 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    """The certificate generation whose files these are, e.g. `cert.portal@3`; "" while there is none."""
+    """The certificate generation whose files these are, e.g. `cert.portal@3`; "" while there is none.
+
+    A cross-certificate in its chain is named too: `cert.portal@3 via root@1`.
+    """
     generation = _generations(block.name, outlook).get(row.key, 0)
-    return Address("cert", block.name, row.key).at(generation) if generation else ""
+    if not generation:
+        return ""
+    at = Address("cert", block.name, row.key).at(generation)
+    return at + _via(block, row, at, outlook)
+
+
+def _via(block: Block, row: Row, at: str, outlook: Outlook) -> str:
+    """Which way the chain goes.  A row does not know which generation signed its certificate: its files remember."""
+    ways, now, written = _ways(block, outlook)
+    if len(ways) == 1:
+        return next(iter(ways))
+    before = written.get(row.key, "")
+    was = before.removeprefix(at)
+    if before == at + was:
+        return was if was in ways else ""
+    return now
+
+
+def _ways(block: Block, outlook: Outlook) -> tuple[frozenset[str], str, dict[str, str]]:
+    """The ways of all chains of this block's CA, that of what is issued now, and what its rows stand on as written."""
+    memo_key = ("ways", block.name)
+    if memo_key not in outlook.memo:
+        cert = outlook.config.block("cert", block.name)
+        issuer = cert.spec.issuer if cert else ""
+        known = authorities.coming(outlook)
+        ways = frozenset(known.via(one) for one in known.on_duty(issuer)) or frozenset({""})
+        issuing = known.issuing(issuer)
+        rows = (one for one in outlook.snapshot.held if len(ways) > 1 and one.kind == "output")
+        written = {one.key: one.needs for one in rows if one.name == block.name}
+        outlook.memo[memo_key] = ways, known.via(issuing) if issuing else "", written
+    found: tuple[frozenset[str], str, dict[str, str]] = outlook.memo[memo_key]
+    return found
 
 
 def _generations(name: str, outlook: Outlook) -> dict[str, int]:
@@ -109,21 +143,31 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
         change.address: one for change, one in zip(changes, sets, strict=True) if isinstance(one, Problem)
     }
     rows = []
+    ways = await _went(changes, run)
     for (change, one), error in zip(ready, told, strict=True):
         if error:
             answers[change.address] = Problem("E0530", f"{change.address}: {error}", address=str(change.address))
             continue
         failed = await _hook(change, one, run)
         answers[change.address] = failed
-        rows.append(await _row(change, run, "hook-failed" if failed else "ok"))
+        rows.append(await _row(change, ways.get(change.address.key, ""), run, "hook-failed" if failed else "ok"))
     if rows:
         world.reach(FaultPoint.HOOK_RUN)
         await world.store.commit(write(run, "output", [one for one, _ in ready], held=rows), world.lease)
     return [answers[change.address] for change in changes]
 
 
-async def _row(change: Change, run: Run, status: str) -> tuple[Held, str]:
-    stands_on = Address("cert", change.address.name, change.address.key).at(change.generation)
+async def _went(changes: Sequence[Change], run: Run) -> dict[str, str]:
+    """Key of the row -> which way its chain goes."""
+    name = changes[0].address.name
+    records = await run.world.store.records("cert", name, [one.address.key for one in changes])
+    issuers = {key: json.loads(record)["issuer"] for (key, _), record in records.items()}
+    known = await authorities.loaded(run)
+    return {key: known.via(one) for key, by in issuers.items() if (one := known.get(by[0], by[1]))}
+
+
+async def _row(change: Change, way: str, run: Run, status: str) -> tuple[Held, str]:
+    stands_on = Address("cert", change.address.name, change.address.key).at(change.generation) + way
     row = after(change, await template_number(block_of(change), run), due=NO_EXPIRY, needs=stands_on, status=status)
     return row, json.dumps(change.after, sort_keys=True)
 
@@ -182,7 +226,7 @@ async def _keys(changes: Sequence[Change], told: Sequence[dict[str, Any] | None]
 
 async def _set(change: Change, record: dict[str, Any], der: bytes, key: bytes | None, run: Run) -> OutputSet | Problem:
     output = filled(block_of(change), change.row, run.memo).output if change.row else None
-    issuer = await authorities.load(record["issuer"][0], run)
+    issuer = await authorities.load(record["issuer"][0], run, record["issuer"][1])
     if output is None or issuer is None:
         return Problem(
             "E0501", f"{change.address} waits for its issuer", help="apply again", address=str(change.address)
@@ -195,7 +239,7 @@ async def _set(change: Change, record: dict[str, Any], der: bytes, key: bytes | 
             address=str(change.address),
             help="the database was altered: `pkicode state verify`, then restore a backup",
         )
-    above = [one.der for one in (await authorities.path(issuer, run))[:-1]]
+    above = (await authorities.loaded(run)).chain(issuer)
     chain = chain_pem(der, above)
     pem = encode("PRIVATE KEY", key) if key else b""
     try:

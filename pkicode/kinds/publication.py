@@ -6,14 +6,14 @@ already there and unchanged is not written again.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 from attrs import evolve
 
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import crl_lists
-from pkicode.kinds.authority import Authority
+from pkicode.kinds.authority import Authority, Generations
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
@@ -48,21 +48,39 @@ def _authorities(target: str, config: Config) -> list[str]:
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row; its value is the digest of what should be there, "" where this plan will change it."""
+    names = _authorities(block.name, outlook.config)
+    is_changing = any(
+        change.action in (Action.ISSUE, Action.SIGN) and change.readiness is Readiness.READY
+        for name in names
+        for kind in ("crl", "ca")
+        for change in outlook.planned(kind, name)
+    )
+    lists = [one for one in outlook.snapshot.artefacts if one.kind == "crl"]
+    facts = _facts(names, authorities.generations(outlook), lists, outlook.snapshot.blocked)
+    yield Row("", json.dumps(["" if is_changing or _distrusting(outlook) else _digest(facts)]))
+
+
+def _facts(names: Sequence[str], known: Generations, crls: Sequence[Artefact], barred: Container[str]) -> list[str]:
+    """What a target holds, a line for each CA generation and its further certificates, and one for older roots."""
     facts = []
-    for name in _authorities(block.name, outlook.config):
-        if outlook.planned("crl", name) or outlook.planned("ca", name) or _distrusting(outlook):
-            facts.append("coming")
-        elif (standing := authorities.standing(name, outlook)) and standing.authority:
-            facts += _facts(standing.authority.stem, outlook.snapshot.artefacts)
+    for name in names:
+        for one in known.on_duty(name):
+            scopes = {each.scope: each.sha256 for each in crls if each.name == one.stem}
+            facts.append(f"{one.stem} {scopes.pop('', None)}")
+            facts += [f"{one.stem} {shard} {scopes[shard]}" for shard in sorted(scopes)]
+            facts += [f"{one.stem} by {cross.by}" for cross in one.crosses]
             # A distrusted root leaves the bundle.
-            facts += ["barred"] if standing.authority.issuer_key in outlook.snapshot.blocked else []
-    yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
+            facts += ["barred"] if one.issuer_key in barred else []
+    # What a single generation says by itself is left out: a new release publishes nothing again.
+    trusted = [one.stem for one in _trusted(names, known, barred)]
+    several = any(len(generations) > 1 for generations in known.known.values())
+    return [*facts, *([f"trust {' '.join(trusted)}"] if several else ())]
 
 
-def _facts(stem: str, artefacts: Sequence[Artefact]) -> list[str]:
-    """Which lists there should be of a CA generation: the full one, and its shards."""
-    digests = {one.scope: one.sha256 for one in artefacts if (one.kind, one.name) == ("crl", stem)}
-    return [f"{stem} {digests.pop('', None)}", *(f"{stem} {shard} {digests[shard]}" for shard in sorted(digests))]
+def _trusted(names: Sequence[str], known: Generations, barred: Container[str]) -> list[Authority]:
+    """The roots of the bundle: of every CA published here, each generation in force that is not distrusted."""
+    roots = dict.fromkeys(known.path(one)[-1].name for name in names for one in known.on_duty(name))
+    return [one for root in roots for one in known.trusted(root) if one.issuer_key not in barred]
 
 
 def _distrusting(outlook: Outlook) -> bool:
@@ -163,43 +181,38 @@ async def _files(
 
     `facts` gets what `rows` makes its digest of, `lists` which path holds which list.
     """
-    certificates, crls, bundles, trust = [], [], [], []
+    certificates, crls, bundles = [], [], []
     index: dict[str, dict[str, object]] = {}
     content = block.spec.content
-    for name in _authorities(block.name, run.config):
-        authority = await authorities.load(name, run)
-        if authority is None:
-            continue
-        told = [one for one in await run.world.store.artefacts() if (one.kind, one.name) == ("crl", authority.stem)]
-        facts += _facts(authority.stem, told)
-        chain = await authorities.path(authority, run)
-        distrusted = await run.world.store.blocked([authority.issuer_key, chain[-1].issuer_key])
-        facts += ["barred"] if authority.issuer_key in distrusted else []
-        certificates += [
-            (f"ca/{authority.stem}.cer", authority.der, _CERT),
-            (f"ca/{authority.stem}.pem", encode("CERTIFICATE", authority.der), _PEM),
-        ]
-        bundles.append((f"bundle/{name}.pem", _chain(chain), _PEM))
-        if chain[-1] not in trust and chain[-1].issuer_key not in distrusted:
-            trust.append(chain[-1])
-        index[f"ca/{authority.stem}.cer"] = {
-            "not_after": rfc3339(authority.not_after),
-            "sha256": _sha256(authority.der),
-        }
-        for scope in sorted(one.scope for one in told):
-            artefact = await run.world.store.artefact("crl", authority.stem, scope)
-            if artefact is None or artefact.der is None:
-                continue
-            where = path(authority.stem, scope)
-            lists[where] = (authority, artefact)
-            crls.append((where, artefact.der, _CRL))
-            index[where] = {
-                "next_update": rfc3339(artefact.next_update),
-                "number": int(artefact.number, 16),
-                "sha256": artefact.sha256,
-                "this_update": rfc3339(artefact.this_update),
-            }
-    bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in trust), _PEM))
+    known = await authorities.loaded(run)
+    names = _authorities(block.name, run.config)
+    artefacts = [one for one in await run.world.store.artefacts() if one.kind == "crl"]
+    barred = await run.world.store.blocked([one.issuer_key for each in known.known.values() for one in each])
+    for name in names:
+        for one in known.on_duty(name):
+            await authorities.load(name, run, one.generation)
+            certificates += _certificates(one)
+            index[f"ca/{one.stem}.cer"] = {"not_after": rfc3339(one.not_after), "sha256": _sha256(one.der)}
+            for scope in sorted(each.scope for each in artefacts if each.name == one.stem):
+                artefact = await run.world.store.artefact("crl", one.stem, scope)
+                if artefact is None or artefact.der is None:
+                    continue
+                where = path(one.stem, scope)
+                lists[where] = (one, artefact)
+                crls.append((where, artefact.der, _CRL))
+                index[where] = {
+                    "next_update": rfc3339(artefact.next_update),
+                    "number": int(artefact.number, 16),
+                    "sha256": artefact.sha256,
+                    "this_update": rfc3339(artefact.this_update),
+                }
+        if known.of(name):
+            bundles.append((f"bundle/{name}.pem", _bundle(name, known), _PEM))
+    facts += _facts(names, known, artefacts, barred)
+    roots = _trusted(names, known, barred)
+    for root in roots:
+        await authorities.load(root.name, run, root.generation)
+    bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in roots), _PEM))
     files = [
         *(certificates if "ca" in content else ()),
         *(crls if "crl" in content else ()),
@@ -212,9 +225,22 @@ async def _files(
     return [*files, ("index.json", text.encode(), _JSON)]
 
 
-def _chain(path: Sequence[Authority]) -> bytes:
-    """The CAs a server hands out below the root; the root alone where it signs leaves itself."""
-    return b"".join(encode("CERTIFICATE", one.der) for one in (path[:-1] or path))
+def _certificates(one: Authority) -> list[tuple[str, bytes, str]]:
+    """Every certificate of a generation: its own, and those other roots gave its key."""
+    named = [(one.stem, one.der), *((f"{one.stem}-by-{by.issuer}-g{by.generation}", by.der) for by in one.crosses)]
+    return [
+        file
+        for stem, der in named
+        for file in ((f"ca/{stem}.cer", der, _CERT), (f"ca/{stem}.pem", encode("CERTIFICATE", der), _PEM))
+    ]
+
+
+def _bundle(name: str, known: Generations) -> bytes:
+    """The CAs a server hands out below the root, of the generation that issues first; a lone root alone."""
+    first = known.issuing(name)
+    generations = [*([first] if first else ()), *reversed(known.on_duty(name))]
+    chain = dict.fromkeys(der for one in generations for der in known.chain(one) or [one.der])
+    return b"".join(encode("CERTIFICATE", der) for der in chain)
 
 
 def _sha256(data: bytes) -> str:

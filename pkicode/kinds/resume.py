@@ -10,7 +10,7 @@ from itertools import groupby
 from pkicode.config.rows import rows as config_rows
 from pkicode.issuing import Order, Remade
 from pkicode.issuing import resume as finish
-from pkicode.kinds import ca, cert_apply
+from pkicode.kinds import ca, cert_apply, cross
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import Problem
@@ -56,6 +56,9 @@ async def _remade(
         for key, intent in wanted.items()
         if key in rows
     ]
+    if address.kind == "ca" and (crossed := changes[0]).held and crossed.held.generation == crossed.generation:
+        made = await cross.remake(crossed, intents[0].ca, intents[0].ca_generation, run)
+        return {(intents[0].issuer_key, intents[0].serial): made} if made else {}
     fresh = [one for one in changes if one.held is None or one.held.generation < one.generation]
     if not fresh:
         return {}

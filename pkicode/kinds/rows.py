@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 
 from pkicode.model.change import Action, Change, Reason, ReasonCode
-from pkicode.model.row import Block, Held, Row, Source
+from pkicode.model.row import Block, Held, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
 
@@ -100,7 +100,3 @@ def templated(
     document = {"defaulted": sorted(defaulted), "kind": kind, "spec": told, "version": 1}
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return Block(kind, name, spec, text, hashlib.sha256(text.encode()).hexdigest(), source, columns)
-
-
-SINGLE = Row("", "[]")
-"""The only row of a block without for_each and without values."""

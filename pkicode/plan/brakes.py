@@ -11,7 +11,7 @@ from pkicode.plan.kind import Outlook
 
 BRAKES = (*map(str, Action), "remove")
 """What --allow lifts with a number: the words of [policy] max_actions, and the brake on rows that go."""
-NAMING = ("ca-revoke", "root-change")
+NAMING = ("ca-revoke", "ca-rotate", "root-change")
 """What --allow lifts by the name of a CA."""
 WORDS = (*BRAKES, *NAMING, "reissue")
 """All words of --allow; `reissue` takes a glob of addresses."""

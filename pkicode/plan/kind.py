@@ -15,7 +15,7 @@ from pkicode.model.address import Address
 from pkicode.model.change import Change, Verdict
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.ports import About, Artefact, Blocked, Certificate, World
+from pkicode.ports import About, Artefact, Blocked, Certificate, Ends, World
 
 
 class FieldClass(StrEnum):
@@ -75,6 +75,8 @@ class Snapshot:
     """Issuer key -> number of revocations ever recorded for it."""
     living: Mapping[tuple[str, int], int] = field(factory=dict)
     """(ca, generation) -> unexpired certificates; asked for only when a [ca.X] was deleted."""
+    ends: Mapping[tuple[str, int], Ends] = field(factory=dict)
+    """(ca, generation) -> when what it signed ends; asked for only when a CA has a second generation or is retired."""
     lost: Mapping[str, int] = field(factory=dict)
     """Address -> highest generation that ended as unknown: its number is burnt."""
     selected: Mapping[str, Selected] = field(factory=dict)
@@ -99,6 +101,8 @@ class Outlook:
     """Told by kinds while deciding; one per mistake."""
     verdicts: list[Verdict] = field(factory=list)
     """Brakes of the kinds' own."""
+    dues: list[int] = field(factory=list)
+    """Instants at which time changes something that no row's `due` tells."""
     memo: dict[Any, Any] = field(factory=dict)
     """What kinds worked out once per plan."""
 

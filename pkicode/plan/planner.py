@@ -72,6 +72,7 @@ def plan(
     if len(kept) < len(changes):
         kept = _behind(kept, [one for one in changes if not _in_scope(one.address, only, except_)], by_kind)
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
+    dues.extend(outlook.dues)
     settings = config.settings
     verdicts, kept = judge(kept, outlook)
     later = [due for due in dues if now < due < NO_EXPIRY]

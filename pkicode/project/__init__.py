@@ -376,7 +376,7 @@ class Project:
         async with self.state.reading() as store:
             if store is None:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
-            return await upkeep.export(parsed, self.config, store, self.keystore, with_key=with_key)
+            return await upkeep.export(parsed, self.config, store, self.keystore, now=self.clock(), with_key=with_key)
 
     def keystore(self, name: str, warn: Callable[[str], None] = drop) -> SealedKeyStore:
         """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""

@@ -14,6 +14,7 @@ from pkicode.adapters.journal import Journal
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import SqliteStore, open_sqlite
 from pkicode.config.reader import Config
+from pkicode.kinds.authority import several
 from pkicode.kinds.selecting import select
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, StateError
@@ -139,6 +140,8 @@ class State:
         declared = {block.name for block in self.config.blocks if block.kind == "ca"}
         if any(name not in declared for name, _ in snapshot.authorities):
             snapshot = evolve(snapshot, living=await store.living(self.clock()))
+        if several(snapshot.authorities, snapshot.held, self.config):
+            snapshot = evolve(snapshot, ends=await store.ends())
         return snapshot
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,6 @@ from pkicode.adapters.verify import verify as verify_state
 from pkicode.config import files
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.authority import Authority
 from pkicode.kinds.leaf import owns
 from pkicode.model.address import Address
 from pkicode.model.change import Change, Plan
@@ -114,7 +113,13 @@ def _why(change: Change) -> str:
 
 
 async def export(
-    address: Address, config: Config, store: SqliteStore, keystore: Callable[[str], SealedKeyStore], *, with_key: bool
+    address: Address,
+    config: Config,
+    store: SqliteStore,
+    keystore: Callable[[str], SealedKeyStore],
+    *,
+    now: int,
+    with_key: bool,
 ) -> Exported:
     """The current certificate of an address and the CAs up to, not including, the root.
 
@@ -126,17 +131,22 @@ async def export(
     if not records or block is None:
         raise PkicodeError(f"{address} has no certificate", help="`pkicode inventory` lists those there are")
     (_, generation), record = max(records.items(), key=lambda one: one[0][1])
+    known = authorities.told(config, now, await store.authorities(), {}, await store.held())
     if address.kind == "ca":
-        found = authorities.from_record(address.name, generation, record)
-        own, issuer, label = found.der, found.issuer, found.at
+        by = known.get(address.name, generation)
+        own, label = by.der if by else b"", address.at(generation)
     else:
         told = json.loads(record)
         (der,) = await store.ders([(told["issuer_key"], told["serial"])])
         if der is None:
             raise PkicodeError(f"the certificate of {address} is not in the inventory", help="`pkicode state verify`")
-        own, issuer, label = der, told["issuer"][0], told["key_label"]
+        own, label, by = der, told["key_label"], known.get(*told["issuer"])
+    if by is None:
+        raise StateError(
+            f"the issuer of {address} is not in the state", help="`pkicode state verify`, then restore a backup"
+        )
     key = await _key(address, label, own, config, keystore(block.spec.key.store or "")) if with_key else None
-    above = [one.der for one in _above(issuer, await store.authorities()) if one.issuer]
+    above = [one for one in known.chain(by) if one != own] if by.issuer or address.kind == "cert" else []
     return Exported(chain_pem(own, above), key)
 
 
@@ -156,19 +166,6 @@ async def _key(address: Address, label: str, certificate: bytes, config: Config,
             f"{label} is not the key of {address}", help="the database was altered: `pkicode state verify`"
         )
     return key
-
-
-def _above(issuer: str, known: Mapping[tuple[str, int], str]) -> Iterator[Authority]:
-    """The newest generation of each CA from this one up."""
-    for _ in range(16):
-        if not issuer:
-            return
-        newest = max((generation for name, generation in known if name == issuer), default=0)
-        if not newest:
-            raise StateError(f"ca.{issuer} is not in the state", help="`pkicode state verify`, then restore a backup")
-        authority = authorities.from_record(issuer, newest, known[issuer, newest])
-        yield authority
-        issuer = authority.issuer
 
 
 def save(plan: Plan, path: Path) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from attrs import evolve, fields_dict, frozen
+from cryptography import x509
 
 from pkicode.model.names import San, Sans, SanType, Subject
 from pkicode.x509 import der, names
@@ -177,6 +178,23 @@ def extension_der(constraints: Constraints) -> bytes:
         if subtrees:
             parts.append(der.tlv(tag, *subtrees))
     return der.tlv(der.SEQUENCE, *parts)
+
+
+def read(certificate: x509.Certificate) -> Constraints | None:
+    """The constraints that `extension_der` wrote into a certificate, None where it has none."""
+    try:
+        said = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return None
+    types = {x509.DNSName: "dns", x509.IPAddress: "ip", x509.RFC822Name: "email", x509.UniformResourceIdentifier: "uri"}
+    found: dict[str, list[str]] = {}
+    for word, subtrees in (("permit", said.permitted_subtrees), ("exclude", said.excluded_subtrees)):
+        for one in subtrees or ():
+            kind, base = types.get(type(one), ""), str(one.value)
+            # What closes a type permits nobody; it is closed again where the constraints are read.
+            if kind and not (word == "permit" and base in (_NOBODY, *_NOWHERE.values())):
+                found.setdefault(f"{word}_{kind}", []).append(base)
+    return Constraints(**{field: tuple(bases) for field, bases in found.items()})
 
 
 def _subtree(kind: str, base: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -46,9 +46,11 @@ class _Reach:
                 pthread_kill(get_ident(), self.fault.sent)
 
 
-def start(root: Path, now: int, fault: Fault, asked: Asked | None = None) -> BaseProcess:
+def start(
+    root: Path, now: int, fault: Fault, asked: Asked | None = None, allow: Mapping[str, str] | None = None
+) -> BaseProcess:
     """An apply of `root`, or a revocation, that is running when this returns."""
-    process = _SERVER.Process(target=_apply, args=(root, now, fault, asked))
+    process = _SERVER.Process(target=_apply, args=(root, now, fault, asked, allow))
     process.start()
     return process
 
@@ -92,20 +94,22 @@ def _state(process: BaseProcess) -> str:
         return ""
 
 
-def crash(root: Path, now: int, fault: Fault, asked: Asked | None = None) -> None:
+def crash(
+    root: Path, now: int, fault: Fault, asked: Asked | None = None, *, allow: Mapping[str, str] | None = None
+) -> None:
     """Apply, or revoke what is asked, and die at the fault; it is an error to end in any other way."""
-    code = ended(start(root, now, fault, asked))
+    code = ended(start(root, now, fault, asked, allow))
     if code != KILLED:
         raise AssertionError(f"the process ended with {code}: {fault} was not reached")
 
 
-def _apply(root: Path, now: int, fault: Fault, asked: Asked | None) -> None:
-    project = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth))
+def _apply(root: Path, now: int, fault: Fault, asked: Asked | None, allow: Mapping[str, str] | None) -> None:
     try:
+        project = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth))
         if asked:
             project.revoke(asked)
             os._exit(0)
-        applied = project.apply()
+        applied = project.apply(allow=allow)
     except PkicodeError as error:
         # The test reads this instead of a traceback.
         (root / "told").write_text(f"{type(error).__name__}: {error.message}\n")

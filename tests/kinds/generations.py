@@ -5,10 +5,10 @@ from attrs import frozen
 from pkicode.adapters import loop
 from pkicode.issuing import issue
 from pkicode.kinds import ca
-from pkicode.kinds.rows import SINGLE
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import Problem
+from pkicode.model.row import Row
 from pkicode.plan.kind import Run
 from pkicode.ports import Artefact
 from pkicode.revocation import crl
@@ -24,7 +24,7 @@ async def _issued(site: Site, name: str, generation: int) -> None:
     project = site.open()
     block = project.config.block("ca", name)
     reasons = (Reason(ReasonCode.CA_ROTATE),)
-    change = Change(Address("ca", name), Action.ISSUE, generation, reasons, block, SINGLE)
+    change = Change(Address("ca", name), Action.ISSUE, generation, reasons, block, Row("", "[]"))
     async with (
         project.state.writing(site.now) as (store, lease),
         project._world(store, lease, site.now, lambda _: None) as world,

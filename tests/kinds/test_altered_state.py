@@ -158,5 +158,8 @@ def test_a_root_that_somebody_else_signed_is_no_trust_anchor(site: Site, tmp_pat
     theirs.apply()
     alter(site, "ca", "root", der=record(theirs, "ca", "root")["der"])
     site.later(1)
+    with pytest.raises(StateError, match=r"no generation of ca\.root signed it"):
+        site.apply()
+    alter(site, "ca", "issuing", der=record(theirs, "ca", "issuing")["der"])
     with pytest.raises(StateError, match="its key is not the one in the keystore"):
         site.apply()

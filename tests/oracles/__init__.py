@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -76,14 +77,36 @@ def assert_verifies(
         openssl(*args, leaf_file)
 
 
-def assert_gnutls_verifies(leaf: bytes, *, chain: Sequence[bytes] = (), root: bytes) -> None:
-    """GnuTLS builds and accepts the chain, by the machine's clock (certtool has no other).
+def assert_gnutls_verifies(
+    leaf: bytes,
+    *,
+    chain: Sequence[bytes] = (),
+    root: bytes | Sequence[bytes],
+    crls: Sequence[bytes] = (),
+    at: int | None = None,
+) -> None:
+    """GnuTLS builds and accepts the chain.
+
+    Args:
+        leaf: certificate, PEM or DER, as are all the others.
+        chain: intermediates, nearest first.
+        root: the trusted root, or several of them.
+        crls: held against every certificate of the chain.
+        at: the instant of the check (certtool has no other clock than the machine's: faketime gives it one).
 
     Raises:
         Refused: it does not.
     """
-    with _files(leaf=pem(leaf) + _join(chain), root=pem(root)) as (chain_file, root_file):
-        certtool("--verify", "--load-ca-certificate", root_file, "--infile", chain_file)
+    roots = [root] if isinstance(root, bytes) else list(root)
+    lists = _join(crls, label="X509 CRL")
+    with _files(leaf=pem(leaf) + _join(chain), root=_join(roots), crls=lists) as (chain_file, root_file, crl_file):
+        args: list[str | Path] = ["--verify", "--load-ca-certificate", root_file, "--infile", chain_file]
+        if crls:
+            args += ["--load-crl", crl_file]
+        if at is None:
+            certtool(*args)
+        else:
+            _run("faketime", [datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S"), "certtool", *args], None)
 
 
 def certificate_text(certificate: bytes) -> str:

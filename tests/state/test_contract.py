@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pkicode.adapters import sql
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
-from pkicode.ports import Blocked, Match, Published, Want
+from pkicode.ports import Blocked, Ends, Match, Published, Want
 from tests.state.samples import ISSUER, NEW, NOW, certificate, crl, held, revocation, settled, sha, write
 
 
@@ -107,6 +107,21 @@ def test_the_living_are_counted_by_ca_generation(store, run, lease):
     run(store.commit(write(adopted=rows), lease))
     assert run(store.living(NOW)) == {("issuing", 1): 2, ("issuing", 2): 1}
     assert run(store.living(NOW - 1)) == {("issuing", 1): 3, ("issuing", 2): 1}
+
+
+def test_when_what_a_ca_signed_ends_is_told_by_its_generation(store, run, lease):
+    rows = [
+        certificate(1, status="issued", not_after=NOW + 5),
+        certificate(2, status="revoked", not_after=NOW + 9),
+        certificate(3, status="unknown", not_after=NOW + 7, ca_generation=2),
+        certificate(4, status="issued", not_after=NOW + 20, address="ca.below"),
+        certificate(5, status="issued", not_after=NOW + 30, address="ocsp.issuing"),
+        certificate(6, status="issued", not_after=NOW + 40, address="ca.issuing", generation=1),
+        certificate(7, status="issued", not_after=NOW + 50, address="ca.issuing", generation=2),
+        certificate(8, status="aborted", not_after=NOW + 60),
+    ]
+    run(store.commit(write(adopted=rows), lease))
+    assert run(store.ends()) == {("issuing", 1): Ends(NOW + 9, NOW + 50), ("issuing", 2): Ends(NOW + 7, NOW + 7)}
 
 
 def test_bytes_are_asked_for_by_serial_in_any_order(store, run, lease):
