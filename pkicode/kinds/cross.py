@@ -34,7 +34,7 @@ def wanted(name: str, generations: Generations, one: Authority | None) -> tuple[
         one: its newest generation, None where that is about to be made.
     """
     spec = generations.spec(name)
-    if spec.issuer or spec.retired:
+    if spec.issuer or spec.retired or (one and not generations.is_sound(one)):
         return ()
     older = [by for by in generations.of(name) if one is None or by.generation < one.generation]
     is_new = one is None or generations.now < generations.since(one) + spec.overlap

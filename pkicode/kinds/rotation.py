@@ -36,6 +36,8 @@ def due(block: Block, rotated: Sequence[str], outlook: Outlook) -> Reason | None
     newest = known.get(block.name)
     if newest is None or spec.rotate is None or spec.retired or known.issuing(block.name) != newest:
         return None
+    if not known.is_sound(newest):
+        return Reason(ReasonCode.CA_ROTATE, f"{newest.at} is revoked")
     if (instant := rotates_at(spec, newest.not_before)) <= outlook.now:
         return Reason(ReasonCode.CA_ROTATE, f"due {rfc3339(instant)}")
     if above := behind(block, outlook):

@@ -14,7 +14,7 @@ REASONS = {
     ReasonCode.KEY_BLOCKED: "Its public key was reported compromised; no certificate will ever be issued for that key.",
     ReasonCode.ISSUER_RETIRED: "Its issuer's key generation ends before it does, or signs no more.",
     ReasonCode.ISSUER_REVOKED: "Its issuer was revoked or is no longer trusted: relying parties refuse it already.",
-    ReasonCode.CA_ROTATE: "The authority is due for its next key, or changed: a generation follows the old one.",
+    ReasonCode.CA_ROTATE: "The authority is due for its next key, or changed: a generation is made beside the old one.",
     ReasonCode.CRL_DUE: "The newest CRL is older than `crl.refresh`; relying parties refuse it after its next_update.",
     ReasonCode.CRL_CONTENT: "Certificates were revoked since the newest CRL was signed, or there is no CRL yet.",
     ReasonCode.OCSP_DUE: "Its OCSP answers are due for a refresh.",

@@ -1,5 +1,6 @@
 """Formatting, templates, and the JSON Schema made from the types."""
 
+import json
 import tomllib
 from pathlib import Path
 

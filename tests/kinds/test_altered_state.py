@@ -163,3 +163,17 @@ def test_a_root_that_somebody_else_signed_is_no_trust_anchor(site: Site, tmp_pat
     alter(site, "ca", "issuing", der=record(theirs, "ca", "issuing")["der"])
     with pytest.raises(StateError, match="its key is not the one in the keystore"):
         site.apply()
+
+
+def test_a_cross_certificate_that_nobody_of_ours_signed_is_neither_published_nor_sent(site: Site) -> None:
+    site.apply()
+    evil = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null")
+    pem = openssl(*evil, "-subj", "/O=Site/CN=Site Root", "-days", "3000")
+    alter(site, "ca", "root", crosses=[["root", 1, "".join(pem.splitlines()[1:-1])]])
+    site.later(1)
+    with pytest.raises(StateError, match="not of its name and key"):
+        site.apply()
+    assert not list((site.root / "public/ca").glob("*-by-*"))
+    alter(site, "ca", "root", crosses=[["root", "one", "AA=="]])
+    with pytest.raises(StateError, match="cannot be read"):
+        site.plan()

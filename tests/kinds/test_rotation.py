@@ -156,6 +156,17 @@ def test_wider_constraints_count_for_leaves_only_when_the_generation_that_has_th
     site.verify("cert.new")
 
 
+def test_a_revoked_generation_is_followed_at_once_and_the_next_one_waits_for_nobody(site: Site) -> None:
+    lived(site, 20, 10)
+    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as database, database:
+        database.execute("UPDATE resources SET status = 'revoked' WHERE kind = 'ca' AND name = 'issuing'")
+    assert "issue ca.issuing@2 ca-rotate" in certificates(site.plan())
+    site.apply()
+    assert site.plan().changes == ()
+    site.write(TWO_TIER.replace("portal.", "www."), base="").apply()
+    assert issuers(site, "cert.portal") == [1, 2]
+
+
 def test_a_ca_cannot_be_deleted_for_what_an_older_generation_signed(site: Site) -> None:
     lived(site, 181, 20)
     site.apply()

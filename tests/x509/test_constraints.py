@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from cryptography import x509
 from hypothesis import HealthCheck, assume, event, given, settings
 from hypothesis import strategies as st
 
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.names import SanType
 from pkicode.x509 import names
-from pkicode.x509.constraints import Allow, Constraints, allowed, effective, verdict, wider
+from pkicode.x509.constraints import Allow, Constraints, allowed, effective, read, verdict, wider
 from pkicode.x509.pem import encode
 from pkicode.x509.profile import Profile
 from tests.oracles import Refused, assert_gnutls_verifies, assert_verifies
@@ -127,6 +128,15 @@ def _stricter(chain, sans, subject):
     # OpenSSL looks at a common name only where there is no dNSName, takes an address for a host there, and never looks
     # at a single label.
     return wild or (has_dns and names.looks_like_host(cn)) or cn in {"portal", "10.1.2.3"}
+
+
+@settings(max_examples=60)
+@given(said=constraints)
+def test_constraints_are_read_from_a_certificate_as_they_were_written(anchor, said):
+    profile = Profile(is_ca=True, usage=CA, constraints=said)
+    made = make(profile, cn="Constrained", issuer=anchor, **WIDE)
+    found = read(x509.load_der_x509_certificate(made.der))
+    assert found == (None if said.is_empty else said)
 
 
 @settings(max_examples=60)
