@@ -305,7 +305,7 @@ def test_a_ca_that_was_let_go_and_comes_back_under_another_name_owes_nothing_for
     without = BASE[: BASE.index("[ca.issuing]")]
     site.write(base=without).later(0.1)
     assert site.apply().exit_code == 0
-    site.write(base=BASE.replace('cn = "Site Issuing"', 'cn = "Quite Another"')).later(0.1)
+    site.write(base=BASE.replace('cn = "Site Issuing"', 'cn = "Quite Another ${generation}"')).later(0.1)
     assert site.apply().exit_code == 0
     assert site.plan().changes == ()
     assert os.listdir(site.root / "public/crl")
