@@ -125,9 +125,9 @@ class Revocation:
 
 @frozen
 class Artefact:
-    """The newest signed list of one issuer key and scope: a CRL (or an OCSP pack, later).
+    """The newest signed list of one issuer key and scope: a CRL, or a pack of OCSP answers.
 
-    `number` is the cRLNumber as lower-case hex (up to 20 octets).
+    `number` is the cRLNumber as lower-case hex (up to 20 octets); packs count as well.
     """
 
     kind: str
@@ -243,6 +243,12 @@ class Store(Protocol):
 
     async def living(self, now: int) -> Mapping[tuple[str, int], int]:
         """(ca, ca_generation) -> unexpired certificates (issued, unknown); asked for only when a CA was deleted."""
+
+    async def signed(self) -> Mapping[tuple[str, int], int]:
+        """(ca, ca_generation) -> certificates ever signed by it, open intents not counted; only rises.  One query."""
+
+    async def answerable(self, issuer_key: str, ca: str, generation: int, now: int) -> Sequence[str]:
+        """Serials of every unexpired certificate of an issuer key (issued, unknown, revoked), in order of number."""
 
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         """The certificate of each (issuer_key, serial), None where there is none, in the order asked."""

@@ -75,7 +75,9 @@ class PublishSpec:
         "the http URL under which `url` is served; goes into CDP and AIA where `content` has ca and crl",
         form="http-url",
     )
-    content: tuple[str, ...] = says("what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "bundle"))
+    content: tuple[str, ...] = says(
+        "what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "ocsp", "bundle")
+    )
 
 
 _KEY_ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
@@ -106,6 +108,15 @@ class CrlSpec:
 
 
 @frozen
+class OcspSpec:
+    url: str = says("the http URL of the responders; goes into AIA of what the CA issues", form="http-url")
+    validity: int = says(
+        "next_update - this_update; 15d at most, half the life of who signs", form="duration", default=4 * 86400
+    )
+    refresh: int = says("signed again after this long even when nothing changed", form="duration", default=86400)
+
+
+@frozen
 class CaSpec:
     """[ca.X], resolved."""
 
@@ -118,6 +129,7 @@ class CaSpec:
     name_constraints: NameConstraints | None = says("RFC 5280 section 4.2.1.10; critical", default=None)
     policies: tuple[str, ...] = says("certificate policy OIDs", default=())
     crl: CrlSpec = says("how its CRL is refreshed", factory=CrlSpec)
+    ocsp: OcspSpec | None = says("pre-signed OCSP answers; absent = none", default=None)
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")
@@ -125,6 +137,7 @@ class CaSpec:
         "derived: base URLs of the *issuer's* publish targets (CDP, AIA)", default=(), derived=True
     )
     own_base_urls: tuple[str, ...] = says("derived: base URLs of its own publish targets", default=(), derived=True)
+    ocsp_urls: tuple[str, ...] = says("derived: OCSP URL of the *issuer* (AIA)", default=(), derived=True)
 
 
 @frozen
@@ -219,6 +232,7 @@ class CertSpec:
     base_urls: tuple[str, ...] = says(
         "derived: base URLs of the issuer's publish targets (CDP, AIA)", default=(), derived=True
     )
+    ocsp_urls: tuple[str, ...] = says("derived: OCSP URL of the issuer (AIA)", default=(), derived=True)
 
 
 @frozen

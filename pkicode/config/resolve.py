@@ -210,7 +210,9 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
     if "issuer" in values and values["issuer"] is not None:
         values["issuer"] = check.bare(values["issuer"])
     spec = cls(**values)
-    defaulted = sorted(_defaulted(spec, entry.raw, ""))
+    # Who declares no OCSP wrote nothing: rows made before there was any are not told of a change.
+    underived = [] if values["ocsp_urls"] else ["ocsp_urls"]
+    defaulted = sorted([*_defaulted(spec, entry.raw, ""), *underived])
     body = {"kind": kind, "version": TEMPLATE_VERSION, "spec": plain(spec), "defaulted": defaulted}
     template = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     columns = sorted(_columns(spec)) if values.get("for_each") else ()
@@ -222,7 +224,11 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
 
 def _derived(tables: Tables, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     issuer = tables.entries["ca"].get(check.bare(values.get("issuer") or ""))
-    urls = {"base_urls": _urls(tables, issuer.values) if issuer else ()}
+    ocsp = issuer.values.get("ocsp") if issuer else None
+    urls = {
+        "base_urls": _urls(tables, issuer.values) if issuer else (),
+        "ocsp_urls": (ocsp.url,) if ocsp else (),
+    }
     return {**urls, "own_base_urls": _urls(tables, values)} if kind == "ca" else urls
 
 

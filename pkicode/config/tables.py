@@ -97,7 +97,6 @@ CA = Table(
         "ceremony": "offline CAs and ceremonies",
         "rotate": "CA rotation",
         "cross_sign": "cross-signing",
-        "ocsp": "OCSP",
         "retired": "retiring a CA",
     },
     {},

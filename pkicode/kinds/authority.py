@@ -17,12 +17,11 @@ from pkicode.model.instants import from_datetime
 from pkicode.model.names import Subject
 from pkicode.model.problem import Problem, StateError
 from pkicode.plan.kind import Outlook, Run
-from pkicode.x509 import der
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.constraints import Constraints
 from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.names import subject_der
-from pkicode.x509.tbs import IssuerFacts, self_issued
+from pkicode.x509.tbs import IssuerFacts, facts_of
 
 
 @frozen
@@ -251,23 +250,6 @@ async def path(authority: Authority, run: Run) -> list[Authority]:
 def constraints(spec: NameConstraints | None) -> Constraints | None:
     """The same as x509 says it; types nobody permitted are closed there (decisions 19)."""
     return Constraints(**asdict(spec)) if spec else None
-
-
-def facts_of(certificate: bytes) -> IssuerFacts:
-    """What certificates below say of this one, byte for byte.
-
-    Raises:
-        ValueError: not a certificate.
-    """
-    _, start, _ = der.read(certificate)
-    _, offset, _ = der.read(certificate, start)
-    fields = []
-    # version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo (RFC 5280 section 4.1)
-    for _ in range(7):
-        _, _, end = der.read(certificate, offset)
-        fields.append(certificate[offset:end])
-        offset = end
-    return self_issued(fields[5], fields[6])
 
 
 def constraints_above(name: str | None, config: Config) -> tuple[Constraints, ...]:

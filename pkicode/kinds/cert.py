@@ -34,7 +34,8 @@ CLASSES = {
     **dict.fromkeys(("cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname"), _NOW),
     **dict.fromkeys(("usage", "eku", "issuer", "csr", "key.store", "must_staple", "ocsp_nocheck"), _NOW),
     **dict.fromkeys(
-        ("validity", "backdate", "key", "key.alg", "policies", "revocation", "base_urls", "lint", "copy"), _NEXT
+        ("validity", "backdate", "key", "key.alg", "policies", "revocation", "base_urls", "ocsp_urls", "lint", "copy"),
+        _NEXT,
     ),
     **dict.fromkeys(("profile", "allow", "renew", "on_remove", "output", "after", "protect", "note"), _META),
     "for_each": FieldClass.NOTHING,

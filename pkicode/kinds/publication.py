@@ -1,6 +1,6 @@
 """Publication: the files under every [publish.X], and that they are what state says they should be.
 
-Certificates first, then CRLs, then bundles and the index (invariant 9).  Local readers never see half a file; what is
+Certificates first, then CRLs and OCSP answers, then bundles and the index (invariant 9).  Local readers never see half a file; what is
 already there and unchanged is not written again.
 """
 
@@ -14,6 +14,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
+from pkicode.kinds.ocsp_apply import on_duty
 from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
@@ -26,9 +27,10 @@ from pkicode.plan.kind import Difference, Kind, Outlook, Run
 from pkicode.ports import Published, Publisher
 from pkicode.x509.pem import encode
 
-_CERT, _CRL, _PEM, _JSON = (
+_CERT, _CRL, _PACK, _PEM, _JSON = (
     "application/pkix-cert",
     "application/pkix-crl",
+    "application/octet-stream",
     "application/pem-certificate-chain",
     "application/json",
 )
@@ -49,10 +51,13 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     facts = []
     digests = {(one.kind, one.name, one.scope): one.sha256 for one in outlook.snapshot.artefacts}
     for name in _authorities(block.name, outlook.config):
-        if outlook.planned("crl", name) or outlook.planned("ca", name):
+        if any(outlook.planned(kind, name) for kind in ("ca", "crl", "ocsp")):
             facts.append("coming")
         elif (standing := authorities.standing(name, outlook)) and standing.authority:
             facts.append(f"{standing.authority.stem} {digests.get(('crl', standing.authority.stem, ''))}")
+            if "ocsp" in block.spec.content:
+                stems = [one.authority.stem for one in authorities.on_duty(name, outlook) if one.authority]
+                facts += [f"{stem} {digest}" for stem in stems if (digest := digests.get(("ocsp", stem, "")))]
     yield Row("", json.dumps(["" if "coming" in facts else _digest(facts)]))
 
 
@@ -121,7 +126,7 @@ async def _holds(target: Publisher, path: str, data: bytes) -> bool:
 
 async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, bytes, str]]:
     """(path, bytes, content type) in the order they are put; `facts` gets what `rows` makes its digest of."""
-    certificates, crls, bundles, trust = [], [], [], []
+    certificates, crls, packs, bundles, trust = [], [], [], [], []
     index: dict[str, dict[str, object]] = {}
     content = block.spec.content
     for name in _authorities(block.name, run.config):
@@ -150,10 +155,22 @@ async def _files(block: Block, run: Run, facts: list[str]) -> list[tuple[str, by
                 "sha256": artefact.sha256,
                 "this_update": rfc3339(artefact.this_update),
             }
+        for one in await on_duty(name, run) if "ocsp" in content else ():
+            answers = await run.world.store.artefact("ocsp", one.stem)
+            if answers and answers.der:
+                facts.append(f"{one.stem} {answers.sha256}")
+                packs.append((f"ocsp/{one.stem}.pack", answers.der, _PACK))
+                index[f"ocsp/{one.stem}.pack"] = {
+                    "next_update": rfc3339(answers.next_update),
+                    "number": int(answers.number, 16),
+                    "sha256": answers.sha256,
+                    "this_update": rfc3339(answers.this_update),
+                }
     bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in trust), _PEM))
     files = [
         *(certificates if "ca" in content else ()),
         *(crls if "crl" in content else ()),
+        *packs,
         *(bundles if "bundle" in content else ()),
     ]
     listed = {path: told for path, told in index.items() if any(path == one[0] for one in files)}
