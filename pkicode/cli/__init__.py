@@ -35,6 +35,8 @@ _COMMANDS = {
     "state": "state",
     "audit": "state",
     "keystore": "keystore",
+    "serve": "serve",
+    "ocsp": "ocsp",
     "completion": "completion",
 }
 """Command -> its module; the object is named like the command."""

@@ -45,7 +45,7 @@ class Session:
         from pkicode.project import open_project
 
         return open_project(
-            self.config_path(), env=self.env, variables=self.variables, environ=os.environ, now=_frozen_clock()
+            self.config_path(), env=self.env, variables=self.variables, environ=os.environ, now=frozen_clock()
         )
 
     def writable(self, *, allow_clock: bool) -> "Project":
@@ -94,7 +94,8 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _frozen_clock() -> int | None:
+def frozen_clock() -> int | None:
+    """The instant that PKICODE_NOW says, None where it is not set."""
     from pkicode.model.instants import parse_instant
 
     text = os.environ.get(CLOCK)

@@ -1,7 +1,7 @@
 """Publication: the files under every [publish.X], and that they are what state says they should be.
 
-Certificates first, then CRLs and OCSP answers, then bundles and the index (invariant 9).  Local readers never see half a file; what is
-already there and unchanged is not written again.
+Certificates first, then CRLs and OCSP answers, then bundles and the index (invariant 9).  Local readers never see half
+a file; what is already there and unchanged is not written again.
 """
 
 import hashlib
