@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import field, frozen
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
@@ -19,7 +20,7 @@ from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.revocation.crl import REASONS
 from pkicode.revocation.ocsp_request import HASHES, CertId, encode_id, hashes_of, key_octets
 from pkicode.x509.chain import verify_issued
-from pkicode.x509.der import OCTET_STRING, SEQUENCE, bit_string, generalized, integer, oid, tlv
+from pkicode.x509.der import OCTET_STRING, SEQUENCE, bit_string, children, generalized, integer, oid, only, tlv
 from pkicode.x509.keys import SignatureError, alg_of_spki, signature_algorithm
 from pkicode.x509.keys import verify as verify_signature
 from pkicode.x509.tbs import IssuerFacts
@@ -151,9 +152,11 @@ def verified(der: bytes, asked: CertId, issuer: bytes, *, now: int) -> Answer:
         loaded = ocsp.load_der_ocsp_response(der)
         if loaded.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
             raise ValueError(f"the responder answers {_word(loaded.response_status.name)}")
-        responder = _signed_by(loaded, x509.load_der_x509_certificate(issuer), issuer, now)
+        responder = _signed_by(loaded, _algorithm(der), issuer, now)
         single = next((one for one in loaded.responses if _is_about(one, asked)), None)
-    except (x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound, SignatureError) as error:
+    except (x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound, UnsupportedAlgorithm) as error:
+        raise ValueError(f"the response is malformed: {error}") from error
+    except SignatureError as error:
         raise ValueError(f"the response is refused: {error}") from error
     if single is None:
         raise ValueError("the response is about another certificate")
@@ -168,9 +171,17 @@ def verified(der: bytes, asked: CertId, issuer: bytes, *, now: int) -> Answer:
     return Answer(status, this_update, next_update, revoked_at, reason, responder.subject.rfc4514_string())
 
 
-def _signed_by(loaded: ocsp.OCSPResponse, issuer: x509.Certificate, issuer_der: bytes, now: int) -> x509.Certificate:
+def _algorithm(der: bytes) -> bytes:
+    """signatureAlgorithm as it stands: it is not among what is signed."""
+    (_, _), (_, response) = children(only(der, SEQUENCE))
+    (_, _), (_, basic) = children(only(response, SEQUENCE))
+    (_, _), (_, algorithm), *_ = children(only(basic, SEQUENCE))
+    return tlv(SEQUENCE, algorithm)
+
+
+def _signed_by(loaded: ocsp.OCSPResponse, algorithm: bytes, issuer_der: bytes, now: int) -> x509.Certificate:
     """The issuer itself, or a delegate of it that may sign answers (section 4.2.2.2)."""
-    signer = issuer
+    issuer = signer = x509.load_der_x509_certificate(issuer_der)
     for candidate in loaded.certificates:
         if _is_responder(candidate, loaded):
             signer = candidate
@@ -178,7 +189,7 @@ def _signed_by(loaded: ocsp.OCSPResponse, issuer: x509.Certificate, issuer_der: 
     spki = _spki(signer)
     if not _is_responder(signer, loaded):
         raise ValueError("the response names a responder whose certificate is not there")
-    verify_signature(spki, alg_of_spki(spki), loaded.tbs_response_bytes, loaded.signature)
+    verify_signature(spki, algorithm, loaded.tbs_response_bytes, loaded.signature)
     if signer != issuer:
         verify_delegate(_der(signer), issuer_der, now=now)
     return signer
