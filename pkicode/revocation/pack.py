@@ -14,6 +14,7 @@ import mmap
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from attrs import field, frozen
@@ -159,8 +160,15 @@ def slot_of(spki: bytes) -> int:
 
 
 def unsigned(maker: Maker, records: Iterable[bytes], *, made: int) -> bytes:
-    """A pack without its signature; `records` are of `packed`, in ascending order of serial."""
-    body = b"".join(records)
+    """A pack without its signature; `records` are of `packed`, in ascending order of serial.
+
+    Raises:
+        ValueError: they are not: an answer out of its place would never be found.
+    """
+    listed = list(records)
+    if any(one[:_SERIAL] >= two[:_SERIAL] for one, two in pairwise(listed)):
+        raise ValueError("the records of a pack must stand in ascending order of serial")
+    body = b"".join(listed)
     width = _HEAD.size + 2 * (2 + slot_of(maker.spki))
     header = {
         "ca": base64.b64encode(maker.ca).decode(),

@@ -45,7 +45,9 @@ class Ca:
 
     def packed(self, *due: Due, made: int = NOW, validity: int = 4 * DAY) -> bytes:
         """A pack of these answers."""
-        records = presign(self.maker, keys.pkcs8(self.delegate), due, made, made + validity)
+        records = presign(
+            self.maker, keys.pkcs8(self.delegate), sorted(due, key=lambda one: one.serial), made, made + validity
+        )
         body = pack.unsigned(self.maker, [one for one in records if one], made=made)
         return pack.signed(body, keys.sign(self.delegate, pack.to_sign(body)))
 

@@ -103,6 +103,13 @@ def test_answers_of_two_packs_cannot_be_mixed(data: bytes) -> None:
         pack.read(mixed)
 
 
+def test_records_out_of_order_make_no_pack(data: bytes) -> None:
+    one, two, *_ = pack.read(data).raw()
+    for listed in ([two, one], [one, one]):
+        with pytest.raises(ValueError, match="ascending order"):
+            pack.unsigned(ca().maker, listed, made=NOW)
+
+
 def test_a_stranger_signs_no_pack() -> None:
     body = pack.unsigned(ca().maker, [], made=NOW)
     stranger = keys.generate("ec-p256")
