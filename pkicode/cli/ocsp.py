@@ -11,7 +11,6 @@ from pkicode.cli.session import Session, frozen_clock, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.views.table import listing
-from pkicode.views.text import printable
 
 _REVOKED = 3
 """As findings are told: the question was answered, and the answer is bad."""
@@ -69,7 +68,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
     if form == "json":
         say_json({"format": "pkicode.ocsp", "version": "1.0", **told})
     else:
-        say(listing((name, printable(str(value))) for name, value in told.items() if value is not None))
+        say(listing((name, str(value)) for name, value in told.items() if value is not None))
     return 0 if answer.status == "good" else _REVOKED
 
 
