@@ -6,6 +6,7 @@ It cannot sign, so that a serial it holds no answer for is `unauthorized` and ne
 import hashlib
 from collections.abc import Iterable, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 
 from attrs import define, field, frozen
 
@@ -39,10 +40,15 @@ _MALFORMED, _TRY_LATER, _UNAUTHORIZED = _error(MALFORMED), _error(TRY_LATER), _e
 
 def _reply(der: bytes, this_update: int, next_update: int) -> Reply:
     etag = b'"%b"' % hashlib.sha256(der).hexdigest().encode()
-    modified, expires = (formatdate(one, usegmt=True).encode() for one in (this_update, next_update))
     headers = b"Content-Length: %d\r\nETag: %b\r\n" % (len(der), etag)
-    headers += b"Last-Modified: %b\r\nExpires: %b\r\n" % (modified, expires)
+    headers += b"Last-Modified: %b\r\nExpires: %b\r\n" % (_gmt(this_update), _gmt(next_update))
     return Reply(der, next_update, etag, headers)
+
+
+@lru_cache(maxsize=256)
+def _gmt(instant: int) -> bytes:
+    """Most answers of a pack are of a few instants."""
+    return formatdate(instant, usegmt=True).encode()
 
 
 @define
