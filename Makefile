@@ -38,6 +38,7 @@ lint: $(DEV)
 
 bench: $(DEV) tools
 	$(call need,cfssl,golang-cfssl)
+	$(call need,wrk,wrk)
 	@set -e; for script in bench/[!_]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs: $(DEV)
@@ -58,6 +59,7 @@ tools:
 	$(call need,certtool,gnutls-bin)
 	$(call need,curl,curl)
 	$(call need,faketime,faketime)
+	@PATH="$$PATH:/usr/sbin"; $(call need_here,nginx,nginx)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
@@ -80,7 +82,8 @@ define environment
 endef
 
 # $(call need,command,Debian package)
-need = @command -v $(1) >/dev/null || $(call install,$(2),the command $(1))
+need = @$(need_here)
+need_here = command -v $(1) >/dev/null || $(call install,$(2),the command $(1))
 
 # $(call install,Debian package,what it gives): install it where that is ours to do, else say what to do.
 define install

@@ -157,9 +157,9 @@ class Match:
 
 @frozen
 class Artefact:
-    """The newest signed list of one issuer key and scope: a CRL (or an OCSP pack, later).
+    """The newest signed list of one issuer key and scope: a CRL, or a pack of OCSP answers.
 
-    `number` is the cRLNumber as lower-case hex (up to 20 octets).
+    `number` is the cRLNumber as lower-case hex (up to 20 octets); packs count as well.
     """
 
     kind: str
@@ -299,6 +299,12 @@ class Store(Protocol):
     async def ends(self) -> Mapping[tuple[str, int], Ends]:
         """(ca, ca_generation) -> when what it signed ends, its own certificate apart; asked for only when that decides
         something.  One query."""
+
+    async def signed(self) -> Mapping[tuple[str, int], int]:
+        """(ca, ca_generation) -> certificates ever signed by it, open intents not counted; only rises.  One query."""
+
+    async def answerable(self, issuer_key: str, ca: str, generation: int, now: int) -> Sequence[str]:
+        """Serials of every unexpired certificate of an issuer key (issued, unknown, revoked), in order of number."""
 
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         """The certificate of each (issuer_key, serial), None where there is none, in the order asked."""

@@ -101,6 +101,17 @@ DUTIES = (
     " AND status <> 'aborted'"
 )
 DUTY = "SELECT duty FROM certificates WHERE issuer_key = $1 AND serial = $2"
+# Counted in the index alone; what is still an intent is not owed an answer, and will be counted once it is settled.
+SIGNED = (
+    "SELECT ca, ca_generation, sum(found) FROM ("
+    "SELECT ca, ca_generation, count(*) AS found FROM certificates GROUP BY ca, ca_generation UNION ALL"
+    " SELECT ca, ca_generation, -count(*) FROM certificates WHERE status = 'intent' GROUP BY ca, ca_generation"
+    ") AS counted GROUP BY ca, ca_generation"
+)
+ANSWERABLE = (
+    "SELECT serial FROM certificates WHERE ca = $2 AND ca_generation = $3 AND issuer_key = $1 AND not_after >= $4"
+    " AND status IN ('issued', 'unknown', 'revoked') ORDER BY length(serial), serial"
+)
 DER = "SELECT der FROM certificates WHERE issuer_key = $1 AND serial = $2 AND sha256 <> ''"
 SETTLE = (
     "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"

@@ -129,6 +129,14 @@ class SqliteStore:
         rows = await self._run(self._read, sql.ENDS)
         return {(ca, generation): Ends(leaf, anything) for ca, generation, leaf, anything in rows}
 
+    async def signed(self) -> Mapping[tuple[str, int], int]:
+        rows = await self._run(self._read, sql.SIGNED)
+        return {(ca, generation): count for ca, generation, count in rows}
+
+    async def answerable(self, issuer_key: str, ca: str, generation: int, now: int) -> Sequence[str]:
+        rows = await self._run(self._read, sql.ANSWERABLE, (issuer_key, ca, generation, now))
+        return [serial for (serial,) in rows]
+
     async def ders(self, ids: Sequence[tuple[str, str]]) -> Sequence[bytes | None]:
         found = await self._run(lambda: [self._read(sql.DER, one) for one in ids])
         return [rows[0][0] if rows else None for rows in found]

@@ -38,6 +38,8 @@ _COMMANDS = {
     "audit": "state",
     "crl": "crl",
     "keystore": "keystore",
+    "serve": "serve",
+    "ocsp": "ocsp",
     "completion": "completion",
 }
 """Command -> its module; the object is named like the command."""

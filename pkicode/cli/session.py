@@ -95,6 +95,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def frozen_clock() -> int | None:
+    """The instant that PKICODE_NOW says, None where it is not set."""
     from pkicode.model.instants import parse_instant
 
     text = os.environ.get(CLOCK)

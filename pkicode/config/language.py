@@ -75,7 +75,9 @@ class PublishSpec:
         "the http URL under which `url` is served; goes into CDP and AIA where `content` has ca and crl",
         form="http-url",
     )
-    content: tuple[str, ...] = says("what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "bundle"))
+    content: tuple[str, ...] = says(
+        "what to publish", default=("ca", "crl", "bundle"), choices=("ca", "crl", "ocsp", "bundle")
+    )
 
 
 _KEY_ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
@@ -113,6 +115,15 @@ class Rotate:
 
 
 @frozen
+class OcspSpec:
+    url: str = says("the http URL of the responders; goes into AIA of what the CA issues", form="http-url")
+    validity: int = says(
+        "next_update - this_update; 15d at most, half the life of who signs", form="duration", default=4 * 86400
+    )
+    refresh: int = says("signed again after this long even when nothing changed", form="duration", default=86400)
+
+
+@frozen
 class CaSpec:
     """[ca.X], resolved."""
 
@@ -131,6 +142,7 @@ class CaSpec:
         "of a root: how long clients may go on with an older trust bundle", form="duration", default=30 * 86400
     )
     retired: bool = says("it issues nothing any more; its CRL goes on while what it signed lives", default=False)
+    ocsp: OcspSpec | None = says("pre-signed OCSP answers; absent = none", default=None)
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")
@@ -138,6 +150,7 @@ class CaSpec:
         "derived: base URLs of the *issuer's* publish targets (CDP, AIA)", default=(), derived=True
     )
     own_base_urls: tuple[str, ...] = says("derived: base URLs of its own publish targets", default=(), derived=True)
+    ocsp_urls: tuple[str, ...] = says("derived: OCSP URL of the *issuer* (AIA)", default=(), derived=True)
 
 
 @frozen
@@ -234,6 +247,7 @@ class CertSpec:
         "derived: base URLs of the issuer's publish targets (CDP, AIA)", default=(), derived=True
     )
     crl_shards: int = says("derived: the shards of the issuer's CRL (CDP)", default=0, derived=True)
+    ocsp_urls: tuple[str, ...] = says("derived: OCSP URL of the issuer (AIA)", default=(), derived=True)
 
 
 @frozen

@@ -218,7 +218,9 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
     if "cross_sign" in values:
         values["cross_sign"] = tuple(map(check.bare, values["cross_sign"]))
     spec = cls(**values)
-    defaulted = sorted(_defaulted(spec, entry.raw, ""))
+    # Who declares no OCSP wrote nothing: rows made before there was any are not told of a change.
+    underived = [] if values["ocsp_urls"] else ["ocsp_urls"]
+    defaulted = sorted([*_defaulted(spec, entry.raw, ""), *underived])
     body = {"kind": kind, "version": TEMPLATE_VERSION, "spec": plain(spec), "defaulted": defaulted}
     template = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     columns = sorted(_columns(spec)) if values.get("for_each") else ()
@@ -230,7 +232,11 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
 
 def _derived(tables: Tables, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     issuer = tables.entries["ca"].get(check.bare(values.get("issuer") or ""))
-    urls = {"base_urls": _urls(tables, issuer.values) if issuer else ()}
+    ocsp = issuer.values.get("ocsp") if issuer else None
+    urls = {
+        "base_urls": _urls(tables, issuer.values) if issuer else (),
+        "ocsp_urls": (ocsp.url,) if ocsp else (),
+    }
     if kind == "ca":
         return {**urls, "own_base_urls": _urls(tables, values)}
     crl: CrlSpec | None = issuer.values.get("crl") if issuer else None

@@ -96,7 +96,6 @@ CA = Table(
     {
         "offline": "offline CAs and ceremonies",
         "ceremony": "offline CAs and ceremonies",
-        "ocsp": "OCSP",
     },
     {},
 )

@@ -16,7 +16,6 @@ from pkicode.kinds.generation import (
     Cross,
     Generations,
     altered,
-    facts_of,
     from_record,
     of_certificate,
     subject_of,
@@ -31,8 +30,9 @@ from pkicode.ports import Ends
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.constraints import Constraints
 from pkicode.x509.names import subject_der
+from pkicode.x509.tbs import facts_of
 
-__all__ = ["Authority", "Generations", "facts_of", "from_record", "of_certificate", "subject_of"]
+__all__ = ["Authority", "Generations", "from_record", "of_certificate", "subject_of"]
 
 OUT = ("revoked", "distrusted")
 """Statuses of `ca` rows whose generation nobody may rely on any more."""

@@ -45,6 +45,8 @@ CLASSES = {
     "cross_sign": FieldClass.METADATA,
     "overlap": FieldClass.METADATA,
     "retired": FieldClass.METADATA,
+    "ocsp": FieldClass.METADATA,
+    "ocsp_urls": FieldClass.NEXT,
     "publish": FieldClass.METADATA,
     "protect": FieldClass.METADATA,
     "note": FieldClass.METADATA,
@@ -96,7 +98,7 @@ def profile_of(block: Block, issuer_stem: str) -> Profile:
         no_rev_avail=False,
         crl_urls=crl_urls(spec.base_urls, issuer_stem) if spec.issuer else (),
         ca_issuer_urls=issuer_urls(spec.base_urls, issuer_stem) if spec.issuer else (),
-        ocsp_urls=(),
+        ocsp_urls=spec.ocsp_urls if spec.issuer else (),
     )
 
 

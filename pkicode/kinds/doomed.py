@@ -105,7 +105,8 @@ def lists_of(name: str, config: Config) -> tuple[str, ...]:
     issuer: str | None = name
     while issuer and f"crl.{issuer}" not in found and (block := config.block("ca", issuer)):
         spec: CaSpec = block.spec
-        found += [f"crl.{issuer}", *(f"publish.{target}" for target in spec.publish)]
+        answers = [f"ocsp.{issuer}"] if spec.ocsp else []
+        found += [f"crl.{issuer}", *answers, *(f"publish.{target}" for target in spec.publish)]
         issuer = spec.issuer
     return tuple(dict.fromkeys(found))
 

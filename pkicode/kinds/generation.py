@@ -20,10 +20,9 @@ from pkicode.model.instants import NO_EXPIRY, from_datetime
 from pkicode.model.names import Subject
 from pkicode.model.problem import StateError
 from pkicode.ports import Ends
-from pkicode.x509 import der
 from pkicode.x509.constraints import Constraints, read
 from pkicode.x509.names import subject as normal_subject
-from pkicode.x509.tbs import IssuerFacts, self_issued
+from pkicode.x509.tbs import IssuerFacts, facts_of
 
 PREPUBLISH = 14 * 86400
 """How long a generation is out before it issues where `rotate` does not say it."""
@@ -143,23 +142,6 @@ def from_record(name: str, generation: int, record: str) -> Authority:
 
 def altered(message: str) -> StateError:
     return StateError(message, help="the database was altered: `pkicode state verify`, then restore a backup")
-
-
-def facts_of(certificate: bytes) -> IssuerFacts:
-    """What certificates below say of this one, byte for byte.
-
-    Raises:
-        ValueError: not a certificate.
-    """
-    _, start, _ = der.read(certificate)
-    _, offset, _ = der.read(certificate, start)
-    fields = []
-    # version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo (RFC 5280 section 4.1)
-    for _ in range(7):
-        _, _, end = der.read(certificate, offset)
-        fields.append(certificate[offset:end])
-        offset = end
-    return self_issued(fields[5], fields[6])
 
 
 def subject_of(spec: CaSpec, generation: int) -> Subject:

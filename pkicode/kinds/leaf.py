@@ -29,7 +29,7 @@ def profile_of(spec: CertSpec, stem: str) -> Profile:
         no_rev_avail=not revocable,
         crl_urls=crl_urls(spec.base_urls, stem) if revocable else (),
         ca_issuer_urls=issuer_urls(spec.base_urls, stem),
-        ocsp_urls=(),
+        ocsp_urls=spec.ocsp_urls if revocable else (),
     )
 
 

@@ -26,6 +26,7 @@ from pkicode.ports import OutputFile, OutputSet
 from pkicode.x509.chain import chain_pem, verify_issued
 from pkicode.x509.keys import load_pkcs8, pkcs12, spki
 from pkicode.x509.pem import encode
+from pkicode.x509.tbs import facts_of
 
 
 def blocks(config: Config) -> Iterator[Block]:
@@ -266,7 +267,7 @@ def _altered(
         return ""
     if not owns(str(record["key_label"]), address, run.config):
         return f"its record names the key {record['key_label']}, which is not its own"
-    if spki(load_pkcs8(key, trusted=True)) != authorities.facts_of(der).spki:
+    if spki(load_pkcs8(key, trusted=True)) != facts_of(der).spki:
         return "its certificate is for another key"
     return ""
 

@@ -1,7 +1,7 @@
 """Publication: the files under every [publish.X], and that they are what state says they should be.
 
-Certificates first, then CRLs, then bundles and the index (invariant 9).  Local readers never see half a file; what is
-already there and unchanged is not written again.
+Certificates first, then CRLs and OCSP answers, then bundles and the index (invariant 9).  Local readers never see half
+a file; what is already there and unchanged is not written again.
 """
 
 import hashlib
@@ -28,9 +28,10 @@ from pkicode.ports import Artefact, Published, Publisher
 from pkicode.revocation.shards import path
 from pkicode.x509.pem import encode
 
-_CERT, _CRL, _PEM, _JSON = (
+_CERT, _CRL, _PACK, _PEM, _JSON = (
     "application/pkix-cert",
     "application/pkix-crl",
+    "application/octet-stream",
     "application/pem-certificate-chain",
     "application/json",
 )
@@ -52,22 +53,30 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     is_changing = any(
         change.action in (Action.ISSUE, Action.SIGN) and change.readiness is Readiness.READY
         for name in names
-        for kind in ("crl", "ca")
+        for kind in ("ca", "crl", "ocsp")
         for change in outlook.planned(kind, name)
     )
-    lists = [one for one in outlook.snapshot.artefacts if one.kind == "crl"]
-    facts = _facts(names, authorities.generations(outlook), lists, outlook.snapshot.blocked)
+    there = _offered(block, outlook.snapshot.artefacts)
+    facts = _facts(names, authorities.generations(outlook), there, outlook.snapshot.blocked)
     yield Row("", json.dumps(["" if is_changing or _distrusting(outlook) else _digest(facts)]))
 
 
-def _facts(names: Sequence[str], known: Generations, crls: Sequence[Artefact], barred: Container[str]) -> list[str]:
+def _offered(block: Block, artefacts: Sequence[Artefact]) -> list[Artefact]:
+    """The lists, and the packs of OCSP answers where this target takes them."""
+    return [one for one in artefacts if one.kind == "crl" or (one.kind == "ocsp" and "ocsp" in block.spec.content)]
+
+
+def _facts(
+    names: Sequence[str], known: Generations, artefacts: Sequence[Artefact], barred: Container[str]
+) -> list[str]:
     """What a target holds, a line for each CA generation and its further certificates, and one for older roots."""
     facts = []
     for name in names:
         for one in known.on_duty(name):
-            scopes = {each.scope: each.sha256 for each in crls if each.name == one.stem}
+            scopes = {each.scope: each.sha256 for each in artefacts if (each.kind, each.name) == ("crl", one.stem)}
             facts.append(f"{one.stem} {scopes.pop('', None)}")
             facts += [f"{one.stem} {shard} {scopes[shard]}" for shard in sorted(scopes)]
+            facts += [f"{one.stem} {each.sha256}" for each in artefacts if (each.kind, each.name) == ("ocsp", one.stem)]
             facts += [f"{one.stem} by {cross.by}" for cross in one.crosses]
             # A distrusted root leaves the bundle.
             facts += ["barred"] if one.issuer_key in barred else []
@@ -181,25 +190,28 @@ async def _files(
 
     `facts` gets what `rows` makes its digest of, `lists` which path holds which list.
     """
-    certificates, crls, bundles = [], [], []
+    certificates, signed, bundles = [], [], []
     index: dict[str, dict[str, object]] = {}
     content = block.spec.content
     known = await authorities.loaded(run)
     names = _authorities(block.name, run.config)
-    artefacts = [one for one in await run.world.store.artefacts() if one.kind == "crl"]
+    artefacts = _offered(block, await run.world.store.artefacts())
     barred = await run.world.store.blocked([one.issuer_key for each in known.known.values() for one in each])
     for name in names:
         for one in known.on_duty(name):
             await authorities.load(name, run, one.generation)
             certificates += _certificates(one)
             index[f"ca/{one.stem}.cer"] = {"not_after": rfc3339(one.not_after), "sha256": _sha256(one.der)}
-            for scope in sorted(each.scope for each in artefacts if each.name == one.stem):
-                artefact = await run.world.store.artefact("crl", one.stem, scope)
+            for kind, scope in sorted((each.kind, each.scope) for each in artefacts if each.name == one.stem):
+                artefact = await run.world.store.artefact(kind, one.stem, scope)
                 if artefact is None or artefact.der is None:
                     continue
-                where = path(one.stem, scope)
-                lists[where] = (one, artefact)
-                crls.append((where, artefact.der, _CRL))
+                if kind == "ocsp":
+                    where, media = f"ocsp/{one.stem}.pack", _PACK
+                else:
+                    where, media = path(one.stem, scope), _CRL
+                    lists[where] = (one, artefact)
+                signed.append((where, artefact.der, media))
                 index[where] = {
                     "next_update": rfc3339(artefact.next_update),
                     "number": int(artefact.number, 16),
@@ -215,7 +227,7 @@ async def _files(
     bundles.append(("bundle/trust.pem", b"".join(encode("CERTIFICATE", root.der) for root in roots), _PEM))
     files = [
         *(certificates if "ca" in content else ()),
-        *(crls if "crl" in content else ()),
+        *(one for one in signed if "crl" in content or one[2] == _PACK),
         *(bundles if "bundle" in content else ()),
     ]
     there = {one[0] for one in files}

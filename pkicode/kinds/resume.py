@@ -10,7 +10,7 @@ from itertools import groupby
 from pkicode.config.rows import rows as config_rows
 from pkicode.issuing import Order, Remade
 from pkicode.issuing import resume as finish
-from pkicode.kinds import ca, cert_apply, cross
+from pkicode.kinds import ca, cert_apply, cross, delegate
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import Problem
@@ -46,6 +46,9 @@ async def _remade(
 ) -> dict[tuple[str, str], Remade]:
     """What config says of these intents of one block; those it says nothing of are left out."""
     address = parse(intents[0].address)[0]
+    if address.kind == "ocsp":
+        delegates = {(one.issuer_key, one.serial): await delegate.remake(one, run) for one in intents}
+        return {found: one for found, one in delegates.items() if one}
     block = run.config.block(address.kind, address.name)
     if block is None:
         return {}

@@ -73,6 +73,8 @@ class Snapshot:
     artefacts: Sequence[Artefact]
     revoked: Mapping[str, int]
     """Issuer key -> number of revocations ever recorded for it."""
+    signed: Mapping[tuple[str, int], int] = field(factory=dict)
+    """(ca, generation) -> certificates it ever signed; asked for only where a [ca.X] has `ocsp`."""
     living: Mapping[tuple[str, int], int] = field(factory=dict)
     """(ca, generation) -> unexpired certificates; asked for only when a [ca.X] was deleted."""
     ends: Mapping[tuple[str, int], Ends] = field(factory=dict)

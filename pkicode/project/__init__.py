@@ -392,6 +392,8 @@ class Project:
 async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[..., Awaitable[Any]], int]]:
     """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
     signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
+    # Of each certificate two answers are signed, one for each hash of a CertID.
+    signatures += sum(2 * int(str((one.after or {}).get("certificates", 0))) for one in plan.changes)
     wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
         # One batch more than workers, so that they sign while the store commits.

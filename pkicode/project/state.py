@@ -137,6 +137,8 @@ class State:
             entries=await store.entries(),
             blocked=await store.blocked(),
         )
+        if any(block.kind == "ca" and block.spec.ocsp for block in self.config.blocks):
+            snapshot = evolve(snapshot, signed=await store.signed())
         declared = {block.name for block in self.config.blocks if block.kind == "ca"}
         if any(name not in declared for name, _ in snapshot.authorities):
             snapshot = evolve(snapshot, living=await store.living(self.clock()))

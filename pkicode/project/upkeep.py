@@ -29,6 +29,7 @@ from pkicode.ports import About, Audited, CertificateStatus, Lease, Store, Want
 from pkicode.project.state import State, holder
 from pkicode.x509.chain import chain_pem
 from pkicode.x509.keys import load_pkcs8, spki
+from pkicode.x509.tbs import facts_of
 
 T = TypeVar("T")
 
@@ -158,10 +159,7 @@ async def _key(address: Address, label: str, certificate: bytes, config: Config,
         (key,) = await keystore.export([label])
     finally:
         await keystore.close()
-    if (
-        not owns(label, address, config)
-        or spki(load_pkcs8(key, trusted=True)) != authorities.facts_of(certificate).spki
-    ):
+    if not owns(label, address, config) or spki(load_pkcs8(key, trusted=True)) != facts_of(certificate).spki:
         raise StateError(
             f"{label} is not the key of {address}", help="the database was altered: `pkicode state verify`"
         )

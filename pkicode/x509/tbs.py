@@ -36,6 +36,23 @@ def self_issued(subject: bytes, spki: bytes) -> IssuerFacts:
     return IssuerFacts(subject, ski(spki), spki, keys.alg_of_spki(spki))
 
 
+def facts_of(certificate: bytes) -> IssuerFacts:
+    """What certificates below an issuer say of it, byte for byte from its certificate.
+
+    Raises:
+        ValueError: not a certificate.
+    """
+    _, start, _ = der.read(certificate)
+    _, offset, _ = der.read(certificate, start)
+    fields = []
+    # version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo (RFC 5280 section 4.1)
+    for _ in range(7):
+        _, _, end = der.read(certificate, offset)
+        fields.append(certificate[offset:end])
+        offset = end
+    return self_issued(fields[5], fields[6])
+
+
 def ski(spki: bytes) -> bytes:
     """Key identifier: the leftmost 160 bits of the SHA-256 of the BIT STRING's value (RFC 7093 section 2, method 1)."""
     return hashlib.sha256(keys.key_bits(spki)).digest()[:20]

@@ -16,7 +16,11 @@ from pkicode.model.faults import FaultPoint as At
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.ports import Certificate, Want
 from pkicode.project import Project, open_project
-from tests.kinds.site import BASE, NOW, Site
+from pkicode.revocation import pack
+from pkicode.revocation.ocsp_request import cert_id
+from pkicode.revocation.ocsp_response import verified
+from tests.kinds import site
+from tests.kinds.site import NOW, Site
 from tests.oracles import Refused, assert_key_matches, openssl, revoked_serials
 from tests.quick import quick_keystore
 
@@ -39,8 +43,12 @@ on_remove = "revoke"
 output = { chain = "out/old.pem" }
 """
 ISSUING = (At.KEYS_MADE, At.INTENTS_STORED, At.SIGNED, At.JOURNALLED, At.ISSUED)
-LISTING = (At.CRL_SIGNED, At.CRL_STORED, At.PUBLISH_STAGED, At.PUBLISHED)
+LISTING = (At.CRL_SIGNED, At.CRL_STORED, At.OCSP_SIGNED, At.OCSP_STORED, At.PUBLISH_STAGED, At.PUBLISHED)
 LISTED = (At.REVOKED, *LISTING)
+BASE = site.BASE.replace(
+    'base_url = "http://pki.corp.example"',
+    'base_url = "http://pki.corp.example"\ncontent = ["ca", "crl", "ocsp", "bundle"]',
+).replace("path_len = 0", 'path_len = 0\nocsp = { url = "http://ocsp.corp.example" }')
 HANDING_OUT = (At.OUTPUT_STAGED, At.OUTPUT_SWITCHED, At.HOOK_RUN)
 
 
@@ -77,7 +85,8 @@ reason = "keyCompromise"
 TAKING = (At.REVOKED, *LISTING, *ISSUING, *HANDING_OUT)
 COMPROMISE = Occasion("compromise", BASE + LEAVES + OLD + STOLEN, 0.5, TAKING)
 SUPERSEDED = Occasion("superseded", COMPROMISE.text.replace("keyCompromise", "superseded"), 0.5, TAKING)
-OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT, COMPROMISE, SUPERSEDED)
+DELEGATE = Occasion("delegate", BASE + LEAVES + OLD, 16, (*ISSUING, *LISTING))
+OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT, COMPROMISE, SUPERSEDED, DELEGATE)
 
 
 def built(folder: Path) -> Path:
@@ -145,6 +154,7 @@ def assert_sound(site: Site, occasion: Occasion) -> None:
     assert site.open().upkeep.verify() == []
     assert not site.plan().changes
     _assert_published(site, there)
+    _assert_answered(site, there)
     _assert_verified(site, there)
     key = (site.root / "out/portal.key").read_bytes()
     chain = (site.root / _paths(occasion)).read_bytes()
@@ -175,6 +185,22 @@ def _assert_published(site: Site, there: Sequence[Certificate]) -> None:
     listed = sorted(serial for crl in site.crls() for serial in revoked_serials(crl))
     assert listed == sorted(one.serial for one in there if one.status == "revoked")
     assert not [one for one in _files(site.root / "public") if one.name.endswith(".draft")]
+
+
+def _assert_answered(site: Site, there: Sequence[Certificate]) -> None:
+    """Every certificate that ca.issuing signed has an answer that a client accepts, and it is the right one."""
+    found = pack.read((site.root / "public/ocsp/issuing-g1.pack").read_bytes())
+    owed = {one.serial: one for one in there if one.ca == "issuing" and one.not_after >= site.now}
+    assert found.count == len(owed)
+    for serial, certificate in owed.items():
+        record = found.find(int(serial, 16))
+        assert record is not None
+        dates = {"this_update": record.this_update, "next_update": record.next_update}
+        tbs = found.maker.form.tbs("sha1", record.serial, record.standing, **dates)
+        answer = found.maker.form.response(tbs, record.signatures[0])
+        asked = cert_id(found.maker.issuer, record.serial, "sha1")
+        status = verified(answer, asked, found.maker.ca, now=site.now).status
+        assert status == ("revoked" if certificate.status == "revoked" else "good")
 
 
 def _assert_verified(site: Site, there: Sequence[Certificate]) -> None:

@@ -72,7 +72,7 @@ def test_the_same_certificate_is_finished_and_not_another_one_made(site: Site) -
 def test_a_signed_certificate_that_nobody_wants_any_more_is_still_on_record(site: Site) -> None:
     crash(site.root, site.now, Fault(FaultPoint.JOURNALLED, LEAF_BATCH))
     left = {serial for serial, _ in intents(site)}
-    site.write(RENAMED)
+    site.write(RENAMED, base=corp.BASE)
     site.now += 60
     assert dict(site.apply().resumed) == {"issued": 2}
     status = {one.serial: one.status for one in corp.inventory(site)}
@@ -86,7 +86,7 @@ def test_a_signed_certificate_that_nobody_wants_any_more_is_still_on_record(site
 def test_an_intent_that_configuration_no_longer_asks_for_counts_as_issued_and_is_revoked(site: Site) -> None:
     crash(site.root, site.now, Fault(FaultPoint.INTENTS_STORED, LEAF_BATCH))
     left = {serial for serial, _ in intents(site)}
-    site.write(RENAMED)
+    site.write(RENAMED, base=corp.BASE)
     site.now += 60
     assert dict(site.apply().resumed) == {"unknown": 2}
     assert not intents(site)

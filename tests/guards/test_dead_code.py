@@ -19,6 +19,11 @@ CALLED_FROM_OUTSIDE = {
     "invoke": "click calls it",
     "convert": "click calls it",
     "redirect_request": "urllib calls it",
+    "connection_made": "asyncio calls it",
+    "connection_lost": "asyncio calls it",
+    "pause_writing": "asyncio calls it",
+    "resume_writing": "asyncio calls it",
+    "data_received": "asyncio calls it",
 }
 PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook")
 """What these offer is for users; the command line is only one of them."""

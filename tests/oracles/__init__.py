@@ -36,6 +36,11 @@ def certtool(*args: str | Path, stdin: bytes | str | None = None) -> str:
     return _run("certtool", args, stdin).decode()
 
 
+def ocsptool(*args: str | Path, stdin: bytes | str | None = None) -> str:
+    """What GnuTLS's `ocsptool ARGS` prints on stdout; the test is skipped where GnuTLS is not installed."""
+    return _run("ocsptool", args, stdin).decode()
+
+
 def assert_verifies(
     leaf: bytes,
     *,

@@ -124,6 +124,30 @@ def test_when_what_a_ca_signed_ends_is_told_by_its_generation(store, run, lease)
     assert run(store.ends()) == {("issuing", 1): Ends(NOW + 9, NOW + 50), ("issuing", 2): Ends(NOW + 7, NOW + 7)}
 
 
+def test_what_a_ca_signed_is_counted_for_ever_and_an_open_intent_once_it_is_settled(store, run, lease):
+    run(store.commit(write(adopted=[certificate(1, status="issued"), certificate(2, status="revoked")]), lease))
+    run(store.commit(write(intents=[certificate(3), certificate(4, ca_generation=2)]), lease))
+    assert run(store.signed()) == {("issuing", 1): 2, ("issuing", 2): 0}
+    run(store.commit(write(settled=[settled(certificate(3)), settled(certificate(4), "unknown")]), lease))
+    assert run(store.signed()) == {("issuing", 1): 3, ("issuing", 2): 1}
+
+
+def test_answers_are_owed_about_everything_signed_that_has_not_expired(store, run, lease):
+    rows = [
+        certificate(0x200000, status="issued"),
+        certificate(1, status="unknown"),
+        certificate(2, status="revoked"),
+        certificate(3, status="aborted"),
+        certificate(4),
+        certificate(5, status="issued", not_after=NOW - 1),
+        certificate(6, status="issued", ca_generation=2),
+        certificate(7, status="issued", issuer_key=sha(b"another")),
+    ]
+    run(store.commit(write(adopted=rows), lease))
+    assert run(store.answerable(ISSUER, "issuing", 1, NOW)) == ["1001", "1002", "201000"]
+    assert run(store.answerable(ISSUER, "issuing", 1, NOW - 1)) == ["1001", "1002", "1005", "201000"]
+
+
 def test_bytes_are_asked_for_by_serial_in_any_order(store, run, lease):
     rows = [certificate(n) for n in range(3)]
     run(store.commit(write(intents=rows), lease))

@@ -1,0 +1,148 @@
+"""The delegate of a CA key generation: the certificate, for 30 days, of who signs its OCSP answers (RFC 6960 4.2.2.2).
+
+A certificate like any other, out of the issuance cycle and in the inventory, at `ocsp.NAME["gN"]` for key generation N
+of the CA.  It is signed by that very key: clients refuse answers about @1 from a delegate of @2.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from attrs import field, frozen
+from cryptography import x509
+
+from pkicode.config.language import OcspSpec
+from pkicode.issuing import Issued, Order, Remade, Template, issue
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.authority import Authority
+from pkicode.model.address import Address, parse
+from pkicode.model.change import ReasonCode
+from pkicode.model.instants import DAY, NO_EXPIRY, from_datetime
+from pkicode.model.problem import Problem
+from pkicode.model.row import Held
+from pkicode.plan.kind import Run
+from pkicode.ports import Certificate, CertificateStatus, Want
+from pkicode.revocation.ocsp_response import verify_delegate
+from pkicode.x509.profile import Profile
+from pkicode.x509.tbs import facts_of
+
+LIFE = 30 * DAY
+_BACKDATE = 300
+# Any client that has OCSP has P-256, and a CA's own algorithm may sign a hundred times slower.
+_ALG = "ec-p256"
+_PROFILE = Profile(usage=("digitalSignature",), eku=("OCSPSigning",), ocsp_nocheck=True)
+
+
+@frozen
+class Delegate:
+    """Who signs the answers about one CA key generation."""
+
+    der: bytes = field(repr=False)
+    label: str
+    not_before: int
+    not_after: int
+
+    def renewal(self, authority: Authority) -> int:
+        """When the next one takes over: at half life, unless the CA ends with this one."""
+        if self.not_after >= authority.not_after:
+            return NO_EXPIRY
+        return self.not_before + (self.not_after + 1 - self.not_before) // 2
+
+
+def address_of(authority: Authority) -> Address:
+    """Where the delegates of a CA key generation stand in the inventory."""
+    return Address("ocsp", authority.name, f"g{authority.generation}")
+
+
+async def current(authority: Authority, spec: OcspSpec, run: Run) -> Delegate | Problem:
+    """The delegate in force, issued where there is none or its answers would outlive it."""
+    world = run.world
+    known = await world.store.certificates(Want(address=str(address_of(authority))))
+    fit = [one for one in known if one.status == CertificateStatus.ISSUED and await _is_ours(one, authority, run)]
+    for one in fit[-1:]:
+        delegate = _delegate(one.der, address_of(authority).at(one.generation))
+        renewal = delegate.renewal(authority)
+        # An answer is signed only where the delegate outlives it (decisions 12).
+        if world.now < renewal and (renewal == NO_EXPIRY or world.now + spec.validity <= delegate.not_after):
+            return delegate
+    number = max((one.generation for one in known), default=0) + 1
+    not_before = max(world.now - _BACKDATE, authority.not_before)
+    if authority.not_after <= world.now:
+        return Problem(
+            "E0525",
+            f"ocsp.{authority.name}: {authority.at} has ended, and nobody may sign answers for it any more",
+            help="declare the CA that follows it",
+            address=f"ocsp.{authority.name}",
+        )
+    template, order, settle = _remade(
+        authority, number, not_before, str(ReasonCode.NEW if not known else ReasonCode.DUE), run
+    )
+    (issued,) = await issue(template, [order], world, settle=settle)
+    return issued if isinstance(issued, Problem) else _delegate(issued.der, order.key_label)
+
+
+async def _is_ours(one: Certificate, authority: Authority, run: Run) -> bool:
+    """The database names a delegate; the CA's signature and our keystore say whether it is one."""
+    label = address_of(authority).at(one.generation)
+    held = (await run.world.keystores[authorities.store_of(authority.name, run)].find([label])).get(label)
+    try:
+        verify_delegate(one.der, authority.der, now=run.world.now)
+    except (ValueError, x509.ExtensionNotFound):
+        return False
+    return held is not None and hashlib.sha256(held.spki).hexdigest() == one.spki == _spki_of(one.der)
+
+
+def _spki_of(certificate: bytes) -> str:
+    return hashlib.sha256(facts_of(certificate).spki).hexdigest()
+
+
+def _delegate(certificate: bytes, label: str) -> Delegate:
+    loaded = x509.load_der_x509_certificate(certificate)
+    dates = loaded.not_valid_before_utc, loaded.not_valid_after_utc
+    return Delegate(certificate, label, *map(from_datetime, dates))
+
+
+async def remake(intent: Certificate, run: Run) -> Remade | None:
+    """What config says of the intent of a delegate, None where it says nothing of it."""
+    address, _ = parse(intent.address)
+    block = run.config.block("ca", address.name)
+    generation = address.key.removeprefix("g")
+    if block is None or block.spec.ocsp is None or not generation.isdecimal():
+        return None
+    authority = await authorities.load(address.name, run, int(generation))
+    if authority is None or address_of(authority) != address:
+        return None
+    return _remade(authority, intent.generation, intent.not_before, intent.reason, run)
+
+
+def _remade(authority: Authority, number: int, not_before: int, reason: str, run: Run) -> Remade:
+    address, store = address_of(authority), authorities.store_of(authority.name, run)
+    template = Template(
+        profile_name="",
+        profile=_PROFILE,
+        issuer=authority.facts,
+        ca=authority.name,
+        ca_generation=authority.generation,
+        issuer_key=(store, authority.at),
+        issuer_certificate=authority.der,
+        issuer_not_before=authority.not_before,
+        issuer_not_after=authority.not_after,
+        validity=min(LIFE, authority.not_after + 1 - not_before),
+        backdate=_BACKDATE,
+        store=store,
+        crl_urls=(),
+    )
+    order = Order(
+        address=str(address),
+        generation=number,
+        subject=(("cn", f"OCSP {authority.stem}"),),
+        sans=(),
+        key_alg=_ALG,
+        key_label=address.at(number),
+        reason=reason,
+    )
+    return template, order, _nothing_more
+
+
+def _nothing_more(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
+    """A delegate is in the inventory, and in no row: the row of its CA's answers is written with them."""
+    return ()

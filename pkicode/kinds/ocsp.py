@@ -1,0 +1,147 @@
+"""OCSP answers of a CA (RFC 6960), signed ahead: when some are missing or near their end, and what that plan says.
+
+One row for each [ca.X] with `ocsp`, whatever the number of its key generations on duty.  Each of these has a delegate,
+a certificate of its own for signing answers, and a pack of answers; both are made in ocsp_apply.py.
+"""
+
+import json
+from collections.abc import Iterator
+
+from pkicode.config.language import OcspSpec
+from pkicode.config.reader import Config
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.ca import by_depth
+from pkicode.kinds.delegate import LIFE
+from pkicode.kinds.ocsp_apply import apply, counted
+from pkicode.kinds.rows import derived, forgotten
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
+from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.problem import Problem
+from pkicode.model.row import Block, Held, Row
+from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook
+
+
+def blocks(config: Config) -> list[Block]:
+    return [derived("ocsp", ca, "ocsp") for ca in by_depth(config) if ca.spec.ocsp]
+
+
+def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
+    spec: OcspSpec = block.spec
+    place = block.source.place
+    if spec.refresh >= spec.validity:
+        yield Problem(
+            "E0421",
+            f"[ca.{block.name}]: OCSP answers would expire before they are refreshed",
+            place=place("ocsp", "refresh"),
+            help=f"set ocsp.refresh below ocsp.validity ({duration(spec.validity)})",
+        )
+    if spec.validity > LIFE // 2:
+        yield Problem(
+            "E0421",
+            f"[ca.{block.name}]: OCSP answers would outlive the certificate of who signs them",
+            place=place("ocsp", "validity"),
+            help=f"set ocsp.validity <= {duration(LIFE // 2)}",
+        )
+
+
+def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
+    """One row; of each generation on duty its value has how much was signed and revoked by it."""
+    duty = authorities.on_duty(block.name, outlook)
+    if not duty:
+        return
+    snapshot = outlook.snapshot
+    counts = []
+    for one in duty:
+        revoked = snapshot.revoked.get(one.authority.issuer_key, 0) if one.authority else 0
+        signed = snapshot.signed.get((one.name, one.generation), 0)
+        counts.append(counted(one.generation, signed, revoked))
+    if block.name in _coming(outlook):
+        counts.append("+")
+    yield Row("", json.dumps(counts))
+
+
+def _coming(outlook: Outlook) -> frozenset[str]:
+    """The CAs of which this plan issues or revokes certificates; worked out once per plan."""
+    if "ocsp-coming" not in outlook.memo:
+        found: set[str] = set()
+        for changes in outlook.changes.values():
+            for one in changes:
+                if one.action in (Action.ISSUE, Action.RENEW, Action.REVOKE) and one.readiness is Readiness.READY:
+                    stands_on = one.held.needs if one.held and one.action is Action.REVOKE else ""
+                    found.update((stands_on, *one.depends_on, str(one.address)))
+        outlook.memo["ocsp-coming"] = frozenset(one.removeprefix("ca.") for one in found if one.startswith("ca."))
+    coming: frozenset[str] = outlook.memo["ocsp-coming"]
+    return coming
+
+
+def needs(block: Block, row: Row, outlook: Outlook) -> str:
+    return " ".join(f"ca.{one.name}@{one.generation}" for one in authorities.on_duty(block.name, outlook))
+
+
+def diff(
+    block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
+) -> Change | None:
+    if block is None or row is None:
+        return forgotten(held) if held else None
+    reason = _reason(block, row, held, outlook, difference)
+    if reason is None:
+        return None
+    spec: OcspSpec = block.spec
+    return Change(
+        Address("ocsp", block.name),
+        Action.SIGN,
+        max(one.generation for one in authorities.on_duty(block.name, outlook)),
+        (reason,),
+        block,
+        row,
+        held,
+        after={
+            "certificates": _owed(row, held if reason.code is ReasonCode.OCSP_MISSING else None),
+            "refresh": duration(spec.refresh),
+            "validity": duration(spec.validity),
+        },
+        depends_on=(f"ca.{block.name}",),
+    )
+
+
+def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, difference: Difference) -> Reason | None:
+    if held is None or held.status == "forgotten":
+        return Reason(ReasonCode.NEW)
+    if held.needs != needs(block, row, outlook):
+        return Reason(ReasonCode.OCSP_MISSING, "other key generations are on duty")
+    if held.values != row.values:
+        return Reason(ReasonCode.OCSP_MISSING, "certificates were issued or revoked")
+    if held.due <= outlook.now:
+        return Reason(ReasonCode.OCSP_DUE, f"due {rfc3339(held.due)}")
+    if difference:
+        return Reason(ReasonCode.SPEC_CHANGED, "`ocsp` changed")
+    return None
+
+
+def _owed(row: Row, held: Held | None) -> int:
+    """How many certificates are answered for at most, beside those this plan issues: what a pool is made for."""
+    return max(0, _counted(row.values) - (_counted(held.values) if held else 0))
+
+
+def _counted(values: str) -> int:
+    return sum(int(one.split()[1]) + int(one.split()[2]) for one in json.loads(values) if one != "+")
+
+
+def foresee(change: Change, outlook: Outlook) -> int:
+    refresh: int = change.block.spec.refresh if change.block and change.action is Action.SIGN else NO_EXPIRY
+    return min(outlook.now + min(refresh, LIFE // 2), NO_EXPIRY)
+
+
+KIND = Kind(
+    name="ocsp",
+    classes={"url": FieldClass.METADATA, "validity": FieldClass.METADATA, "refresh": FieldClass.METADATA},
+    blocks=blocks,
+    rows=rows,
+    needs=needs,
+    check=check,
+    diff=diff,
+    foresee=foresee,
+    apply=apply,
+    tells=True,
+)

@@ -1,0 +1,38 @@
+"""The OCSP answers of a project's state, read for a responder: packs, and nothing else that is in there."""
+
+from collections.abc import Sequence
+
+from pkicode.model.problem import PkicodeError
+from pkicode.project.state import State
+from pkicode.revocation.pack import Pack, read
+
+
+class Answers:
+    """The packs in a state; `await look()` says which there are now."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._seen: frozenset[str] | None = None
+
+    async def look(self) -> tuple[Sequence[Pack], Sequence[str]] | None:
+        """Packs, and what is wrong with those that are refused; None where nothing changed.
+
+        Raises:
+            PkicodeError: there is no state, or it cannot be read.
+        """
+        async with self._state.reading() as store:
+            if store is None:
+                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+            known = [one for one in await store.artefacts() if one.kind == "ocsp"]
+            seen = frozenset(one.sha256 for one in known)
+            if seen == self._seen:
+                return None
+            packs, wrong = [], []
+            for one in known:
+                stored = await store.artefact("ocsp", one.name)
+                try:
+                    packs.append(read(stored.der if stored and stored.der else b""))
+                except ValueError as error:
+                    wrong.append(f"the answers of {one.name} in the state are refused: {error}")
+        self._seen = seen
+        return packs, wrong

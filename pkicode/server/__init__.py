@@ -1,0 +1,1 @@
+"""What answers the network: a room with sockets, and without keys, CAs or leave to write."""
