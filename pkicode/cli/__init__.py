@@ -27,6 +27,7 @@ _COMMANDS = {
     "schema": "files",
     "plan": "plan",
     "apply": "apply",
+    "forecast": "forecast",
     "show": "look",
     "explain": "look",
     "graph": "look",

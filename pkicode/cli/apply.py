@@ -16,7 +16,8 @@ from pkicode.model.instants import rfc3339
 
 if TYPE_CHECKING:
     from pkicode.plan.planfile import SavedPlan
-    from pkicode.project import Applied, Project
+    from pkicode.project import Project
+    from pkicode.project.applied import Applied
 
 _DONE = {
     "issue": "issued",

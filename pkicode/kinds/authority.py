@@ -108,7 +108,26 @@ class Standing:
     not_before: int
     not_after: int
     authority: Authority | None
-    """None while it is only planned."""
+    """None while it is only planned, or foreseen."""
+
+
+def foreseen(standing: Standing) -> str:
+    """The record of a generation that only a forecast made: its dates, and no certificate."""
+    return json.dumps({"foreseen": [standing.not_before, standing.not_after]})
+
+
+def recorded(name: str, generation: int, outlook: Outlook) -> Standing:
+    """A generation that the snapshot knows, made or foreseen.
+
+    Raises:
+        StateError: its record is none.
+    """
+    record = outlook.snapshot.authorities[name, generation]
+    if record.startswith('{"foreseen": '):
+        not_before, not_after = json.loads(record)["foreseen"]
+        return Standing(name, generation, not_before, not_after, None)
+    authority = from_record(name, generation, record)
+    return Standing(name, generation, authority.not_before, authority.not_after, authority)
 
 
 def standing(name: str, outlook: Outlook) -> Standing | None:
@@ -126,20 +145,14 @@ def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
     if newest is None:
         return ()
     older = sorted(one for known, one in outlook.snapshot.authorities if known == name and one != newest.generation)
-    found = []
-    for generation in older:
-        authority = from_record(name, generation, outlook.snapshot.authorities[name, generation])
-        if authority.not_after >= outlook.now:
-            found.append(Standing(name, generation, authority.not_before, authority.not_after, authority))
-    return (*found, newest)
+    found = [recorded(name, generation, outlook) for generation in older]
+    return (*(one for one in found if one.not_after >= outlook.now), newest)
 
 
 def _standing(name: str, outlook: Outlook) -> Standing | None:
     generations = [generation for known, generation in outlook.snapshot.authorities if known == name]
     if generations:
-        newest = max(generations)
-        authority = from_record(name, newest, outlook.snapshot.authorities[name, newest])
-        return Standing(name, newest, authority.not_before, authority.not_after, authority)
+        return recorded(name, max(generations), outlook)
     block = outlook.config.block("ca", name)
     if block is None:
         return None

@@ -20,7 +20,7 @@ from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
 from pkicode.model.problem import Part, Problem, Related
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
+from pkicode.plan.kind import Ahead, Difference, FieldClass, Kind, Outlook, Run
 from pkicode.x509.constraints import wider
 from pkicode.x509.names import subject_text
 from pkicode.x509.profile import Profile
@@ -322,6 +322,17 @@ def _held(issued: Issued, issuer: Authority | None, template: int) -> Held:
     return after(change, template, due=NO_EXPIRY, needs=f"ca.{issuer.name}" if issuer else "")
 
 
+def record(change: Change, outlook: Outlook) -> str:
+    """What the state would know of a generation that is only foreseen."""
+    made = authorities.standing(change.address.name, outlook)
+    return authorities.foreseen(made) if made else ""
+
+
+def ahead(block: Block, outlook: Outlook) -> Iterator[Ahead]:
+    for one in authorities.on_duty(block.name, outlook):
+        yield Ahead(one.not_after + 1, "expire", "what it signed is not accepted any more", one.generation)
+
+
 KIND = Kind(
     name="ca",
     classes=CLASSES,
@@ -331,4 +342,6 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
+    record=record,
+    ahead=ahead,
 )

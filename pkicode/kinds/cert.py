@@ -4,7 +4,7 @@ Words of RFC 3647: renewal keeps the key, re-key makes a new one, modification c
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 from attrs import evolve
@@ -16,15 +16,15 @@ from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
-from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
+from pkicode.kinds.leaf import drawn, due_of, filled, keeps_key, life_of, profile_of, seed_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
-from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.instants import NO_EXPIRY, duration, renewal_window, rfc3339
 from pkicode.model.names import Sans, SanType
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, covers
+from pkicode.plan.kind import Ahead, Difference, FieldClass, Kind, Outlook, covers
 from pkicode.x509.names import san_text, subject_text
 from pkicode.x509.request import csr
 
@@ -185,10 +185,7 @@ def _issued(
     if standing is None or checked.problems:
         return None
     outlook.problems.extend(_linted(block, checked, standing, outlook))
-    if (
-        outlook.now - spec.backdate + spec.validity - 1 > standing.not_after
-        and ("outlives", block.name) not in outlook.memo
-    ):
+    if outlook.now > _last_issuance(spec, standing) and ("outlives", block.name) not in outlook.memo:
         outlook.memo["outlives", block.name] = True
         outlook.problems.append(_outlives(block, standing))
     address = Address("cert", block.name, row.key)
@@ -297,12 +294,62 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
 
 
 def foresee(change: Change, outlook: Outlook) -> int:
-    if change.action not in (Action.ISSUE, Action.RENEW) or change.block is None:
+    block, held = change.block, change.held
+    if block is None:
         return NO_EXPIRY
-    spec: CertSpec = change.block.spec
-    not_before = outlook.now - spec.backdate
-    seed = f"{outlook.config.settings.project.name}\0{change.address}\0{change.generation}"
-    return due_of(spec.renew, not_before=not_before, not_after=not_before + spec.validity - 1, seed=seed)
+    spec: CertSpec = block.spec
+    seed = seed_of(outlook.config.settings.project.name, change.address, change.generation)
+    if change.action in (Action.ISSUE, Action.RENEW):
+        not_before = _not_before(spec, outlook)
+        return due_of(spec.renew, not_before=not_before, not_after=not_before + spec.validity - 1, seed=seed)
+    if held is None:
+        return NO_EXPIRY
+    life = life_of(held, outlook.snapshot.templates[held.template], outlook.config.settings.project.name)
+    due = due_of(spec.renew, not_before=life.not_before, not_after=life.not_after, seed=seed)
+    return max(due, outlook.now + 1)
+
+
+def _not_before(spec: CertSpec, outlook: Outlook) -> int:
+    """Of a certificate issued now: never before its issuer's (decisions 3)."""
+    issuer = authorities.standing(spec.issuer, outlook)
+    return max(outlook.now - spec.backdate, issuer.not_before if issuer else 0)
+
+
+def again(block: Block, outlook: Outlook) -> Callable[[str, int], int] | None:
+    spec: CertSpec = block.spec
+    issuer = authorities.standing(spec.issuer, outlook)
+    deny = outlook.config.settings.policy.deny
+    differs = deny.wildcard or (
+        spec.csr and (spec.renew.rekey is Rekey.REQUIRE or deny.rsa_bits_below or deny.key_algs)
+    )
+    if issuer is None or differs or _last_issuance(spec, issuer) < outlook.now:
+        return None
+    project, not_before = outlook.config.settings.project.name, _not_before(spec, outlook)
+    declared, width = renewal_window(spec.renew.at, spec.renew.jitter, spec.validity)
+
+    def due_after(key: str, generation: int) -> int:
+        seed = seed_of(project, Address("cert", block.name, key), generation)
+        return not_before + declared - drawn(width, seed)
+
+    return due_after
+
+
+def _last_issuance(spec: CertSpec, issuer: authorities.Standing) -> int:
+    """The last instant at which a certificate can be issued that does not outlive its issuer."""
+    return issuer.not_after + 1 + spec.backdate - spec.validity
+
+
+def ends(held: Held, outlook: Outlook) -> int:
+    template = outlook.snapshot.templates[held.template]
+    return life_of(held, template, outlook.config.settings.project.name).not_after
+
+
+def ahead(block: Block, outlook: Outlook) -> Iterator[Ahead]:
+    issuer = authorities.standing(block.spec.issuer, outlook)
+    if issuer:
+        at = _last_issuance(block.spec, issuer) + 1
+        detail = f"ca.{issuer.name}@{issuer.generation} ends {rfc3339(issuer.not_after)}"
+        yield Ahead(at, "outlive", detail)
 
 
 KIND = Kind(
@@ -316,5 +363,9 @@ KIND = Kind(
     foresee=foresee,
     apply=apply,
     audit_rows=audit_rows,
+    again=again,
+    ends=ends,
+    ahead=ahead,
     parallel=True,
+    fans_out=True,
 )

@@ -246,4 +246,5 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
+    fans_out=True,
 )

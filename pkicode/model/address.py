@@ -2,6 +2,7 @@
 
 import json
 import re
+from json.encoder import encode_basestring as quoted
 
 from attrs import frozen
 
@@ -19,11 +20,7 @@ class Address:
     key: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.kind}.{self.name}[{json.dumps(self.key, ensure_ascii=False)}]"
-            if self.key
-            else f"{self.kind}.{self.name}"
-        )
+        return f"{self.kind}.{self.name}[{quoted(self.key)}]" if self.key else f"{self.kind}.{self.name}"
 
     @property
     def block(self) -> str:

@@ -7,18 +7,16 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from pkicode.adapters import loop
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
-from pkicode.adapters.workers import Workers
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS
 from pkicode.kinds.resume import resume
@@ -26,7 +24,7 @@ from pkicode.model.address import parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
-from pkicode.model.problem import Denied, PkicodeError, Problem
+from pkicode.model.problem import PkicodeError, Problem
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import Outcome
 from pkicode.plan.applier import apply as apply_changes
@@ -35,38 +33,14 @@ from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import Certificate, Lease, Want, World
 from pkicode.project import upkeep
 from pkicode.project import world as worlds
+from pkicode.project.applied import Applied, held_to, refuse_denied, workers
+from pkicode.project.foresight import Foresight
 from pkicode.project.state import LEASE_TTL, State
 from pkicode.project.upkeep import Explanation, Exported, Upkeep
-
-POOL_FROM = 2000
-"""Signatures from which a process pool pays (architecture.md: Processes)."""
 
 
 def drop(told: object) -> None:
     """Nobody listens: progress may be dropped."""
-
-
-@frozen
-class Applied:
-    """What an apply did."""
-
-    plan: Plan = field(repr=False)
-    counts: Mapping[str, int]
-    """Action -> how many were done."""
-    problems: tuple[Problem, ...]
-    resumed: Mapping[str, int] = field(factory=dict)
-    """How intents that an earlier apply left open ended: issued, unknown."""
-    stopped: bool = False
-    """Somebody asked to stop before everything was begun; the next apply goes on from here."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 7 something waits, 8 something failed, 130 stopped."""
-        if self.stopped:
-            return 130
-        if self.problems:
-            return 8
-        return 7 if any(one.readiness is Readiness.WAITING for one in self.plan.changes) else 0
 
 
 def open_project(
@@ -123,6 +97,11 @@ class Project:
     def clock(self) -> int:
         """Now, in whole seconds."""
         return self._now if self._now is not None else int(time.time())
+
+    @property
+    def foresight(self) -> Foresight:
+        """What is to come."""
+        return Foresight(self.config, self.state)
 
     @property
     def upkeep(self) -> Upkeep:
@@ -220,10 +199,10 @@ class Project:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
                 finished = frozenset(one.address for one in ended)
                 await asyncio.to_thread(planfile.check, expected, fresh, now=now, finished=finished)
-            fresh = _held_to(fresh, only_reasons)
+            fresh = held_to(fresh, only_reasons)
             show(fresh)
-            _refuse_denied(fresh)
-            async with _workers(fresh, jobs) as (work, width):
+            refuse_denied(fresh)
+            async with workers(fresh, jobs) as (work, width):
                 fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
                 outcome = await self._with_heartbeat(evolve(run, world=fit), fresh, width)
         ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
@@ -352,38 +331,3 @@ class Project:
     def state(self) -> State:
         """The state this project has, or will have."""
         return State(self.config, self.clock)
-
-
-@asynccontextmanager
-async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[..., Awaitable[Any]], int]]:
-    """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
-    signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
-    wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
-    async with Workers(wanted) as workers:
-        # One batch more than workers, so that they sign while the store commits.
-        yield workers.run, wanted + 1
-
-
-def _refuse_denied(plan: Plan) -> None:
-    denied = [one for one in plan.verdicts if not one.passed]
-    if denied:
-        listed = "; ".join(one.message for one in denied)
-        raise Denied(f"policy denies this plan: {listed}", help="; ".join(one.help for one in denied if one.help))
-
-
-def _held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
-    """The plan with everything waiting that is done for another reason, and what stands on it."""
-    if not only_reasons:
-        return plan
-    waiting: set[str] = set()
-    changes: list[Change] = []
-    for planned in plan.changes:
-        change = planned
-        follows = change.address.kind in ("publish", "output")
-        meant = follows or all(str(one.code) in only_reasons for one in change.reasons)
-        if change.readiness is Readiness.READY and (not meant or waiting.intersection(change.depends_on)):
-            change = evolve(change, readiness=Readiness.WAITING, waits="its reason is not among --only-reasons")
-        if change.readiness is not Readiness.READY:
-            waiting.add(str(change.address))
-        changes.append(change)
-    return evolve(plan, changes=tuple(changes))
