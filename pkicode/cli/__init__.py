@@ -28,6 +28,7 @@ _COMMANDS = {
     "plan": "plan",
     "apply": "apply",
     "forecast": "forecast",
+    "status": "status",
     "show": "look",
     "explain": "look",
     "graph": "look",

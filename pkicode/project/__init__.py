@@ -36,6 +36,7 @@ from pkicode.project import world as worlds
 from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.foresight import Foresight
 from pkicode.project.state import LEASE_TTL, State
+from pkicode.project.status import Vitals
 from pkicode.project.upkeep import Explanation, Exported, Upkeep
 
 
@@ -102,6 +103,11 @@ class Project:
     def foresight(self) -> Foresight:
         """What is to come."""
         return Foresight(self.config, self.state)
+
+    @property
+    def vitals(self) -> Vitals:
+        """Whether all is well."""
+        return Vitals(self.config, self.state)
 
     @property
     def upkeep(self) -> Upkeep:
