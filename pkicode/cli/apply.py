@@ -41,6 +41,7 @@ _DONE = {
 @allowing
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes; as many as there are cores if not given.")
 @click.option("--auto", is_flag=True, help="Unattended: with --only-reasons, anything else waits (exit 7).")
+@click.option("--watch", "watching", is_flag=True, help="Go on: apply whenever something is due or was changed.")
 @click.option("--only-reasons", metavar="CODES", help="Comma-separated reason codes that may be acted on.")
 @allow_clock
 @formats("human", "json")
@@ -56,15 +57,20 @@ def apply_command(
     jobs: int | None,
     auto: bool,
     only_reasons: str | None,
+    watching: bool,
     allow_clock: bool,
     form: str,
 ) -> int:
     """Make it so: plan, ask, issue, sign, publish.  FILE is a plan saved with `plan -o`."""
     reasons = _reasons(only_reasons)
-    if auto and not reasons:
-        raise click.UsageError("--auto needs --only-reasons, as in --only-reasons due,crl-due,crl-content")
-    if file is not None and (only or except_ or allow or reasons):
-        raise click.UsageError("a saved plan has its scope and its allowances in it; give them to `plan -o`")
+    scoped = bool(only or except_ or allow or reasons)
+    _refuse(file, auto=auto, reasons=reasons, scoped=scoped)
+    if watching:
+        if file is not None or allow or form != "human" or not (yes or auto):
+            raise click.UsageError("--watch needs -y or --auto, and takes no FILE, no --allow and no --format json")
+        from pkicode.cli.watch import watch
+
+        return watch(session, only=only, except_=except_, reasons=reasons, jobs=jobs)
     project = session.writable(allow_clock=allow_clock)
 
     def show(plan: Plan) -> None:
@@ -95,6 +101,14 @@ def apply_command(
     if applied.stopped:
         session.note("stopped; what was begun is done and recorded, the next apply goes on from there")
     return applied.exit_code
+
+
+def _refuse(file: Path | None, *, auto: bool, reasons: tuple[str, ...], scoped: bool) -> None:
+    """Options that say nothing together."""
+    if auto and not reasons:
+        raise click.UsageError("--auto needs --only-reasons, as in --only-reasons due,crl-due,crl-content")
+    if file is not None and scoped:
+        raise click.UsageError("a saved plan has its scope and its allowances in it; give them to `plan -o`")
 
 
 def _reasons(given: str | None) -> tuple[str, ...]:

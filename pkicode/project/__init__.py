@@ -28,7 +28,7 @@ from pkicode.model.problem import PkicodeError, Problem
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import Outcome
 from pkicode.plan.applier import apply as apply_changes
-from pkicode.plan.kind import Run, Snapshot
+from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import Certificate, Lease, Want, World
 from pkicode.project import upkeep
@@ -50,7 +50,7 @@ def open_project(
     env: str | None = None,
     variables: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
-    now: int | None = None,
+    now: int | Callable[[], int] | None = None,
     text: str | None = None,
     reach: Reach = nothing,
 ) -> "Project":
@@ -58,7 +58,7 @@ def open_project(
 
     Args:
         path: the file; None looks upward from the working directory.
-        now: freezes the clock (tests and rehearsals).
+        now: freezes the clock, or is one that is set (tests and rehearsals).
         text: what-if text instead of the file's.
 
     Raises:
@@ -91,13 +91,14 @@ class Project:
 
     config: Config
     _environ: Mapping[str, str] = field(repr=False)
-    _now: int | None
+    _now: int | Callable[[], int] | None
     _reach: Reach = field(repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
 
     def clock(self) -> int:
         """Now, in whole seconds."""
-        return self._now if self._now is not None else int(time.time())
+        now = self._now
+        return int(time.time()) if now is None else now if isinstance(now, int) else now()
 
     @property
     def foresight(self) -> Foresight:
@@ -150,9 +151,10 @@ class Project:
         only: Sequence[str] = (),
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
+        kinds: Sequence[Kind] = KINDS,
     ) -> Plan:
         """In a thread: a fleet takes seconds, and whatever else this loop does goes on."""
-        plan = partial(planner.plan, now=now, kinds=KINDS, only=only, except_=except_, allow=allow)
+        plan = partial(planner.plan, now=now, kinds=kinds, only=only, except_=except_, allow=allow)
         return await asyncio.to_thread(plan, self.config, snapshot)
 
     def validate(self) -> tuple[Problem, ...]:
@@ -162,9 +164,10 @@ class Project:
     def apply(self, plan: Plan | SavedPlan | None = None, **options: object) -> Applied:
         """Make it so; see `aapply`.  The first ^C finishes what is under way, the second aborts."""
         self._stopping = False
-        return loop.run(self.aapply(plan, **options), stop=self._stop)  # type: ignore[arg-type]
+        return loop.run(self.aapply(plan, **options), stop=self.stop)  # type: ignore[arg-type]
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """What an apply has under way is finished, nothing new is begun."""
         self._stopping = True
 
     async def aapply(
@@ -175,6 +178,7 @@ class Project:
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
         only_reasons: Sequence[str] = (),
+        kinds: Sequence[Kind] = KINDS,
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
         show: Callable[[Plan], None] = drop,
@@ -184,6 +188,7 @@ class Project:
         Args:
             plan: what was shown and agreed to; anything else is refused as stale.
             only_reasons: reason codes that may be acted on; everything else waits.
+            kinds: what is looked at; what an earlier apply left open is finished only where that is everything.
             jobs: worker processes; as many as there are cores when there is much to sign.
             emit: gets progress.
             show: gets the plan before anything is done.
@@ -199,8 +204,8 @@ class Project:
             (only, except_), allow = plan.scope, dict(plan.allow)
         async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
-            ended = await resume(run)
-            fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow)
+            ended = await resume(run) if kinds is KINDS else []
+            fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow, kinds)
             if plan is not None:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
                 finished = frozenset(one.address for one in ended)
