@@ -311,7 +311,7 @@ class Project:
         async with self.state.reading() as store:
             snapshot = await self.state.snapshot(store)
         plan = plan or await self._planned(snapshot, self.clock())
-        generation, status, lines = upkeep.explain(parsed, snapshot.held, plan)
+        generation, status, lines = upkeep.explain(parsed, snapshot, plan)
         block = self.config.block(parsed.kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
         return Explanation(str(parsed), generation, status, lines, source)
