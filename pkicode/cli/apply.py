@@ -1,7 +1,6 @@
 """pkicode apply: show the plan, ask, make it so, and say what was done."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from pkicode.cli.options import allow_clock, allowing, formats, scope
 from pkicode.cli.plan import rendered
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
+from pkicode.cli.summary import summary
 from pkicode.model.change import Plan
 from pkicode.model.instants import rfc3339
 
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from pkicode.plan.planfile import SavedPlan
     from pkicode.project import Project
     from pkicode.project.applied import Applied
-
-_DONE = {
-    "issue": "issued",
-    "renew": "renewed",
-    "revoke": "revoked",
-    "forget": "forgotten",
-    "sign": "signed",
-    "publish": "published",
-    "update": "updated",
-    "import": "imported",
-    "move": "moved",
-    "retire": "retired",
-    "distrust": "distrusted",
-}
 
 
 @click.command("apply")
@@ -152,16 +138,3 @@ def _tell(applied: "Applied", project: "Project", *, form: str) -> None:
     if applied.problems:
         click.echo(problems.human(project.config.located(applied.problems)), err=True)
     say(summary(applied.counts, applied.resumed, failed=len(applied.problems), next_due=applied.plan.next_due))
-
-
-def summary(counts: Mapping[str, int], resumed: Mapping[str, int], *, failed: int, next_due: int | None) -> str:
-    """`Applied: 7 issued, 2 CRLs signed.   Next wake: ...`"""
-    done = [f"{number:,} {_object(action, number)}{_DONE[action]}" for action, number in counts.items() if number]
-    done += [f"{number:,} left open by an earlier apply now {how}" for how, number in resumed.items() if number]
-    done += [f"{failed:,} failed"] if failed else []
-    wake = f"   Next wake: {rfc3339(next_due)}" if next_due is not None else ""
-    return f"Applied: {', '.join(done) or 'nothing to do'}.{wake}"
-
-
-def _object(action: str, number: int) -> str:
-    return f"CRL{'s' * (number != 1)} " if action == "sign" else ""

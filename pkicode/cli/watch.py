@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pkicode.cli.session import CLOCK, Session
+from pkicode.cli.summary import summary
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError, Severity
 
@@ -76,7 +77,6 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def said(done: "Round") -> str:
     """One line: what failed, what was done, and when there is more to do."""
-    from pkicode.cli.apply import summary
     from pkicode.views.text import printable
 
     parts = [f"error: {_mistake(done.error)}."] if done.error else []
