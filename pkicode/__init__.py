@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pkicode.notebook.pki import Pki
     from pkicode.notebook.pki import open_pki as open  # noqa: A004 - users write pkicode.open, as gzip.open
     from pkicode.notebook.planned import Planned
-    from pkicode.project import Applied
+    from pkicode.project.applied import Applied
 else:
     # Untyped on purpose: a checker knows the names above and no others.
     def __getattr__(name):
@@ -37,7 +37,7 @@ else:
         return [*globals(), *__all__]
 
     _ELSEWHERE = {
-        "Applied": "pkicode.project",
+        "Applied": "pkicode.project.applied",
         "Event": "pkicode.model.event",
         "Pki": "pkicode.notebook.pki",
         "Planned": "pkicode.notebook.planned",

@@ -36,3 +36,8 @@ def run(work: Coroutine[Any, Any, T], *, stop: Callable[[], None] | None = None)
                 raise
             stop()
             stop = None
+
+
+def call(function: Callable[[], object]) -> None:
+    """Have the loop call a function soon; from any thread."""
+    _loop().call_soon_threadsafe(function)

@@ -29,6 +29,8 @@ _COMMANDS = {
     "plan": "plan",
     "apply": "apply",
     "revoke": "revoke",
+    "forecast": "forecast",
+    "status": "status",
     "show": "look",
     "explain": "look",
     "graph": "look",

@@ -1,7 +1,6 @@
 """pkicode apply: show the plan, ask, make it so, and say what was done."""
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,26 +10,14 @@ from pkicode.cli.options import allow_clock, allowing, formats, scope
 from pkicode.cli.plan import rendered
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
+from pkicode.cli.summary import summary
 from pkicode.model.change import Plan
 from pkicode.model.instants import rfc3339
 
 if TYPE_CHECKING:
     from pkicode.plan.planfile import SavedPlan
-    from pkicode.project import Applied, Project
-
-_DONE = {
-    "issue": "issued",
-    "renew": "renewed",
-    "revoke": "revoked",
-    "forget": "forgotten",
-    "sign": "signed",
-    "publish": "published",
-    "update": "updated",
-    "import": "imported",
-    "move": "moved",
-    "retire": "retired",
-    "distrust": "distrusted",
-}
+    from pkicode.project import Project
+    from pkicode.project.applied import Applied
 
 
 @click.command("apply")
@@ -40,6 +27,7 @@ _DONE = {
 @allowing
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes; as many as there are cores if not given.")
 @click.option("--auto", is_flag=True, help="Unattended: with --only-reasons, anything else waits (exit 7).")
+@click.option("--watch", "watching", is_flag=True, help="Go on: apply whenever something is due or was changed.")
 @click.option("--only-reasons", metavar="CODES", help="Comma-separated reason codes that may be acted on.")
 @allow_clock
 @formats("human", "json")
@@ -55,15 +43,20 @@ def apply_command(
     jobs: int | None,
     auto: bool,
     only_reasons: str | None,
+    watching: bool,
     allow_clock: bool,
     form: str,
 ) -> int:
     """Make it so: plan, ask, issue, sign, publish.  FILE is a plan saved with `plan -o`."""
     reasons = _reasons(only_reasons)
-    if auto and not reasons:
-        raise click.UsageError("--auto needs --only-reasons, as in --only-reasons due,crl-due,crl-content")
-    if file is not None and (only or except_ or allow or reasons):
-        raise click.UsageError("a saved plan has its scope and its allowances in it; give them to `plan -o`")
+    scoped = bool(only or except_ or allow or reasons)
+    _refuse(file, auto=auto, reasons=reasons, scoped=scoped)
+    if watching:
+        if file is not None or allow or form != "human" or not (yes or auto):
+            raise click.UsageError("--watch needs -y or --auto, and takes no FILE, no --allow and no --format json")
+        from pkicode.cli.watch import watch
+
+        return watch(session, only=only, except_=except_, reasons=reasons, jobs=jobs)
     project = session.writable(allow_clock=allow_clock)
 
     def show(plan: Plan) -> None:
@@ -94,6 +87,14 @@ def apply_command(
     if applied.stopped:
         session.note("stopped; what was begun is done and recorded, the next apply goes on from there")
     return applied.exit_code
+
+
+def _refuse(file: Path | None, *, auto: bool, reasons: tuple[str, ...], scoped: bool) -> None:
+    """Options that say nothing together."""
+    if auto and not reasons:
+        raise click.UsageError("--auto needs --only-reasons, as in --only-reasons due,crl-due,crl-content")
+    if file is not None and scoped:
+        raise click.UsageError("a saved plan has its scope and its allowances in it; give them to `plan -o`")
 
 
 def _reasons(given: str | None) -> tuple[str, ...]:
@@ -137,16 +138,3 @@ def _tell(applied: "Applied", project: "Project", *, form: str) -> None:
     if applied.problems:
         click.echo(problems.human(project.config.located(applied.problems)), err=True)
     say(summary(applied.counts, applied.resumed, failed=len(applied.problems), next_due=applied.plan.next_due))
-
-
-def summary(counts: Mapping[str, int], resumed: Mapping[str, int], *, failed: int, next_due: int | None) -> str:
-    """`Applied: 7 issued, 2 CRLs signed.   Next wake: ...`"""
-    done = [f"{number:,} {_object(action, number)}{_DONE[action]}" for action, number in counts.items() if number]
-    done += [f"{number:,} left open by an earlier apply now {how}" for how, number in resumed.items() if number]
-    done += [f"{failed:,} failed"] if failed else []
-    wake = f"   Next wake: {rfc3339(next_due)}" if next_due is not None else ""
-    return f"Applied: {', '.join(done) or 'nothing to do'}.{wake}"
-
-
-def _object(action: str, number: int) -> str:
-    return f"CRL{'s' * (number != 1)} " if action == "sign" else ""

@@ -74,10 +74,8 @@ def allowances(given: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def instant(project: "Project", text: str | None) -> int | None:
+def instant(project: "Project", text: str) -> int:
     """A moment that the user wrote: a date, an RFC 3339 time, or `+60d` from now."""
-    if text is None:
-        return None
     try:
         return parse_instant(text, now=project.clock())
     except ValueError as error:

@@ -43,7 +43,7 @@ def plan_command(
     """Show what apply would do.  Needs no key, no PIN and no lock."""
     try:
         project = session.project()
-        plan = project.plan(instant(project, at), only=only, except_=except_, allow=allow)
+        plan = project.plan(None if at is None else instant(project, at), only=only, except_=except_, allow=allow)
     except ConfigError as error:
         if form != "json":
             raise

@@ -42,7 +42,7 @@ def revoke_command(
     from pkicode.views.text import printable
 
     project = session.writable(allow_clock=allow_clock)
-    since = instant(project, compromised_at)
+    since = instant(project, compromised_at) if compromised_at else None
     asked = Asked(selector, reason, id=name, note=note, ca=ca, all_keys=all_keys, compromised_at=since)
     with progress(session) as emit:
         done = project.revoke(asked, allow=allow, emit=emit)

@@ -47,7 +47,7 @@ class Standing:
     not_before: int
     not_after: int
     authority: Authority | None
-    """None while it is only planned."""
+    """None while it is only planned, or foreseen."""
 
 
 def several(records: Mapping[tuple[str, int], str], held: Sequence[Held], config: Config) -> bool:
@@ -106,13 +106,13 @@ def coming(outlook: Outlook) -> Generations:
 def standing(name: str, outlook: Outlook) -> Standing | None:
     """The newest generation of [ca.NAME], None when it is not declared or its subject cannot be."""
     known = generations(outlook).of(name)
-    return _there(known[-1]) if known else _planned(name, 1, outlook)
+    return _there(known[-1]) if known else planned(name, 1, outlook)
 
 
 def issuing(name: str, outlook: Outlook) -> Standing | None:
     """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait."""
     found = generations(outlook).issuing(name)
-    return _there(found) if found else _planned(name, 1, outlook)
+    return _there(found) if found else planned(name, 1, outlook)
 
 
 def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
@@ -126,15 +126,15 @@ def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
         if newest is None or change.generation > newest.generation
     ]
     there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
-    planned = [_planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
-    return (*map(_there, there), *filter(None, planned))
+    made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
+    return (*map(_there, there), *filter(None, made))
 
 
-def _there(authority: Authority) -> Standing:
-    return Standing(authority.name, authority.generation, authority.not_before, authority.not_after, authority)
+def _there(one: Authority) -> Standing:
+    return Standing(one.name, one.generation, one.not_before, one.not_after, None if one.is_foreseen else one)
 
 
-def _planned(name: str, generation: int, outlook: Outlook) -> Standing | None:
+def planned(name: str, generation: int, outlook: Outlook) -> Standing | None:
     block = outlook.config.block("ca", name)
     if block is None:
         return None

@@ -13,7 +13,7 @@ from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.issuing import Issued, Order, Remade, Template, issue
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import cross, deny, preview, rotation
+from pkicode.kinds import ca_ahead, cross, deny, preview, rotation
 from pkicode.kinds.authority import Authority, crl_urls, issuer_urls, subject_of
 from pkicode.kinds.generation import rotates_at
 from pkicode.kinds.rows import after, block_of, forgotten, rewrite, template_number
@@ -294,8 +294,7 @@ def _due(change: Change, record: str) -> int:
 
 async def _issue(change: Change, run: Run) -> Problem | None:
     """The generation itself, unless it is there, then the certificates that other roots give its key."""
-    is_there = change.held and change.held.generation == change.generation
-    if not is_there:
+    if not ca_ahead.is_there(change):
         remade = await remake(change, run)
         if isinstance(remade, Problem):
             return remade
@@ -371,4 +370,8 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
+    foresee=ca_ahead.foresee,
+    record=ca_ahead.record,
+    signs=ca_ahead.signs,
+    ahead=ca_ahead.ahead,
 )

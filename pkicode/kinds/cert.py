@@ -15,15 +15,16 @@ from pkicode.config.language import CertSpec, CsrSpec, Deny, OnRemove, Rekey
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import cert_ahead as ahead
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of, stopped
-from pkicode.kinds.leaf import due_of, filled, keeps_key, profile_of
+from pkicode.kinds.leaf import filled, keeps_key, profile_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Layered, Readiness, Reason, ReasonCode
-from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.instants import duration, rfc3339
 from pkicode.model.names import Sans, SanType
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
@@ -225,10 +226,7 @@ def _issued(
     if standing is None or checked.problems:
         return None
     outlook.problems.extend(_linted(block, checked, standing, outlook))
-    if (
-        outlook.now - spec.backdate + spec.validity - 1 > standing.not_after
-        and ("outlives", block.name) not in outlook.memo
-    ):
+    if outlook.now > ahead.last_issuance(spec, standing) and ("outlives", block.name) not in outlook.memo:
         outlook.memo["outlives", block.name] = True
         outlook.problems.append(_outlives(block, standing))
     address = Address("cert", block.name, row.key)
@@ -377,15 +375,6 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
     return forgotten(held)
 
 
-def foresee(change: Change, outlook: Outlook) -> int:
-    if change.action not in (Action.ISSUE, Action.RENEW) or change.block is None:
-        return NO_EXPIRY
-    spec: CertSpec = change.block.spec
-    not_before = outlook.now - spec.backdate
-    seed = f"{outlook.config.settings.project.name}\0{change.address}\0{change.generation}"
-    return due_of(spec.renew, not_before=not_before, not_after=not_before + spec.validity - 1, seed=seed)
-
-
 KIND = Kind(
     name="cert",
     classes=CLASSES,
@@ -394,8 +383,13 @@ KIND = Kind(
     check=check,
     needs=needs,
     diff=diff,
-    foresee=foresee,
+    foresee=ahead.foresee,
     apply=apply,
     audit_rows=audit_rows,
+    again=ahead.again,
+    ends=ahead.ends,
+    ahead=ahead.ahead,
+    signs=ahead.signs,
     parallel=True,
+    fans_out=True,
 )

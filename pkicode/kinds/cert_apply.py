@@ -15,7 +15,7 @@ from pkicode.config.language import CertSpec, Renew
 from pkicode.issuing import Issued, Order, Settle, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.doomed import REASONS as DOOMED
-from pkicode.kinds.leaf import due_of, filled, keeps_key, owns, profile_of
+from pkicode.kinds.leaf import due_of, filled, keeps_key, owns, profile_of, seed_of
 from pkicode.kinds.names_check import names_of, subject_of
 from pkicode.kinds.rows import after, block_of, rewrite, template_number
 from pkicode.model.address import Address
@@ -61,7 +61,7 @@ async def _update(changes: Sequence[Change], run: Run) -> Sequence[Problem | Non
 
 
 def _seed(change: Change, run: Run) -> str:
-    return f"{run.world.project}\0{change.address}\0{change.generation}"
+    return seed_of(run.world.project, change.address, change.generation)
 
 
 async def _issue(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cryptography import x509
 
 from pkicode.config.language import CaSpec
@@ -62,6 +62,8 @@ class Authority:
     not_after: int
     serial: str
     crosses: tuple[Cross, ...] = ()
+    signed_by: int = 0
+    """Which generation of its issuer signs it, where a forecast made it and it has no certificate to tell."""
 
     @property
     def issuer_key(self) -> str:
@@ -83,6 +85,10 @@ class Authority:
         return x509.load_der_x509_certificate(self.der)
 
     @property
+    def is_foreseen(self) -> bool:
+        return not self.der
+
+    @property
     def path_len(self) -> int | None:
         """How many CAs may follow below it, None for any number."""
         return self.certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
@@ -90,11 +96,13 @@ class Authority:
     @cached_property
     def constraints(self) -> Constraints | None:
         """The name constraints in its certificate, which may be older than those declared."""
-        return read(self.certificate)
+        return None if self.is_foreseen else read(self.certificate)
 
     def record(self) -> str:
         """The JSON text of its row's record."""
         told: dict[str, object] = {"der": base64.b64encode(self.der).decode(), "issuer": self.issuer}
+        if self.is_foreseen:
+            told["foreseen"] = [self.not_before, self.not_after, self.signed_by]
         if self.crosses:
             told["crosses"] = [[one.issuer, one.generation, base64.b64encode(one.der).decode()] for one in self.crosses]
         return json.dumps(told, sort_keys=True)
@@ -122,6 +130,12 @@ def of_certificate(
     )
 
 
+def foreseen(name: str, generation: int, dates: tuple[int, int], issuer: str, signed_by: int) -> Authority:
+    """A generation that only a forecast made: no certificate, and a key identifier that is nobody's."""
+    facts = IssuerFacts(b"", b"", f"{name}@{generation}".encode(), "")
+    return Authority(name, generation, b"", facts, issuer, *dates, serial="", signed_by=signed_by)
+
+
 def from_record(name: str, generation: int, record: str) -> Authority:
     """The authority a record tells of.
 
@@ -134,6 +148,10 @@ def from_record(name: str, generation: int, record: str) -> Authority:
             Cross(base64.b64decode(text, validate=True), str(by), int(number))
             for by, number, text in told.get("crosses", ())
         )
+        if "foreseen" in told:
+            not_before, not_after, signed_by = map(int, told["foreseen"])
+            made = foreseen(name, generation, (not_before, not_after), str(told["issuer"]), signed_by)
+            return evolve(made, crosses=crosses)
         own = base64.b64decode(told["der"], validate=True)
         return of_certificate(name, generation, own, told["issuer"], crosses)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -323,6 +341,8 @@ class Generations:
 
 def _signed(above: Authority, one: Authority) -> bool:
     """By name and key identifier, which every certificate of ours copies from its issuer's (decisions 2)."""
+    if one.is_foreseen or above.is_foreseen:
+        return above.generation == (one.signed_by if one.issuer else one.generation)
     if one.certificate.issuer != above.certificate.subject:
         return False
     try:

@@ -1,7 +1,11 @@
 """What a leaf certificate is made from: its filled spec, its profile, whether it keeps its key, when it is renewed."""
 
 import hashlib
+import json
+from functools import lru_cache
 from typing import Any
+
+from attrs import frozen
 
 from pkicode.config.language import CertSpec, Rekey, Renew
 from pkicode.config.reader import Config
@@ -73,5 +77,44 @@ def due_of(renew: Renew, *, not_before: int, not_after: int, seed: str) -> int:
     Jitter is a share of the validity and only pulls earlier, never before half of the time to the declared instant.
     """
     declared, width = renewal_window(renew.at, renew.jitter, not_after + 1 - not_before)
-    drawn = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big")
-    return not_before + declared - drawn * width // 2**64
+    return not_before + declared - drawn(width, seed)
+
+
+def drawn(width: int, seed: str) -> int:
+    """What jitter takes of `width` seconds."""
+    return int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "big") * width // 2**64
+
+
+def seed_of(project: str, address: Address, generation: int) -> str:
+    """What the jitter of one certificate is drawn from."""
+    return f"{project}\0{address}\0{generation}"
+
+
+@frozen
+class Life:
+    """The dates of a certificate, worked out from what state remembers of its row without its record."""
+
+    not_before: int
+    not_after: int
+    declared: int
+    """The instant that renewal was declared for, which jitter only pulls earlier."""
+    earliest: int
+    """The first instant that jitter can give."""
+
+
+def life_of(held: Held, template: str, project: str) -> Life:
+    """From the due instant back to the issuance it was counted from.
+
+    It is off where `renew` was changed so late that the new instant had passed already: the row is due at once then.
+    """
+    at, jitter, validity = _renewal(template)
+    declared, width = renewal_window(at, jitter, validity)
+    not_before = held.due - declared + drawn(width, seed_of(project, held.address, held.generation))
+    until = not_before + declared
+    return Life(not_before, not_before + validity - 1, until, until - width)
+
+
+@lru_cache(maxsize=256)
+def _renewal(template: str) -> tuple[str, str, int]:
+    spec = json.loads(template)["spec"]
+    return spec["renew"]["at"], spec["renew"]["jitter"], spec["validity"]

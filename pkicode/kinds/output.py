@@ -291,4 +291,5 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
+    fans_out=True,
 )

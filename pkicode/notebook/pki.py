@@ -11,10 +11,12 @@ from attrs import field, frozen
 from pkicode.adapters import loop
 from pkicode.model.event import Event
 from pkicode.model.instants import from_datetime, parse_instant
+from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
 from pkicode.notebook.told import Told, framed, mended
 from pkicode.ports import Want
-from pkicode.project import Applied, Project, drop, open_project
+from pkicode.project import Project, drop, open_project
+from pkicode.project.applied import Applied
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -136,6 +138,25 @@ class Pki:
             project = self._project()
             return inventory_frame(await project.ainventory(Want(with_der=False)), now=project.clock())
 
+    def forecast(self, until: str | datetime, *, full: bool = False) -> Foretold:
+        """Every coming action up to an instant, as an apply a day would do them.  Reads only: no key, no lock.
+
+        Args:
+            until: `+1y`, `2036-01-01`, an RFC 3339 time, or an aware datetime.
+            full: a row for every certificate; else the rows of a fan-out that do the same on one day are one.
+
+        Raises:
+            ConfigError: pki.toml cannot be read.
+            PkicodeError: `until` has passed.
+        """
+        return loop.run(self.aforecast(until, full=full))
+
+    async def aforecast(self, until: str | datetime, *, full: bool = False) -> Foretold:
+        """See `forecast`."""
+        with mended():
+            project = self._project()
+            return Foretold(await project.foresight.aforecast(_moment(until, project.clock()), full=full))
+
     def explain(self, address: str) -> Told:
         """Why an address is as it is, and what a plan would do to it now."""
         return loop.run(self.aexplain(address))
@@ -149,8 +170,10 @@ class Pki:
 
 
 def _instant(at: str | datetime | None, now: int) -> int | None:
-    if at is None:
-        return None
+    return None if at is None else _moment(at, now)
+
+
+def _moment(at: str | datetime, now: int) -> int:
     return from_datetime(at) if isinstance(at, datetime) else parse_instant(at, now=now)
 
 

@@ -9,7 +9,8 @@ from pkicode.adapters import loop
 from pkicode.model.change import Plan
 from pkicode.model.event import Event
 from pkicode.notebook.told import Told, framed, mended
-from pkicode.project import Applied, Project, drop
+from pkicode.project import Project, drop
+from pkicode.project.applied import Applied
 from pkicode.views.explain import explanation
 from pkicode.views.human import human
 from pkicode.views.mimebundle import mimebundle

@@ -124,6 +124,17 @@ class Run:
 
 
 @frozen
+class Ahead:
+    """Something that no plan does, and that comes all the same: a CA ends, a leaf would outlive it."""
+
+    at: int
+    action: str
+    """`expire` or `outlive`."""
+    detail: str
+    generation: int | None = None
+
+
+@frozen
 class Kind:
     """One resource kind.
 
@@ -144,7 +155,26 @@ class Kind:
     check: Callable[[Block, Outlook], Iterable[Problem]] | None = None
     """Once per block, whatever state says."""
     foresee: Callable[[Change, Outlook], int] | None = None
-    """When the row falls due again once the change is done; None: time changes nothing."""
+    """When the row falls due again once the change is done at `outlook.now`; None: time changes nothing.
+
+    The rest of the row that apply leaves is worked out in foreseen.py: the change's generation, today's template, what
+    `needs` said when it was planned, status ok, and as values what `rows` says once all of the plan is done.  So a
+    kind keeps three promises, and owes a forecast nothing else.  Apply leaves such a row: after it, a plan at the same
+    instant is empty.  Nothing but `due`, an earlier change or pki.toml makes `diff` change its mind.  And what `rows`,
+    `needs` and `diff` know of held rows and of CAs comes through the outlook, where a forecast puts what it foresees.
+    """
+    record: Callable[[Change, Outlook], str] | None = None
+    """Of CAs: what Snapshot.authorities will hold of the generation that the change makes."""
+    signs: Callable[[Change, Outlook], Iterable[tuple[tuple[str, int], Ends]]] | None = None
+    """Of what CAs sign: the generations that do because of a change, and when what they sign ends (Snapshot.ends)."""
+    again: Callable[[Block, Outlook], Callable[[str, int], int] | None] | None = None
+    """Of fan-outs, for forecasts of many rows: asked once a day for a block whose rows were renewed since anything but
+    the clock changed, and that time alone makes due again.  (key, new generation) -> when the row is due after that
+    renewal; None where a renewal today may be something else."""
+    ends: Callable[[Held, Outlook], int] | None = None
+    """The last instant at which what a row stands for is valid."""
+    ahead: Callable[[Block, Outlook], Iterable[Ahead]] | None = None
+    """What will come over a block by itself, as far as can be seen from what there is now."""
     audit_rows: Callable[[Block, Row, Outlook], Iterable[Problem]] | None = None
     """Everything that can be said of a row without state; `validate` asks it of all rows."""
     survey: Callable[[Outlook], Iterable[Problem]] | None = None
@@ -155,6 +185,9 @@ class Kind:
     """Whether all changes of a block are one batch, and so one transaction, however many."""
     parallel: bool = False
     """Whether batches of one block may be applied side by side."""
+    fans_out: bool = False
+    """Whether rows are those of the certificate block of the same name, one for each key, whatever the day.  A forecast
+    looks at such a row when it, or a row of the same name and key, is due; at the rows of other kinds daily."""
 
 
 def covers(patterns: Sequence[str], address: Address) -> bool:

@@ -7,18 +7,17 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from pkicode.adapters import loop
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sqlite import SqliteStore
-from pkicode.adapters.workers import Workers
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS, revocation
 from pkicode.kinds.resume import resume
@@ -29,45 +28,21 @@ from pkicode.model.faults import Reach, nothing
 from pkicode.model.problem import PkicodeError, Problem
 from pkicode.plan import planfile, planner
 from pkicode.plan.applier import Outcome, apply_plan
-from pkicode.plan.kind import Run, Snapshot
+from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import Certificate, Lease, Want, World
 from pkicode.project import breakglass, upkeep
 from pkicode.project import world as worlds
+from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.breakglass import Asked, Revoked
-from pkicode.project.consent import held_to, refuse_denied
+from pkicode.project.foresight import Foresight
 from pkicode.project.state import LEASE_TTL, State
+from pkicode.project.status import Vitals
 from pkicode.project.upkeep import Explanation, Exported, Upkeep
-
-POOL_FROM = 2000
-"""Signatures from which a process pool pays (architecture.md: Processes)."""
 
 
 def drop(told: object) -> None:
     """Nobody listens: progress may be dropped."""
-
-
-@frozen
-class Applied:
-    """What an apply did."""
-
-    plan: Plan = field(repr=False)
-    counts: Mapping[str, int]
-    """Action -> how many were done."""
-    problems: tuple[Problem, ...]
-    resumed: Mapping[str, int] = field(factory=dict)
-    """How intents that an earlier apply left open ended: issued, unknown."""
-    stopped: bool = False
-    """Somebody asked to stop before everything was begun; the next apply goes on from here."""
-
-    @property
-    def exit_code(self) -> int:
-        """0 done, 7 something waits, 8 something failed, 130 stopped."""
-        if self.stopped:
-            return 130
-        if self.problems:
-            return 8
-        return 7 if any(one.readiness is Readiness.WAITING for one in self.plan.changes) else 0
 
 
 def open_project(
@@ -76,7 +51,7 @@ def open_project(
     env: str | None = None,
     variables: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
-    now: int | None = None,
+    now: int | Callable[[], int] | None = None,
     text: str | None = None,
     reach: Reach = nothing,
 ) -> "Project":
@@ -84,7 +59,7 @@ def open_project(
 
     Args:
         path: the file; None looks upward from the working directory.
-        now: freezes the clock (tests and rehearsals).
+        now: freezes the clock, or is one that is set (tests and rehearsals).
         text: what-if text instead of the file's.
 
     Raises:
@@ -117,13 +92,24 @@ class Project:
 
     config: Config
     _environ: Mapping[str, str] = field(repr=False)
-    _now: int | None
+    _now: int | Callable[[], int] | None
     _reach: Reach = field(repr=False)
     _stopping: bool = field(default=False, init=False, repr=False)
 
     def clock(self) -> int:
         """Now, in whole seconds."""
-        return self._now if self._now is not None else int(time.time())
+        now = self._now
+        return int(time.time()) if now is None else now if isinstance(now, int) else now()
+
+    @property
+    def foresight(self) -> Foresight:
+        """What is to come."""
+        return Foresight(self.config, self.state)
+
+    @property
+    def vitals(self) -> Vitals:
+        """Whether all is well."""
+        return Vitals(self.config, self.state)
 
     @property
     def upkeep(self) -> Upkeep:
@@ -166,9 +152,10 @@ class Project:
         only: Sequence[str] = (),
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
+        kinds: Sequence[Kind] = KINDS,
     ) -> Plan:
         """In a thread: a fleet takes seconds, and whatever else this loop does goes on."""
-        plan = partial(planner.plan, now=now, kinds=KINDS, only=only, except_=except_, allow=allow)
+        plan = partial(planner.plan, now=now, kinds=kinds, only=only, except_=except_, allow=allow)
         return await asyncio.to_thread(plan, self.config, snapshot)
 
     def validate(self) -> tuple[Problem, ...]:
@@ -178,9 +165,10 @@ class Project:
     def apply(self, plan: Plan | SavedPlan | None = None, **options: object) -> Applied:
         """Make it so; see `aapply`.  The first ^C finishes what is under way, the second aborts."""
         self._stopping = False
-        return loop.run(self.aapply(plan, **options), stop=self._stop)  # type: ignore[arg-type]
+        return loop.run(self.aapply(plan, **options), stop=self.stop)  # type: ignore[arg-type]
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """What an apply has under way is finished, nothing new is begun."""
         self._stopping = True
 
     async def aapply(
@@ -191,6 +179,7 @@ class Project:
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
         only_reasons: Sequence[str] = (),
+        kinds: Sequence[Kind] = KINDS,
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
         show: Callable[[Plan], None] = drop,
@@ -200,6 +189,7 @@ class Project:
         Args:
             plan: what was shown and agreed to; anything else is refused as stale.
             only_reasons: reason codes that may be acted on; everything else waits.
+            kinds: what is looked at; what an earlier apply left open is finished only where that is everything.
             jobs: worker processes; as many as there are cores when there is much to sign.
             emit: gets progress.
             show: gets the plan before anything is done.
@@ -215,8 +205,8 @@ class Project:
             (only, except_), allow = plan.scope, dict(plan.allow)
         async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
-            ended = await resume(run)
-            fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow)
+            ended = await resume(run) if kinds is KINDS else []
+            fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow, kinds)
             if plan is not None:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
                 finished = frozenset(one.address for one in ended)
@@ -224,7 +214,7 @@ class Project:
             fresh = held_to(fresh, only_reasons)
             show(fresh)
             refuse_denied(fresh)
-            async with _workers(fresh, jobs) as (work, width):
+            async with workers(fresh, jobs) as (work, width):
                 fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
 
                 async def again() -> Plan:
@@ -354,7 +344,7 @@ class Project:
             snapshot = await self.state.snapshot(store)
             told = await upkeep.revocations(parsed, store) if store else ()
         plan = plan or await self._planned(snapshot, self.clock())
-        generation, status, lines = upkeep.explain(parsed, snapshot.held, plan, told)
+        generation, status, lines = upkeep.explain(parsed, snapshot, plan, told)
         known = {one.name: one for one in revocation.blocks(self.config)} if parsed.kind == "revoke" else {}
         block = known.get(parsed.name) or self.config.block(parsed.kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
@@ -386,15 +376,3 @@ class Project:
     def state(self) -> State:
         """The state this project has, or will have."""
         return State(self.config, self.clock)
-
-
-@asynccontextmanager
-async def _workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[..., Awaitable[Any]], int]]:
-    """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
-    signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
-    # Of each certificate two answers are signed, one for each hash of a CertID.
-    signatures += sum(2 * int(str((one.after or {}).get("certificates", 0))) for one in plan.changes)
-    wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
-    async with Workers(wanted) as workers:
-        # One batch more than workers, so that they sign while the store commits.
-        yield workers.run, wanted + 1

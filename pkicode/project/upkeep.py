@@ -3,7 +3,7 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,13 +18,14 @@ from pkicode.adapters.verify import verify as verify_state
 from pkicode.config import files
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.leaf import owns
+from pkicode.kinds.leaf import life_of, owns
 from pkicode.model.address import Address
 from pkicode.model.change import Change, Plan
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.model.row import Held
 from pkicode.plan import planfile
+from pkicode.plan.kind import Snapshot
 from pkicode.ports import About, Audited, CertificateStatus, Lease, Store, Want
 from pkicode.project.state import State, holder
 from pkicode.x509.chain import chain_pem
@@ -77,10 +78,10 @@ async def revocations(address: Address, store: Store) -> tuple[str, ...]:
 
 
 def explain(
-    address: Address, held: Sequence[Held], plan: Plan, revoked: tuple[str, ...]
+    address: Address, snapshot: Snapshot, plan: Plan, revoked: tuple[str, ...]
 ) -> tuple[int, str, tuple[str, ...]]:
     """(generation, status, sentences)."""
-    row = max((one for one in held if one.address == address), key=lambda one: one.generation, default=None)
+    row = max((one for one in snapshot.held if one.address == address), key=lambda one: one.generation, default=None)
     is_entry = address.kind == "revoke"
     lines = [
         f"{f'{change.address}: ' if is_entry else ''}{_why(change)}"
@@ -96,7 +97,7 @@ def explain(
     if len(lines) == len(revoked):
         lines.append(f"nothing to do at {rfc3339(plan.at)}")
     if row.due < NO_EXPIRY:
-        lines.append(f"due {rfc3339(row.due)}")
+        lines += _dates(row, snapshot, plan.project)
     if row.needs:
         lines.append(f"stands on {row.needs}")
     lines += [
@@ -105,6 +106,17 @@ def explain(
         if one.block == address.block
     ]
     return row.generation, row.status, tuple(lines)
+
+
+def _dates(row: Held, snapshot: Snapshot, project: str) -> Iterator[str]:
+    """When it is due, and of a certificate why then: the window that jitter draws from."""
+    if row.kind != "cert" or row.status != "ok":
+        yield f"due {rfc3339(row.due)}"
+        return
+    life = life_of(row, snapshot.templates[row.template], project)
+    drawn = f", drawn between {rfc3339(life.earliest)} and {rfc3339(life.declared)}"
+    yield f"due {rfc3339(row.due)}{drawn if life.earliest < life.declared else ''}"
+    yield f"valid {rfc3339(life.not_before)} to {rfc3339(life.not_after)}"
 
 
 def _why(change: Change) -> str:

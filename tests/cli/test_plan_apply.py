@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 
@@ -260,6 +261,13 @@ def test_explain_of_an_address_names_its_generation_and_line(run, applied):
     assert ran.code == 0, ran.err
     assert ran.out.startswith("cert.portal: generation 1, ")
     assert "declared at pki.toml:" in ran.out
+
+
+def test_explain_tells_when_a_certificate_is_due_and_why_then_and_when_it_ends(run, applied):
+    out = run("explain", "cert.portal").out
+    due, earliest, declared = re.search(r"due (\S+), drawn between (\S+) and (\S+)", out).groups()
+    assert earliest <= due <= declared == "2027-01-22T08:55:00Z"
+    assert "valid 2026-11-23T08:55:00Z to 2027-02-21T08:54:59Z" in out
 
 
 def test_explain_of_a_reason_and_of_a_mistake(run):

@@ -6,10 +6,12 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
+from pkicode.frames.forecast import forecast_frame
 from pkicode.frames.inventory import inventory_frame
 from pkicode.frames.plan import KINDS, plan_frame
 from pkicode.model.change import Action, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY
+from pkicode.plan.forecast import Coming
 from pkicode.views.inventory import status
 from tests.views.plans import AT, HOSTILE, MESH, PORTAL, change, crl, first_plan, plan_of
 from tests.views.test_tables import GOOD
@@ -18,6 +20,10 @@ PLAN_DTYPES = {
     "address": "string", "block": "string", "key": "string", "kind": "category", "action": "category",
     "reason": "category", "detail": "string", "generation": "Int64", "status": "category", "waits": "string",
     "irreversible": "bool",
+}  # fmt: skip
+FORECAST_DTYPES = {
+    "at": "datetime64[s, UTC]", "address": "string", "kind": "category", "action": "category", "reason": "string",
+    "detail": "string", "generation": "Int64", "count": "Int64", "status": "category",
 }  # fmt: skip
 INVENTORY_DTYPES = {
     "address": "string", "generation": "Int64", "ca": "string", "ca_generation": "Int64", "profile": "string",
@@ -41,6 +47,20 @@ def test_a_plan_frame_has_its_columns_and_dtypes_even_when_empty(plan):
 @pytest.mark.parametrize("certificates", [[], [GOOD]], ids=["empty", "one"])
 def test_an_inventory_frame_has_its_columns_and_dtypes_even_when_empty(certificates):
     assert _dtypes(inventory_frame(certificates, now=AT)) == INVENTORY_DTYPES
+
+
+COMING = [
+    Coming(AT, "cert.fleet", "cert", "renew", (("due", ""),), None, 40),
+    Coming(AT, "pki.toml", "", "error", (("E0301", "no such column"),), None),
+]
+
+
+@pytest.mark.parametrize("rows", [[], COMING], ids=["empty", "two"])
+def test_a_forecast_frame_has_its_columns_and_dtypes_even_when_empty(rows):
+    frame = forecast_frame(rows)
+    assert _dtypes(frame) == FORECAST_DTYPES
+    assert list(frame["count"]) == [one.count for one in rows]
+    assert list(frame["detail"]) == [one.reasons[0][1] for one in rows]
 
 
 def test_a_plan_groups_by_kind_and_reason_in_stage_order():

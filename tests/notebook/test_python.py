@@ -48,6 +48,16 @@ def test_a_plan_is_applied_and_the_next_one_is_empty(pki, folder):
     assert (folder / "out/portal.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_forecast_is_shown_and_taken_apart(applied):
+    foretold = applied.forecast(until="+60d")
+    assert "Signatures by day" in repr(foretold)
+    renewals = foretold.df.query("action == 'renew'")
+    assert renewals["count"].sum() == 4
+    assert set(renewals["reason"]) == {"due"}
+    again = asyncio.run(applied.aforecast(datetime.now(UTC) + timedelta(days=60)))
+    assert len(again.forecast.rows) >= len(renewals)
+
+
 def test_the_async_methods_do_the_same_in_a_running_loop(pki):
     async def story():
         plan = await pki.aplan(only=["ca.*"])

@@ -15,6 +15,7 @@ def blocking() -> None:
     assert_type(plan, pkicode.Planned)
     assert_type(plan.df, pd.DataFrame)
     assert_type(pki.inventory(), pd.DataFrame)
+    assert_type(pki.forecast(until="2036-01-01").df, pd.DataFrame)
     done = plan.apply(jobs=2, emit=lambda event: print(event.address))
     assert_type(done, pkicode.Applied)
     assert_type(done.problems, tuple[pkicode.Problem, ...])

@@ -1,0 +1,75 @@
+"""One apply: what it may do of a plan, where it signs, and what it did."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from attrs import evolve, field, frozen
+
+from pkicode.adapters.workers import Workers
+from pkicode.model.change import Action, Change, Plan, Readiness
+from pkicode.model.problem import Denied, Problem
+
+POOL_FROM = 2000
+"""Signatures from which a process pool pays (architecture.md: Processes)."""
+
+
+@frozen
+class Applied:
+    """What an apply did."""
+
+    plan: Plan = field(repr=False)
+    counts: Mapping[str, int]
+    """Action -> how many were done."""
+    problems: tuple[Problem, ...]
+    resumed: Mapping[str, int] = field(factory=dict)
+    """How intents that an earlier apply left open ended: issued, unknown."""
+    stopped: bool = False
+    """Somebody asked to stop before everything was begun; the next apply goes on from here."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 7 something waits, 8 something failed, 130 stopped."""
+        if self.stopped:
+            return 130
+        if self.problems:
+            return 8
+        return 7 if any(one.readiness is Readiness.WAITING for one in self.plan.changes) else 0
+
+
+@asynccontextmanager
+async def workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[..., Awaitable[Any]], int]]:
+    """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
+    signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
+    # Of each certificate two answers are signed, one for each hash of a CertID.
+    signatures += sum(2 * int(str((one.after or {}).get("certificates", 0))) for one in plan.changes)
+    wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
+    async with Workers(wanted) as workers:
+        # One batch more than workers, so that they sign while the store commits.
+        yield workers.run, wanted + 1
+
+
+def refuse_denied(plan: Plan) -> None:
+    denied = [one for one in plan.verdicts if not one.passed]
+    if denied:
+        listed = "; ".join(one.message for one in denied)
+        raise Denied(f"policy denies this plan: {listed}", help="; ".join(one.help for one in denied if one.help))
+
+
+def held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
+    """The plan with everything waiting that is done for another reason, and what stands on it."""
+    if not only_reasons:
+        return plan
+    waiting: set[str] = set()
+    changes: list[Change] = []
+    for planned in plan.changes:
+        change = planned
+        follows = change.address.kind in ("publish", "output")
+        meant = follows or all(str(one.code) in only_reasons for one in change.reasons)
+        if change.readiness is Readiness.READY and (not meant or waiting.intersection(change.depends_on)):
+            change = evolve(change, readiness=Readiness.WAITING, waits="its reason is not among --only-reasons")
+        if change.readiness is not Readiness.READY:
+            waiting.add(str(change.address))
+        changes.append(change)
+    return evolve(plan, changes=tuple(changes))

@@ -1,0 +1,326 @@
+"""Whether a PKI is well: what should have been renewed, signed or published by now, and who holds the lease.
+
+Read only, without any key; the publish targets are asked when somebody wants it.  Whether something is late is judged
+by what is left of its time: a list or a certificate is due long before it ends, a quarter of the time in between gone
+is a warning, half of it is critical.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from enum import IntEnum
+
+from attrs import field, frozen
+
+from pkicode.adapters import loop
+from pkicode.adapters.publish import open_publisher
+from pkicode.adapters.sqlite import SqliteStore
+from pkicode.config.reader import Config
+from pkicode.kinds import KINDS
+from pkicode.kinds import authority as authorities
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.crl_lists import LIMIT
+from pkicode.kinds.leaf import life_of
+from pkicode.model.change import Plan, Readiness
+from pkicode.model.faults import nothing
+from pkicode.model.instants import DAY, rfc3339
+from pkicode.model.problem import ConfigError, PkicodeError
+from pkicode.plan import planner
+from pkicode.plan.kind import Outlook, Snapshot
+from pkicode.ports import Artefact, Lease, Published
+from pkicode.project.state import CLOCK_TOLERANCE, State
+from pkicode.revocation import crl
+from pkicode.x509.keys import SignatureError
+
+CA_WARNING = 60 * DAY
+"""A CA that ends sooner, with nothing to follow it, needs somebody's attention."""
+
+
+class Level(IntEnum):
+    """How bad it is; the numbers are the exit codes of monitoring plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@frozen
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    """state, lease, plan, waiting, renewal, ca, list, published."""
+    subject: str
+    level: Level
+    message: str
+
+
+@frozen
+class Figure:
+    """One number that was read, for graphs; instants are epoch seconds."""
+
+    name: str
+    value: int
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class Status:
+    """Everything that was looked at."""
+
+    at: int
+    project: str
+    checks: tuple[Check, ...]
+    figures: tuple[Figure, ...]
+
+    @property
+    def level(self) -> Level:
+        """The worst; what could not be looked at is worse than a warning, and not as bad as what is critical."""
+        order = (Level.CRITICAL, Level.UNKNOWN, Level.WARNING)
+        return next((level for level in order if any(one.level is level for one in self.checks)), Level.OK)
+
+
+@frozen
+class _Facts:
+    snapshot: Snapshot
+    leases: Sequence[Lease]
+    published: Sequence[Published]
+    intents: int
+
+
+@frozen
+class Vitals:
+    """The status of one project.  Blocking methods; the async one has an `a` in front."""
+
+    _config: Config
+    _state: State
+
+    def status(self, *, published: bool = False) -> Status:
+        """See `astatus`."""
+        return loop.run(self.astatus(published=published))
+
+    async def astatus(self, *, published: bool = False) -> Status:
+        """Look at everything once.
+
+        Args:
+            published: also read what is published, and verify it.
+
+        Raises:
+            StateError: the state cannot be read.
+        """
+        now, name = self._state.clock(), self._config.settings.project.name
+        async with self._state.reading() as store:
+            if store is None:
+                return Status(now, name, (Check("state", "state", Level.WARNING, "nothing was applied yet"),), ())
+            facts = await self._facts(store)
+        look = _Look(self._config, facts, now)
+        look.state(journal=self._state.journal.path.exists())
+        look.leases()
+        await asyncio.to_thread(look.plan)
+        look.authorities()
+        if published:
+            for target in self._config.settings.publish:
+                await look.target(target.name, target.url)
+        return Status(now, name, tuple(look.checks), tuple(look.figures))
+
+    async def _facts(self, store: SqliteStore) -> _Facts:
+        snapshot = await self._state.snapshot(store)
+        return _Facts(snapshot, await store.leases(), await store.published(), len(await store.intents()))
+
+
+@frozen
+class _Look:
+    config: Config
+    facts: _Facts
+    now: int
+    checks: list[Check] = field(factory=list)
+    figures: list[Figure] = field(factory=list)
+
+    def _tell(self, name: str, subject: str, level: Level, message: str) -> None:
+        self.checks.append(Check(name, subject, level, message))
+
+    def _figure(self, name: str, value: int, /, **labels: str) -> None:
+        self.figures.append(Figure(name, value, tuple(labels.items())))
+
+    def state(self, *, journal: bool) -> None:
+        """The state, its clock and its journal; `pkicode state verify` looks at every byte."""
+        about, held = self.facts.snapshot.about, self.facts.snapshot.held
+        rows = Counter(one.kind for one in held if one.status != planner.FORGOTTEN)
+        for kind, number in sorted(rows.items()):
+            self._figure("rows", number, kind=kind)
+        self._figure("state_sequence", about.sequence)
+        self._figure("state_newest_event_timestamp_seconds", about.newest)
+        self._figure("open_intents", self.facts.intents)
+        alive = any(one.expires > self.now for one in self.facts.leases)
+        if self.now < about.newest - CLOCK_TOLERANCE:
+            message = f"this clock is behind the newest event, {rfc3339(about.newest)}: apply refuses it"
+            self._tell("state", "clock", Level.CRITICAL, message)
+        elif rows["ca"] and not journal:
+            self._tell("state", "journal", Level.CRITICAL, "the issuance journal is gone: `pkicode state verify`")
+        elif self.facts.intents and not alive:
+            message = f"{self.facts.intents:,} left open by an apply that was stopped; the next one finishes them"
+            self._tell("state", "intents", Level.WARNING, message)
+        else:
+            self._tell("state", "state", Level.OK, f"newest event {rfc3339(about.newest)}")
+
+    def leases(self) -> None:
+        """Who may write."""
+        for one in self.facts.leases:
+            self._figure("lease_heartbeat_timestamp_seconds", one.heartbeat, name=one.name)
+            told = f"held by {one.holder}, last heard of {rfc3339(one.heartbeat)}"
+            if one.expires > self.now:
+                self._tell("lease", one.name, Level.OK, told)
+            else:
+                self._tell("lease", one.name, Level.WARNING, f"{told}; it is gone, the next apply takes over")
+
+    def plan(self) -> None:
+        """What should have been done by now, and what is held back."""
+        try:
+            planned = planner.plan(self.config, self.facts.snapshot, now=self.now, kinds=KINDS)
+        except ConfigError as error:
+            first = error.problems[0]
+            more = f" (and {len(error.problems) - 1} more)" if len(error.problems) > 1 else ""
+            message = f"no plan can be made, nothing is renewed: [{first.code}] {first.message}{more}"
+            self._tell("plan", "pki.toml", Level.CRITICAL, message)
+            return
+        counts = Counter((str(one.action), str(one.readiness)) for one in planned.changes)
+        for (action, status), number in sorted(counts.items()):
+            self._figure("planned_changes", number, action=action, status=status)
+        if planned.next_due is not None:
+            self._figure("next_due_timestamp_seconds", planned.next_due)
+        denied = [one.message for one in planned.verdicts if not one.passed]
+        if denied:
+            self._tell("plan", "policy", Level.CRITICAL, f"apply is refused: {'; '.join(denied)}")
+        else:
+            self._tell("plan", "pki.toml", Level.OK, f"{len(planned.changes):,} changes planned")
+        waiting = Counter(
+            (one.address.block, one.waits) for one in planned.changes if one.readiness is Readiness.WAITING
+        )
+        for (block, waits), number in waiting.items():
+            self._tell(
+                "waiting", block, Level.WARNING, f"{number:,} wait: {waits}" if number > 1 else f"waits: {waits}"
+            )
+        for problem in planned.problems:
+            self._tell("plan", problem.address or "pki.toml", Level.WARNING, f"[{problem.code}] {problem.message}")
+        self._renewals(planned)
+
+    def _renewals(self, planned: Plan) -> None:
+        """Certificates that are due, by block: how many, and how little time the most urgent has."""
+        project, templates = self.config.settings.project.name, self.facts.snapshot.templates
+        late: dict[str, list[tuple[Level, int]]] = defaultdict(list)
+        for change in planned.changes:
+            held = change.held
+            if change.address.kind == "cert" and change.block and held and held.status == "ok" and held.due <= self.now:
+                end = life_of(held, templates[held.template], project).not_after
+                late[change.address.block].append((self._lateness(held.due, end), end))
+        for block, found in late.items():
+            level, first = max(one for one, _ in found), min(end for _, end in found)
+            self._figure("certificates_due", len(found), block=block)
+            self._figure("certificates_due_first_end_timestamp_seconds", first, block=block)
+            gone = "ended" if first < self.now else "ends"
+            message = f"{len(found):,} due and not renewed; the first {gone} {rfc3339(first)}"
+            self._tell("renewal", block, level, message)
+
+    def _lateness(self, due: int, end: int) -> Level:
+        gone, whole = self.now - due, max(1, end - due)
+        if self.now > end or 2 * gone >= whole:
+            return Level.CRITICAL
+        return Level.WARNING if 4 * gone >= whole else Level.OK
+
+    def authorities(self) -> None:
+        """CAs and the lists they owe, as the state knows them."""
+        outlook = Outlook(self.config, self.facts.snapshot, self.now, {})
+        lists: dict[str, list[Artefact]] = defaultdict(list)
+        for one in self.facts.snapshot.artefacts:
+            lists[one.name].append(one)
+        for block in self.config.blocks:
+            for standing in authorities.on_duty(block.name, outlook) if block.kind == "ca" else ():
+                authority = standing.authority
+                if authority is None:
+                    continue
+                self._figure("ca_not_after_timestamp_seconds", authority.not_after, name=authority.stem)
+                newest = authorities.standing(block.name, outlook)
+                self._authority(authority, newest=newest is not None and newest.generation == authority.generation)
+                whole = max((one.this_update for one in lists[authority.stem] if not one.scope), default=0)
+                # A shard that nobody's certificate names any more is not signed again.
+                for artefact in (one for one in lists[authority.stem] if one.next_update >= whole):
+                    self._list(artefact, getattr(block.spec, artefact.kind, None), block.spec.publish)
+                if not any(one.kind == "crl" for one in lists[authority.stem]):
+                    self._tell("list", f"crl {authority.stem}", Level.WARNING, "was never signed")
+
+    def _authority(self, authority: Authority, *, newest: bool) -> None:
+        left = authority.not_after - self.now
+        if left < 0:
+            self._tell("ca", authority.at, Level.CRITICAL, f"ended {rfc3339(authority.not_after)}")
+        elif left < CA_WARNING and newest:
+            self._tell(
+                "ca", authority.at, Level.WARNING, f"ends {rfc3339(authority.not_after)}, and nothing follows it"
+            )
+        else:
+            self._tell("ca", authority.at, Level.OK, f"ends {rfc3339(authority.not_after)}")
+
+    def _list(self, one: Artefact, spec: object, targets: Sequence[str]) -> None:
+        """A CRL, or a pack of OCSP answers: fresh, and published as it is."""
+        subject = f"{one.kind} {one.name}{f'/{one.scope}' if one.scope else ''}"
+        labels = {"kind": one.kind, "name": one.name, "scope": one.scope}
+        self._figure("list_this_update_timestamp_seconds", one.this_update, **labels)
+        self._figure("list_next_update_timestamp_seconds", one.next_update, **labels)
+        refresh: int = getattr(spec, "refresh", (one.next_update - one.this_update) // 2)
+        level = self._lateness(one.this_update + refresh, one.next_update)
+        told = "was refused from" if one.next_update < self.now else "is good until"
+        self._tell("list", subject, level, f"signed {rfc3339(one.this_update)}, {told} {rfc3339(one.next_update)}")
+        if one.kind != "crl" or one.scope:
+            return
+        recorded = {record.target: record.sha256 for record in self.facts.published if record.path == _path(one)}
+        for target in targets:
+            content = next((known.content for known in self.config.settings.publish if known.name == target), ())
+            if "crl" in content and recorded.get(target) != one.sha256:
+                self._tell("published", f"{target} {_path(one)}", Level.WARNING, "the newest list is not there yet")
+
+    async def target(self, name: str, url: str) -> None:
+        """Every file we put on a target: still there, still ours, and of a CRL still good."""
+
+        async def unused() -> None:
+            """Nothing is put, so no lease is checked."""
+
+        try:
+            publisher = open_publisher(url, self.config.root, reach=nothing, check=unused)
+            for record in self.facts.published:
+                if record.target == name:
+                    data = await publisher.read(record.path, limit=LIMIT)
+                    level, message = self._read(record, data)
+                    self._tell("published", f"{name} {record.path}", level, message)
+                    self._figure("published_ok", int(level is Level.OK), target=name, path=record.path)
+        except PkicodeError as error:
+            self._tell("published", name, Level.UNKNOWN, f"cannot be read: {error.message}")
+
+    def _read(self, record: Published, data: bytes | None) -> tuple[Level, str]:
+        if data is None:
+            return Level.CRITICAL, "is gone"
+        same = hashlib.sha256(data).hexdigest() == record.sha256
+        issuer = self._issuer(record.path)
+        if issuer is None:
+            return (Level.OK, "is as published") if same else (Level.CRITICAL, "is not what was published")
+        try:
+            crl.verify(data, issuer.facts)
+            facts = crl.read(data, limit=LIMIT)
+        except (ValueError, TypeError, SignatureError, PkicodeError) as error:
+            return Level.CRITICAL, f"is no CRL of {issuer.at}: {error}"
+        if facts.next_update < self.now:
+            return Level.CRITICAL, f"number {facts.number}, clients refuse it since {rfc3339(facts.next_update)}"
+        told = f"number {facts.number}, good until {rfc3339(facts.next_update)}"
+        return (Level.OK, told) if same else (Level.CRITICAL, f"{told}, is not what was published")
+
+    def _issuer(self, path: str) -> Authority | None:
+        """Who signs the CRL of a path, whole or a shard; None where it is something else."""
+        stem = path.removeprefix("crl/").partition("/")[0].removesuffix(".crl") if path.startswith("crl/") else ""
+        for (name, generation), record in self.facts.snapshot.authorities.items():
+            if stem == f"{name}-g{generation}":
+                return authorities.from_record(name, generation, record)
+        return None
+
+
+def _path(artefact: Artefact) -> str:
+    return f"crl/{artefact.name}.crl"

@@ -1,0 +1,129 @@
+"""Years of a PKI, every day of them checked, and some days shown to OpenSSL."""
+
+from pathlib import Path
+
+import pytest
+
+from pkicode.model.instants import DAY, YEAR
+from pkicode.ports import CertificateStatus, Want
+from tests.kinds.site import NOW, Site
+from tests.oracles import Refused, assert_verifies
+from tests.quick import quick_keystore
+from tests.simulation.years import Years, answer, chain
+
+LISTS = 'crl = { validity = "30d", refresh = "10d" }'
+TWO_TIER = f"""
+version = 1
+[project]
+name = "years"
+[keystore.main]
+type = "file"
+passphrase = {{ file = ".pkicode/passphrase", create = true }}
+[publish.web]
+url = "public"
+base_url = "http://pki.corp.example"
+[ca.root]
+subject = {{ cn = "Years Root", o = "Site" }}
+validity = "25y"
+path_len = 1
+publish = ["web"]
+{LISTS}
+[ca.issuing]
+issuer = "root"
+subject = {{ cn = "Years Issuing", o = "Site" }}
+validity = "20y"
+path_len = 0
+publish = ["web"]
+{LISTS}
+[profile.server]
+issuer = "issuing"
+eku = ["serverAuth"]
+on_remove = "revoke"
+validity = "397d"
+"""
+LEAVES = """
+[cert.web]
+profile = "server"
+dns = ["web.corp.example"]
+validity = "90d"
+[cert.yearly]
+profile = "server"
+dns = ["yearly.corp.example"]
+validity = "397d"
+renew = { at = "30d", rekey = false }
+"""
+FLEET = """
+[cert.fleet]
+profile = "server"
+for_each = { values = [HOSTS] }
+dns = ["${each.value}.corp.example"]
+validity = "47d"
+renew = { at = "1/2", jitter = "30%" }
+"""
+PKIS = {"two-tier": TWO_TIER}
+"""What is lived through; one that rotates or is cross-signed is one more text."""
+
+
+def hosts(*names: str) -> str:
+    return FLEET.replace("HOSTS", ", ".join(f'"{one}"' for one in names))
+
+
+def lived(folder: Path, text: str, span: int, *, shown_every: int) -> Years:
+    """The years; a host leaves the fleet on day 60 and comes back on day 100, which revokes what it had."""
+    quick_keystore(folder)
+    site = Site(folder).write(LEAVES + hosts("a", "b"), base=text)
+    years = Years(site)
+    for number, day in enumerate(years.live(NOW + span)):
+        if number == 60:
+            site.write(LEAVES + hosts("b"), base=text)
+        if number == 100:
+            site.write(LEAVES + hosts("a", "b"), base=text)
+        if number % shown_every == 0:
+            show_to_openssl(years, day)
+    return years
+
+
+def show_to_openssl(years: Years, day: int) -> None:
+    """Every leaf that is valid on a day, with each bundle that may be in use and all CRLs loaded together."""
+    seen = years.at(day)
+    ever = years.site.open().inventory(
+        Want(valid_at=day, statuses=(CertificateStatus.ISSUED, CertificateStatus.REVOKED))
+    )
+    for leaf in (one for one in ever if one.address.startswith("cert.") and one.not_before <= day):
+        for bundle in years.bundles(day):
+            above = chain(leaf.der, seen.authorities, bundle, day)[1:]
+            if answer(leaf.der, seen, day):
+                with pytest.raises(Refused, match="certificate revoked"):
+                    assert_verifies(leaf.der, chain=above, root=bundle, crls=seen.crls, at=day)
+            else:
+                assert_verifies(leaf.der, chain=above, root=bundle, crls=seen.crls, at=day)
+
+
+@pytest.mark.parametrize("text", PKIS.values(), ids=PKIS)
+def test_on_every_day_of_a_year_each_good_leaf_is_accepted_and_each_revoked_one_refused(
+    text: str, quick_path: Path
+) -> None:
+    years = lived(quick_path, text, YEAR, shown_every=91)
+    assert years.applies > 40
+    revoked = years.site.open().inventory(Want(statuses=(CertificateStatus.REVOKED,)))
+    assert {one.address for one in revoked} == {'cert.fleet["a"]'}
+    assert years.site.open().inventory(Want(address='cert.fleet["a"]'))[-1].not_after > NOW + YEAR
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("text", PKIS.values(), ids=PKIS)
+def test_on_every_day_of_ten_years(text: str, quick_path: Path) -> None:
+    years = lived(quick_path, text, 10 * YEAR, shown_every=200)
+    web = years.site.open().inventory(Want(address="cert.web"))
+    assert len(web) > 10 * YEAR // (90 * DAY)
+
+
+def test_a_day_on_which_nobody_applies_in_time_is_found(quick_path: Path) -> None:
+    """The check itself can fail: a CRL that nobody refreshed."""
+    quick_keystore(quick_path)
+    years = Years(Site(quick_path).write(LEAVES, base=TWO_TIER))
+    next(years.live(NOW))
+    leaves = years.site.open().inventory(Want(address="cert.web"))
+    years.site.now = NOW + 31 * DAY
+    with pytest.raises(AssertionError):
+        answer(leaves[0].der, years.at(NOW), NOW + 31 * DAY)
