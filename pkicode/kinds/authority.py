@@ -111,8 +111,12 @@ def standing(name: str, outlook: Outlook) -> Standing | None:
 
 def issuing(name: str, outlook: Outlook) -> Standing | None:
     """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait."""
-    found = generations(outlook).issuing(name)
-    return _there(found) if found else planned(name, 1, outlook)
+    memo_key = ("issuing", name)
+    if memo_key not in outlook.memo:
+        known = generations(outlook).issuing(name)
+        outlook.memo[memo_key] = _there(known) if known else planned(name, 1, outlook)
+    found: Standing | None = outlook.memo[memo_key]
+    return found
 
 
 def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from pkicode.adapters import durable
 from pkicode.adapters.sqlite import SqliteStore
-from pkicode.config import append, files
+from pkicode.config import files
 from pkicode.config.forms import FORMS, WrongForm
 from pkicode.config.language import COMPROMISES, Revoke
 from pkicode.config.reader import Config
@@ -87,6 +87,8 @@ def ended(config: Config, entry: Revoke, plan: Plan, outcome: Outcome, reach: Re
     try:
         return Revoked(entry, addresses, dict(outcome.done), problems, write_back(config, entry, reach))
     except PkicodeError as error:
+        from pkicode.config import append
+
         block = append.shown(entry)
         return Revoked(entry, addresses, dict(outcome.done), problems, None, error.message, block)
 
@@ -181,6 +183,8 @@ def write_back(config: Config, entry: Revoke, reach: Reach) -> Path:
     Raises:
         PkicodeError: it cannot be written.  The revocation itself is done.
     """
+    from pkicode.config import append  # tomlkit takes 8 ms, and plans edit nothing
+
     name = append.home(config)
     path = config.root / name
     # A link, as some keep their pki.toml, stays one.
