@@ -163,6 +163,8 @@ def _room(not_after: int, now: int, backdate: int) -> int:
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
     """Its issuer; with a generation where that one issues nothing any more, which has to be looked at."""
+    if rotation.ending(block, outlook):
+        return "what this plan takes away"  # no row stands on that: diff looks closer
     issuer: str | None = block.spec.issuer
     if issuer is None:
         return ""

@@ -53,17 +53,25 @@ def address_of(authority: Authority) -> Address:
     return Address("ocsp", authority.name, f"g{authority.generation}")
 
 
-async def current(authority: Authority, spec: OcspSpec, run: Run) -> Delegate | Problem:
-    """The delegate in force, issued where there is none or its answers would outlive it."""
+async def current(authority: Authority, spec: OcspSpec, run: Run) -> Delegate | Problem | None:
+    """The delegate in force, issued where there is none or its answers would outlive it.
+
+    A CA key on the block list signs no other one (decisions 7): the last is used to its end, and then there is None.
+    """
     world = run.world
+    is_last = bool(await world.store.blocked([authority.issuer_key]))
     known = await world.store.certificates(Want(address=str(address_of(authority))))
     fit = [one for one in known if one.status == CertificateStatus.ISSUED and await _is_ours(one, authority, run)]
     for one in fit[-1:]:
         delegate = _delegate(one.der, address_of(authority).at(one.generation))
+        if is_last:
+            return delegate
         renewal = delegate.renewal(authority)
         # An answer is signed only where the delegate outlives it (decisions 12).
         if world.now < renewal and (renewal == NO_EXPIRY or world.now + spec.validity <= delegate.not_after):
             return delegate
+    if is_last:
+        return None
     number = max((one.generation for one in known), default=0) + 1
     not_before = max(world.now - _BACKDATE, authority.not_before)
     if authority.not_after <= world.now:

@@ -83,12 +83,12 @@ def barred(outlook: Outlook) -> frozenset[str]:
 
 
 def stopped(name: str, outlook: Outlook) -> str:
-    """The generation of [ca.NAME] or of a CA above it that is revoked or distrusted, empty where all may sign."""
+    """The generation by which [ca.NAME] issues, or one above it, that is revoked or distrusted; empty: all may sign."""
     if not barred(outlook):
         return ""
     issuer: str | None = name
     for _ in range(16):
-        standing = authorities.standing(issuer, outlook) if issuer else None
+        standing = authorities.issuing(issuer, outlook) if issuer else None
         if standing is None:
             return ""
         if standing.authority and standing.authority.issuer_key in barred(outlook):

@@ -19,6 +19,7 @@ from pkicode.kinds.rows import after, block_of, template_number
 from pkicode.model.change import Change
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
+from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import Foreign, PkicodeError, Problem
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
@@ -60,11 +61,12 @@ async def _answer(change: Change, run: Run) -> Problem | None:
         delegate = await delegates.current(authority, spec, run)
         if isinstance(delegate, Problem):
             return delegate
-        signing.append(delegate)
+        if delegate is not None:
+            signing.append((authority, delegate))
     # Counted before the inventory is read: what comes in between makes the next plan sign again, never miss it.
     signed, revoked = await world.store.signed(), await world.store.revoked()
     found = []
-    for authority, delegate in zip(duty, signing, strict=True):
+    for authority, delegate in signing:
         try:
             published = await _published(authority, run)
         except PkicodeError as error:
@@ -75,7 +77,8 @@ async def _answer(change: Change, run: Run) -> Problem | None:
     counts = [
         counted(one.generation, signed.get((name, one.generation), 0), revoked.get(one.issuer_key, 0)) for one in duty
     ]
-    due = min(*(one.refresh for one in found), *(one.renewal(by) for one, by in zip(signing, duty, strict=True)))
+    renewals = [one.renewal(by) for by, one in signing if world.now < one.renewal(by)]
+    due = min([*(one.refresh for one in found), *renewals], default=NO_EXPIRY)
     row = after(change, await template_number(block_of(change), run), due=due, needs=" ".join(one.at for one in duty))
     row = evolve(row, values=json.dumps(counts))
     artefacts = [one.artefact for one in found if one.artefact]

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pkicode.config.language import CaSpec
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority, subject_of
+from pkicode.kinds.doomed import barred
 from pkicode.kinds.generation import rotates_at
 from pkicode.model.change import Reason, ReasonCode
 from pkicode.model.instants import rfc3339
@@ -36,13 +37,26 @@ def due(block: Block, rotated: Sequence[str], outlook: Outlook) -> Reason | None
     newest = known.get(block.name)
     if newest is None or spec.rotate is None or spec.retired or known.issuing(block.name) != newest:
         return None
-    if not known.is_sound(newest):
+    if not known.is_sound(newest) or ending(block, outlook):
         return Reason(ReasonCode.CA_ROTATE, f"{newest.at} is revoked")
     if (instant := rotates_at(spec, newest.not_before)) <= outlook.now:
         return Reason(ReasonCode.CA_ROTATE, f"due {rfc3339(instant)}")
     if above := behind(block, outlook):
         return Reason(ReasonCode.CA_ROTATE, f"{above.at} issues nothing any more")
     return None
+
+
+def ending(block: Block, outlook: Outlook) -> bool:
+    """Whether this plan takes the newest generation away, and the next one is made in it.
+
+    What the revoked one signed can be replaced, and its lists go on, only where that one is there.
+    """
+    spec: CaSpec = block.spec
+    newest = authorities.generations(outlook).get(block.name) if spec.rotate else None
+    if newest is None or newest.issuer_key not in barred(outlook):
+        return False
+    word = "ca-revoke" if newest.issuer else "root-change"
+    return block.name in outlook.allow.get(word, "").split()
 
 
 def allowed(block: Block, outlook: Outlook) -> bool:

@@ -105,9 +105,11 @@ class _Shelf:
             if found is None:
                 continue
             packs, wrong = found
-            kept, older = newest(self._packs.get(place, ()), packs)
+            had = self._packs.get(place)
+            kept, older = newest(had or (), packs)
             self._tell(place, (*wrong, *older))
-            if packs:
+            # What was refused is no news.
+            if packs and kept != had:
                 self._packs[place] = kept
                 changed = True
         complete = len(self._packs) == len(self._serving.sources)

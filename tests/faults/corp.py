@@ -117,7 +117,7 @@ def inventory(site: Site) -> Sequence[Certificate]:
     return site.open().inventory(Want())
 
 
-def end_state(site: Site) -> dict[str, object]:
+def end_state(site: Site) -> dict[str, Sequence[object]]:
     """Everything two histories must agree in: not dates, keys and serials, but what there is and how it stands."""
     rows, numbers, keys = loop.run(_stored(site.open()))
     return {
@@ -130,7 +130,7 @@ def end_state(site: Site) -> dict[str, object]:
     }
 
 
-async def _stored(project: Project) -> tuple[object, object, object]:
+async def _stored(project: Project) -> tuple[list[object], list[object], list[object]]:
     keystore = project.keystore("main")
     keys = await keystore.labels()
     await keystore.close()

@@ -45,7 +45,7 @@ def test_the_next_root_and_its_cross_certificate_survive_a_crash(fault: Fault, t
         site.apply()
         site.now = NOW + 100 * DAY
         if name == "broken":
-            crash(folder, site.now, fault, ALLOW)
+            crash(folder, site.now, fault, allow=ALLOW)
         # Leave is needed again only where the root itself was not begun.
         assert site.apply(allow=ALLOW).exit_code == 0
         ends.append(end_state(site))

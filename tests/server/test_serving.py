@@ -71,9 +71,14 @@ def test_a_pack_that_is_not_right_changes_nothing_and_is_told(bad: str, tmp_path
         put(tmp_path, BAD[bad]())
         look(server, "warning: the pack")
         assert answer(server) == "revoked"
-        put(tmp_path, ca().packed(ca().due(), made=NOW + 2))
-        look(server, "corp-g1: 1 certificates")
-        assert answer(server) == "good"
+        # A later pack is taken all the same, and what was refused was never told as news.
+        put(tmp_path, ca().packed(ca().due(standing=GONE), ca().due(LEAF + 1), made=NOW + 2))
+        look(server, "corp-g1: ")
+        assert server.said[-1].endswith("corp-g1: 2 certificates\n")
+        other = cert_id(ca().issuer, LEAF + 1, "sha1")
+        (said,) = server.ask(post(encode(other)))
+        assert verified(said.body, other, ca().maker.ca, now=NOW).status == "good"
+        assert answer(server) == "revoked"
 
 
 def test_while_its_source_is_missing_it_asks_to_try_later(tmp_path: Path) -> None:
