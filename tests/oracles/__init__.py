@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -21,9 +20,9 @@ class Refused(Exception):
     """The oracle's exit code was not 0; the text is the command and all that it printed."""
 
 
-def openssl(*args: str | Path, stdin: bytes | str | None = None) -> str:
-    """What `openssl ARGS` prints on stdout."""
-    return _run("openssl", args, stdin).decode()
+def openssl(*args: str | Path, stdin: bytes | str | None = None, clock: int | None = None) -> str:
+    """What `openssl ARGS` prints on stdout; `clock` is what it takes for the present."""
+    return _run("openssl", args, stdin, clock).decode()
 
 
 def openssl_bytes(*args: str | Path, stdin: bytes | str | None = None) -> bytes:
@@ -36,9 +35,14 @@ def certtool(*args: str | Path, stdin: bytes | str | None = None) -> str:
     return _run("certtool", args, stdin).decode()
 
 
-def ocsptool(*args: str | Path, stdin: bytes | str | None = None) -> str:
+def ocsptool(*args: str | Path, stdin: bytes | str | None = None, clock: int | None = None) -> str:
     """What GnuTLS's `ocsptool ARGS` prints on stdout; the test is skipped where GnuTLS is not installed."""
-    return _run("ocsptool", args, stdin).decode()
+    return _run("ocsptool", args, stdin, clock).decode()
+
+
+def by_clock(clock: int | None) -> list[str]:
+    """What to put before a command so that it is `clock` for it; None is the machine's clock."""
+    return [] if clock is None else ["faketime", f"@{clock}"]
 
 
 def assert_verifies(
@@ -108,10 +112,7 @@ def assert_gnutls_verifies(
         args: list[str | Path] = ["--verify", "--load-ca-certificate", root_file, "--infile", chain_file]
         if crls:
             args += ["--load-crl", crl_file]
-        if at is None:
-            certtool(*args)
-        else:
-            _run("faketime", [datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S"), "certtool", *args], None)
+        _run("certtool", args, None, at)
 
 
 def certificate_text(certificate: bytes) -> str:
@@ -159,12 +160,14 @@ def _files(**contents: bytes) -> Iterator[list[Path]]:
         yield paths
 
 
-def _run(command: str, args: Sequence[str | Path], stdin: bytes | str | None) -> bytes:
-    if shutil.which(command) is None:
-        pytest.skip(f"{command} is not installed; `make test` installs it where it may")
+def _run(command: str, args: Sequence[str | Path], stdin: bytes | str | None, clock: int | None = None) -> bytes:
+    whole = [*by_clock(clock), command, *map(str, args)]
+    for needed in (whole[0], command):
+        if shutil.which(needed) is None:
+            pytest.skip(f"{needed} is not installed; `make test` installs it where it may")
     data = stdin.encode() if isinstance(stdin, str) else stdin
-    done = subprocess.run([command, *map(str, args)], input=data or b"", capture_output=True, timeout=SECONDS)
+    done = subprocess.run(whole, input=data or b"", capture_output=True, timeout=SECONDS)
     if done.returncode != 0:
         said = (done.stdout + done.stderr).decode(errors="replace")
-        raise Refused(f"{command} {' '.join(map(str, args))}\n{said}")
+        raise Refused(f"{' '.join(whole)}\n{said}")
     return done.stdout

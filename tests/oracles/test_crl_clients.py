@@ -7,8 +7,7 @@ GnuTLS with the full lists.  Why not with shards stands in docs/explanation/crl.
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from pkicode.x509 import pem
 from tests.kinds.site import Site
 from tests.kinds.test_crl_shards import HOSTS, sharded
 from tests.oracles import Refused, assert_verifies
+from tests.oracles.tls import curl
 from tests.quick import quick_keystore
 
 GONE = HOSTS[::3]
@@ -83,37 +83,12 @@ def test_openssl_is_right_about_every_leaf(clients: Clients, lists: str) -> None
             assert_verifies(one.der, **given)
 
 
-@contextmanager
-def server(clients: Clients, host: str) -> Iterator[str]:
-    """A web server with a leaf's certificate, for one connection; gives its port."""
-    mine = ["-cert", f"kept/{host}.pem", "-key", f"kept/{host}.key", "-cert_chain", f"kept/{host}.pem"]
-    command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-www", *mine]
-    with subprocess.Popen(
-        command, cwd=clients.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout
-        try:
-            address = next(line.split()[1] for line in process.stdout if line.startswith("ACCEPT "))
-            yield address.rpartition(":")[2]
-        finally:
-            process.terminate()
-
-
-def curl(clients: Clients, host: str, crls: Path) -> subprocess.CompletedProcess[str]:
-    name = f"{host}.corp.example"
-    with server(clients, host) as port:
-        return subprocess.run(
-            ["curl", "-sS", "--noproxy", "*", "--cacert", clients.trust, "--crlfile", crls,
-             "--resolve", f"{name}:{port}:127.0.0.1", f"https://{name}:{port}/"],
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-
-
 @LISTS
 def test_curl_refuses_the_revoked_and_talks_to_the_good(clients: Clients, lists: str) -> None:
     crls = clients.crl_file(lists)
     for host in ("h1", "h2", *GONE):
-        done = curl(clients, host, crls)
+        mine = [clients.root / f"kept/{host}.{kind}" for kind in ("pem", "key")]
+        done = curl(f"{host}.corp.example", *mine, trust=clients.trust, crls=crls)
         if host in GONE:
             assert done.returncode == 60
             assert "certificate revoked" in done.stderr
