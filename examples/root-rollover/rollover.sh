@@ -11,6 +11,18 @@ verify() { # verify INSTANT BUNDLE LEAF: as a client that has this bundle, with 
         -untrusted "$3" -crl_check -crl_check_all -CRLfile crls.pem "$3"
 }
 
+ask() { # by OCSP, of a responder that runs for this one question: good or revoked
+    sed '1,/END CERTIFICATE/d' out/web.pem > issuer.pem
+    pkicode serve ocsp --bind 127.0.0.1:0 2> responder.txt &
+    until url=$(sed -n 's/^listening on //p' responder.txt) && [ -n "$url" ]; do
+        kill -0 $! || { cat responder.txt >&2; return 1; }
+        sleep 0.1
+    done
+    pkicode ocsp query out/web.pem issuer.pem --url "$url" > answer.txt
+    kill $!
+    grep -ow -m1 'good\|revoked' answer.txt
+}
+
 for day in $(seq 0 7 147); do
     now=$((start + day * 86400))
     PKICODE_NOW=$(date -u -d "@$now" +%FT%TZ)
@@ -31,6 +43,7 @@ for day in $(seq 0 7 147); do
         fi
     done
     echo "day $day: $(grep -c BEGIN public/bundle/trust.pem) trusted, chain of $(grep -c BEGIN out/web.pem)"
+    case $day in 0 | 42 | 147) echo "by OCSP: $(ask)" ;; esac
 done
 
 told() { verify "$now" "$1" "$2" > verified.txt 2>&1 && echo accepted || echo refused; }

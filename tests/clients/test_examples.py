@@ -38,9 +38,11 @@ GONE = '[[revoke]]\nid = "SPARE"\nca = "spare"\ngeneration = 1\nreason = "cAComp
 
 def with_ocsp(text: str) -> str:
     """Every CA has OCSP, which is published beside the rest."""
-    head, *tables = text.replace("\nbase_url", '\ncontent = ["ca", "crl", "ocsp", "bundle"]\nbase_url', 1).split("\n[")
+    if "\ncontent = " not in text:
+        text = text.replace("\nbase_url", '\ncontent = ["ca", "crl", "ocsp", "bundle"]\nbase_url', 1)
+    head, *tables = text.split("\n[")
     told = '\nocsp = { url = "http://ocsp.corp.example" }\n'
-    return "\n[".join([head, *(one + told if one.startswith("ca.") else one for one in tables)])
+    return "\n[".join([head, *(one + told * (one[:3] == "ca." and "\nocsp = " not in one) for one in tables)])
 
 
 def leaf(ca: str, profile: str, domain: str, word: str) -> str:
