@@ -137,4 +137,4 @@ def _tell(applied: "Applied", project: "Project", *, form: str) -> None:
         return
     if applied.problems:
         click.echo(problems.human(project.config.located(applied.problems)), err=True)
-    say(summary(applied.counts, applied.resumed, failed=len(applied.problems), next_due=applied.plan.next_due))
+    say(summary(applied.counts, applied.resumed, applied.plan, failed=len(applied.problems)))

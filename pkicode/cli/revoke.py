@@ -52,7 +52,7 @@ def revoke_command(
     else:
         lists = done.counts.get("sign", 0)
         what = ", ".join(done.addresses) or "nothing yet; the key is block-listed"
-        say(printable(f"Revoked: {what}.   {lists} CRL{'s' * (lists != 1)} signed."))
+        say(printable(f"Revoked: {what}.   {lists} list{'s' * (lists != 1)} signed."))
     if done.problems:
         raise PkicodeError(
             f"revoked, but not everything was published: {done.problems[0].message}",

@@ -1,8 +1,12 @@
 """What an apply did, in one line."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from pkicode.model.instants import rfc3339
+
+if TYPE_CHECKING:
+    from pkicode.model.change import Plan
 
 _DONE = {
     "issue": "issued",
@@ -19,14 +23,13 @@ _DONE = {
 }
 
 
-def summary(counts: Mapping[str, int], resumed: Mapping[str, int], *, failed: int, next_due: int | None) -> str:
-    """`Applied: 7 issued, 2 CRLs signed.   Next wake: ...`"""
-    done = [f"{number:,} {_object(action, number)}{_DONE[action]}" for action, number in counts.items() if number]
+def summary(counts: Mapping[str, int], resumed: Mapping[str, int], plan: "Plan", *, failed: int) -> str:
+    """`Applied: 7 issued, 2 CRLs signed.   Next wake: ...`; packs of OCSP answers make it `lists`."""
+    signed = {one.address.kind for one in plan.changes if str(one.action) == "sign"}
+    what, next_due = "CRL" if signed == {"crl"} else "list", plan.next_due
+    objects = {"sign": f"{what} " if counts.get("sign") == 1 else f"{what}s "}
+    done = [f"{number:,} {objects.get(action, '')}{_DONE[action]}" for action, number in counts.items() if number]
     done += [f"{number:,} left open by an earlier apply now {how}" for how, number in resumed.items() if number]
     done += [f"{failed:,} failed"] if failed else []
     wake = f"   Next wake: {rfc3339(next_due)}" if next_due is not None else ""
     return f"Applied: {', '.join(done) or 'nothing to do'}.{wake}"
-
-
-def _object(action: str, number: int) -> str:
-    return f"CRL{'s' * (number != 1)} " if action == "sign" else ""

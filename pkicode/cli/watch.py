@@ -85,7 +85,7 @@ def said(done: "Round") -> str:
     if done.applied:
         made, failed = done.applied, done.applied.problems
         parts += [f"error: {one.message}." for one in failed[:1]]
-        parts.append(summary(made.counts, made.resumed, failed=len(failed), next_due=made.plan.next_due))
+        parts.append(summary(made.counts, made.resumed, made.plan, failed=len(failed)))
     if done.wait:
         parts.append(f"Tried again within {done.wait} s.")
     return printable("  ".join(parts))

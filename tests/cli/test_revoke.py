@@ -35,7 +35,7 @@ def test_revoke_acts_publishes_writes_back_and_is_adopted(pki, folder):
     commented = CONFIG.replace("[cert.portal]", "# the front door\n[cert.portal]  # keep") + "# the end\n"
     (folder / "pki.toml").write_text(commented, "utf-8")
     ran = revoke(pki, "cert.portal", "--reason", "keyCompromise", "--id", "INC-1", "--note", "laptop stolen")
-    assert (ran.code, ran.out) == (0, "Revoked: cert.portal@1.   2 CRLs signed.\n")
+    assert (ran.code, ran.out) == (0, "Revoked: cert.portal@1.   2 lists signed.\n")
     assert "wrote the entry INC-1 into" in ran.err
     assert revoked_serials((folder / "public/crl/issuing-g1.crl").read_bytes()) == [gone]
     text = (folder / "pki.toml").read_text("utf-8")
