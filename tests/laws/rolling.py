@@ -73,7 +73,7 @@ class Rolling:
     age: int = 0
     """Days since the first apply; 0: nothing is applied yet."""
     revoked: bool = False
-    """Whether a [[revoke]] entry was acted on meanwhile."""
+    """Whether a [[revoke]] entry is written on the fifth day, and acted on if it is older."""
     rolled: int | None = None
     """The day on which somebody allowed the next root."""
 
@@ -82,9 +82,9 @@ class Rolling:
         text = _PKI.replace("CROSSED\n", _OLD if self.crossed else "")
         site.write(base=text)
         for day in range(0, self.age, 5):
-            if self.revoked and day == 5:
-                site.write(base=text + _REVOKE)
             allowed = self.rolled is not None and day >= self.rolled
             site.apply(allow={"root-change": "root"} if allowed else {})
             site.later(5)
+            if self.revoked and day == 0:
+                site.write(base=text + _REVOKE)
         return site

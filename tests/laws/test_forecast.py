@@ -218,6 +218,7 @@ def test_rows_that_are_renewed_again_and_again_are_foreseen_each_time(quick_path
 ROLLING = {
     "from nothing, cross-signed": (Rolling(crossed=True), 62, "ready ca.issuing@2 ca-rotate"),
     "a certificate revoked": (Rolling(age=30, revoked=True, crossed=True), 25, "ready ca.issuing@2 ca-rotate"),
+    "a revocation to come": (Rolling(age=5, revoked=True), 9, 'ready revoke.retired-host["cert.portal@1"]@1 new'),
     "a root that waits": (Rolling(age=110), 20, "waiting ca.root@2 ca-rotate"),
     "between two roots": (Rolling(age=130, rolled=120, crossed=True), 40, "ready ca.issuing@5 ca-rotate"),
 }
