@@ -52,10 +52,14 @@ def wanted(name: str, generations: Generations, one: Authority | None) -> tuple[
 def refusal(name: str, by: Authority, config: Config) -> str:
     """Why a root cannot sign the key of [ca.NAME], empty when it can."""
     spec = _spec(name, config)
-    limit, depth = path_len(spec, by), _depth(name, config)
+    declared = _spec(by.name, config)
+    # One that a forecast made has no certificate to say it.
+    above = authorities.constraints(declared.name_constraints) if by.is_foreseen else by.constraints
+    most = declared.path_len if by.is_foreseen else by.path_len
+    limit, depth = path_len(spec, most), _depth(name, config)
     if limit is not None and limit < depth:
-        return f"path_len of {by.at} is {by.path_len}, and {depth + 1} CAs would follow below it"
-    own, above = authorities.constraints(spec.name_constraints), by.constraints
+        return f"path_len of {by.at} is {most}, and {depth + 1} CAs would follow below it"
+    own = authorities.constraints(spec.name_constraints)
     if above is None:
         return ""
     if own is None or not own.permits_some:
@@ -63,9 +67,9 @@ def refusal(name: str, by: Authority, config: Config) -> str:
     return "; ".join(wider(own, above))
 
 
-def path_len(spec: CaSpec, by: Authority) -> int | None:
+def path_len(spec: CaSpec, above: int | None) -> int | None:
     """What a cross-certificate says: no more than the root itself, and one less than who signs it."""
-    limits = [one for one in (spec.path_len, None if by.path_len is None else by.path_len - 1) if one is not None]
+    limits = [one for one in (spec.path_len, None if above is None else above - 1) if one is not None]
     return min(limits, default=None)
 
 
@@ -151,7 +155,7 @@ async def _remade(change: Change, own: Authority, by: Authority, run: Run) -> Re
         profile_name="",
         profile=Profile(
             is_ca=True,
-            path_len=path_len(spec, by),
+            path_len=path_len(spec, by.path_len),
             usage=("keyCertSign", "cRLSign"),
             policies=spec.policies,
             constraints=authorities.constraints(spec.name_constraints),

@@ -13,7 +13,7 @@ from cryptography import x509
 from pkicode.config.language import OcspSpec
 from pkicode.issuing import Issued, Order, Remade, Template, issue
 from pkicode.kinds import authority as authorities
-from pkicode.kinds.authority import Authority
+from pkicode.kinds.authority import Authority, Standing
 from pkicode.model.address import Address, parse
 from pkicode.model.change import ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, from_datetime
@@ -26,6 +26,7 @@ from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import facts_of
 
 LIFE = 30 * DAY
+_TERM = LIFE // 2
 _BACKDATE = 300
 # Any client that has OCSP has P-256, and a CA's own algorithm may sign a hundred times slower.
 _ALG = "ec-p256"
@@ -41,11 +42,14 @@ class Delegate:
     not_before: int
     not_after: int
 
-    def renewal(self, authority: Authority) -> int:
-        """When the next one takes over: at half life, unless the CA ends with this one."""
-        if self.not_after >= authority.not_after:
-            return NO_EXPIRY
-        return self.not_before + (self.not_after + 1 - self.not_before) // 2
+
+def term(of: Authority | Standing, now: int) -> tuple[int, int]:
+    """Since when the delegate in force at an instant may have been issued, and when the next one takes over.
+
+    Every 15 days of a CA's life, and so known ahead; never, where a delegate of that time already ends with the CA.
+    """
+    since = of.not_before + max(0, now - of.not_before) // _TERM * _TERM
+    return since, since + _TERM if since + LIFE <= of.not_after else NO_EXPIRY
 
 
 def address_of(authority: Authority) -> Address:
@@ -66,9 +70,10 @@ async def current(authority: Authority, spec: OcspSpec, run: Run) -> Delegate | 
         delegate = _delegate(one.der, address_of(authority).at(one.generation))
         if is_last:
             return delegate
-        renewal = delegate.renewal(authority)
-        # An answer is signed only where the delegate outlives it (decisions 12).
-        if world.now < renewal and (renewal == NO_EXPIRY or world.now + spec.validity <= delegate.not_after):
+        since, _ = term(authority, world.now)
+        # An answer is signed only where the delegate outlives it (decisions 12), unless both end with the CA.
+        outlives = min(world.now + spec.validity, authority.not_after) <= delegate.not_after
+        if since <= delegate.not_before + _BACKDATE and outlives:
             return delegate
     if is_last:
         return None

@@ -12,7 +12,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.delegate import LIFE
-from pkicode.kinds.ocsp_apply import apply, counted
+from pkicode.kinds.ocsp_apply import apply, counted, next_due
 from pkicode.kinds.rows import derived, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
@@ -129,8 +129,11 @@ def _counted(values: str) -> int:
 
 
 def foresee(change: Change, outlook: Outlook) -> int:
-    refresh: int = change.block.spec.refresh if change.block and change.action is Action.SIGN else NO_EXPIRY
-    return min(outlook.now + min(refresh, LIFE // 2), NO_EXPIRY)
+    block, held = change.block, change.held
+    if block is None or change.action is not Action.SIGN:
+        return NO_EXPIRY
+    again = held is None or outlook.snapshot.templates[held.template] != block.template or held.due <= outlook.now
+    return next_due(None if again else held, block.spec, authorities.on_duty(block.name, outlook), outlook.now)
 
 
 KIND = Kind(

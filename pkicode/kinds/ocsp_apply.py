@@ -19,8 +19,8 @@ from pkicode.kinds.rows import after, block_of, template_number
 from pkicode.model.change import Change
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
-from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import Foreign, PkicodeError, Problem
+from pkicode.model.row import Held
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
 from pkicode.ports import Artefact, Signer
@@ -65,6 +65,8 @@ async def _answer(change: Change, run: Run) -> Problem | None:
             signing.append((authority, delegate))
     # Counted before the inventory is read: what comes in between makes the next plan sign again, never miss it.
     signed, revoked = await world.store.signed(), await world.store.revoked()
+    number, held = await template_number(block_of(change), run), change.held
+    again = held is None or held.template != number or held.due <= world.now
     found = []
     for authority, delegate in signing:
         try:
@@ -72,20 +74,27 @@ async def _answer(change: Change, run: Run) -> Problem | None:
         except PkicodeError as error:
             # Signed without having seen it, the next pack could call good what that one says is revoked.
             return Problem("E0510", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
-        found.append(await _answered(authority, delegate, published, spec, run))
+        found.append(await _answered(authority, delegate, published, spec, run, again=again))
     world.reach(FaultPoint.OCSP_SIGNED)
     counts = [
         counted(one.generation, signed.get((name, one.generation), 0), revoked.get(one.issuer_key, 0)) for one in duty
     ]
-    renewals = [one.renewal(by) for by, one in signing if world.now < one.renewal(by)]
-    due = min([*(one.refresh for one in found), *renewals], default=NO_EXPIRY)
-    row = after(change, await template_number(block_of(change), run), due=due, needs=" ".join(one.at for one in duty))
+    due = next_due(None if again else held, spec, duty, world.now)
+    # No later than what is in the packs, whatever the row of before said.
+    due = min([due, *(one.refresh for one in found)])
+    row = after(change, number, due=due, needs=" ".join(one.at for one in duty))
     row = evolve(row, values=json.dumps(counts))
     artefacts = [one.artefact for one in found if one.artefact]
     stored = write(run, "ocsp", [change], held=[(row, "{}")], artefacts=artefacts)
     await world.store.commit(stored, world.lease)
     world.reach(FaultPoint.OCSP_STORED)
     return None
+
+
+def next_due(kept: Held | None, spec: OcspSpec, duty: Sequence[Authority | authorities.Standing], now: int) -> int:
+    """When answers are signed again, all of them, or a delegate is to follow; `kept`: the row whose answers go on."""
+    ends = [now + spec.refresh, *(delegates.term(one, now)[1] for one in duty)]
+    return min([*ends, *([kept.due] if kept else [])])
 
 
 def counted(generation: int, signed: int, revoked: int) -> str:
@@ -101,9 +110,15 @@ async def on_duty(name: str, run: Run) -> list[Authority]:
 
 
 async def _answered(
-    authority: Authority, delegate: delegates.Delegate, published: Sequence[Pack], spec: OcspSpec, run: Run
+    authority: Authority,
+    delegate: delegates.Delegate,
+    published: Sequence[Pack],
+    spec: OcspSpec,
+    run: Run,
+    *,
+    again: bool,
 ) -> _Told:
-    """The pack with every answer that is owed: those that still hold, and the others signed now."""
+    """The pack with every answer that is owed: those that still hold unless all are made again, and the others."""
     world = run.world
     stored = await world.store.artefact("ocsp", authority.stem)
     old = _genuine(stored.der if stored else None, "the state", authority, run)
@@ -112,7 +127,7 @@ async def _answered(
     # Of a serial that the database lost nobody knows when it expires: it stays revoked for as long as the CA lives.
     owed = {one: known.get(one, GOOD) for one in [*(int(serial, 16) for serial in serials), *lost] if one < crl.MOST}
     maker = Maker(authority.stem, authority.der, delegate.der)
-    usable = old if old and old.maker == maker else None
+    usable = old if old and old.maker == maker and not again else None
     # Never below an answer that was given: a clock may be some minutes behind the one before.
     this_update = max(world.now, *(one.made for one in published), old.made if old else 0)
     kept = await asyncio.to_thread(_kept, usable, owed, spec.refresh, this_update)
@@ -135,18 +150,15 @@ async def _answered(
 def _kept(old: Pack | None, owed: Mapping[int, Standing], refresh: int, now: int) -> dict[int, bytes]:
     """The records that still hold: they say what is owed, and are not near their end.
 
-    Once one is due, all that are half way there are signed with it: certificates issued all day long would else be
-    due all day long.
+    Once one is due, all are signed: certificates issued all day long would else be due all day long.
     """
-    if old is None:
-        return {}
     # One record at a time: the objects of 100,000 would take 100 MB.
-    is_due = any(pack.dates(raw)[0] + refresh <= now for raw in old.raw())
-    since = now - refresh // 2 if is_due else 0
+    if old is None or any(pack.dates(raw)[0] + refresh <= now for raw in old.raw()):
+        return {}
     kept = {}
     for raw in old.raw():
         one = pack.unpack(raw)
-        if owed.get(one.serial) == one.standing and one.this_update > since:
+        if owed.get(one.serial) == one.standing:
             kept[one.serial] = raw
     return kept
 

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from pkicode.adapters import loop
 from pkicode.adapters.publish import open_publisher
 from pkicode.adapters.sqlite import SqliteStore
+from pkicode.config.language import CrlSpec, OcspSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import KINDS
 from pkicode.kinds import authority as authorities
@@ -30,7 +31,7 @@ from pkicode.plan import planner
 from pkicode.plan.kind import Outlook, Snapshot
 from pkicode.ports import Artefact, Lease, Published
 from pkicode.project.state import CLOCK_TOLERANCE, State
-from pkicode.revocation import crl
+from pkicode.revocation import crl, pack
 from pkicode.x509.keys import SignatureError
 
 CA_WARNING = 60 * DAY
@@ -243,12 +244,16 @@ class _Look:
                 self._figure("ca_not_after_timestamp_seconds", authority.not_after, name=authority.stem)
                 newest = authorities.standing(block.name, outlook)
                 self._authority(authority, newest=newest is not None and newest.generation == authority.generation)
-                whole = max((one.this_update for one in lists[authority.stem] if not one.scope), default=0)
-                # A shard that nobody's certificate names any more is not signed again.
-                for artefact in (one for one in lists[authority.stem] if one.next_update >= whole):
-                    self._list(artefact, getattr(block.spec, artefact.kind, None), block.spec.publish)
-                if not any(one.kind == "crl" for one in lists[authority.stem]):
-                    self._tell("list", f"crl {authority.stem}", Level.WARNING, "was never signed")
+                whole = max(
+                    (one.this_update for one in lists[authority.stem] if one.kind == "crl" and not one.scope), default=0
+                )
+                owed = {"crl": block.spec.crl, **({"ocsp": block.spec.ocsp} if block.spec.ocsp else {})}
+                for artefact in lists[authority.stem]:
+                    # A shard that nobody's certificate names any more is not signed again.
+                    if artefact.kind in owed and (not artefact.scope or artefact.next_update >= whole):
+                        self._list(artefact, owed[artefact.kind], block.spec.publish)
+                for kind in owed.keys() - {one.kind for one in lists[authority.stem]}:
+                    self._tell("list", f"{kind} {authority.stem}", Level.WARNING, "was never signed")
 
     def _authority(self, authority: Authority, *, newest: bool) -> None:
         left = authority.not_after - self.now
@@ -261,23 +266,24 @@ class _Look:
         else:
             self._tell("ca", authority.at, Level.OK, f"ends {rfc3339(authority.not_after)}")
 
-    def _list(self, one: Artefact, spec: object, targets: Sequence[str]) -> None:
+    def _list(self, one: Artefact, spec: CrlSpec | OcspSpec, targets: Sequence[str]) -> None:
         """A CRL, or a pack of OCSP answers: fresh, and published as it is."""
         subject = f"{one.kind} {one.name}{f'/{one.scope}' if one.scope else ''}"
         labels = {"kind": one.kind, "name": one.name, "scope": one.scope}
         self._figure("list_this_update_timestamp_seconds", one.this_update, **labels)
         self._figure("list_next_update_timestamp_seconds", one.next_update, **labels)
-        refresh: int = getattr(spec, "refresh", (one.next_update - one.this_update) // 2)
-        level = self._lateness(one.this_update + refresh, one.next_update)
+        # A pack may be newer than the oldest of its answers, which is the first to end.
+        due = min(one.this_update + spec.refresh, one.next_update - spec.validity + spec.refresh)
+        level = self._lateness(due, one.next_update)
         told = "was refused from" if one.next_update < self.now else "is good until"
         self._tell("list", subject, level, f"signed {rfc3339(one.this_update)}, {told} {rfc3339(one.next_update)}")
-        if one.kind != "crl" or one.scope:
+        if one.scope:
             return
         recorded = {record.target: record.sha256 for record in self.facts.published if record.path == _path(one)}
         for target in targets:
             content = next((known.content for known in self.config.settings.publish if known.name == target), ())
-            if "crl" in content and recorded.get(target) != one.sha256:
-                self._tell("published", f"{target} {_path(one)}", Level.WARNING, "the newest list is not there yet")
+            if one.kind in content and recorded.get(target) != one.sha256:
+                self._tell("published", f"{target} {_path(one)}", Level.WARNING, "the newest is not there yet")
 
     async def target(self, name: str, url: str) -> None:
         """Every file we put on a target: still there, still ours, and of a CRL still good."""
@@ -289,7 +295,9 @@ class _Look:
             publisher = open_publisher(url, self.config.root, reach=nothing, check=unused)
             for record in self.facts.published:
                 if record.target == name:
-                    data = await publisher.read(record.path, limit=LIMIT)
+                    data = await publisher.read(
+                        record.path, limit=pack.LIMIT if record.path.endswith(".pack") else LIMIT
+                    )
                     level, message = self._read(record, data)
                     self._tell("published", f"{name} {record.path}", level, message)
                     self._figure("published_ok", int(level is Level.OK), target=name, path=record.path)
@@ -303,6 +311,9 @@ class _Look:
         issuer = self._issuer(record.path)
         if issuer is None:
             return (Level.OK, "is as published") if same else (Level.CRITICAL, "is not what was published")
+        if record.path.endswith(".pack"):
+            level, told = self._pack(data, issuer)
+            return (level, told) if same or level else (Level.CRITICAL, f"{told}, is not what was published")
         try:
             crl.verify(data, issuer.facts)
             facts = crl.read(data, limit=LIMIT)
@@ -313,9 +324,23 @@ class _Look:
         told = f"number {facts.number}, good until {rfc3339(facts.next_update)}"
         return (Level.OK, told) if same else (Level.CRITICAL, f"{told}, is not what was published")
 
+    def _pack(self, data: bytes, issuer: Authority) -> tuple[Level, str]:
+        try:
+            found = pack.read(data)
+        except ValueError as error:
+            return Level.CRITICAL, f"is no pack of {issuer.at}: {error}"
+        if found.maker.ca != issuer.der:
+            return Level.CRITICAL, f"is no pack of {issuer.at}: it is another CA's"
+        first = min((pack.dates(one)[1] for one in found.raw()), default=self.now)
+        if first < self.now:
+            return Level.CRITICAL, f"of {rfc3339(found.made)}, clients refuse answers since {rfc3339(first)}"
+        return Level.OK, f"of {rfc3339(found.made)}, good until {rfc3339(first)}"
+
     def _issuer(self, path: str) -> Authority | None:
-        """Who signs the CRL of a path, whole or a shard; None where it is something else."""
-        stem = path.removeprefix("crl/").partition("/")[0].removesuffix(".crl") if path.startswith("crl/") else ""
+        """Who answers for the CRL, whole or a shard, or the pack of a path; None where it is something else."""
+        folder, _, rest = path.partition("/")
+        name = rest.partition("/")[0]
+        stem = name.removesuffix(".crl").removesuffix(".pack") if folder in ("crl", "ocsp") else ""
         for (name, generation), record in self.facts.snapshot.authorities.items():
             if stem == f"{name}-g{generation}":
                 return authorities.from_record(name, generation, record)
@@ -323,4 +348,4 @@ class _Look:
 
 
 def _path(artefact: Artefact) -> str:
-    return f"crl/{artefact.name}.crl"
+    return f"ocsp/{artefact.name}.pack" if artefact.kind == "ocsp" else f"crl/{artefact.name}.crl"

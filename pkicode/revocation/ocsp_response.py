@@ -154,7 +154,14 @@ def verified(der: bytes, asked: CertId, issuer: bytes, *, now: int) -> Answer:
             raise ValueError(f"the responder answers {_word(loaded.response_status.name)}")
         responder = _signed_by(loaded, _algorithm(der), issuer, now)
         single = next((one for one in loaded.responses if _is_about(one, asked)), None)
-    except (x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound, UnsupportedAlgorithm) as error:
+    # TypeError: a name of a kind of string that the library does not take.
+    except (
+        TypeError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.ExtensionNotFound,
+        UnsupportedAlgorithm,
+    ) as error:
         raise ValueError(f"the response is malformed: {error}") from error
     except SignatureError as error:
         raise ValueError(f"the response is refused: {error}") from error

@@ -20,6 +20,7 @@ csr = { dir = "csr", file = "h.csr" }
 """
 SAMPLE = re.compile(r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(?P<labels>[^\n]*)\})? (?P<value>-?[0-9]+)\Z")
 LABEL = re.compile(r'(?P<name>[a-zA-Z_][a-zA-Z0-9_]*)="(?P<value>(?:[^"\\]|\\["\\n])*)"(?:,|\Z)')
+PUBLISHED = ("--refresh", "published", "--format", "json")
 
 
 def exposed(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], int]:
@@ -204,3 +205,30 @@ def contents(folder: Path) -> dict[Path, bytes]:
     """Every file but those in which SQLite's readers keep their locks."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(("-shm", "-wal")))
     return {path: path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def answered(folder, run):
+    """The same with OCSP, applied."""
+    text = CONFIG.replace('base_url = "', 'content = ["ca", "crl", "ocsp", "bundle"]\nbase_url = "')
+    ocsp = 'validity = "5y"\nocsp = { url = "http://ocsp.corp.example", validity = "5d", refresh = "1d" }'
+    (folder / "pki.toml").write_text(text.replace('validity = "5y"', ocsp))
+    assert run("apply", "-y", "--allow-clock").code == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("days", "level"), [(0, "ok"), (1.9, "ok"), (2.1, "warning"), (3.1, "critical"), (30, "critical")]
+)
+def test_ocsp_answers_that_nobody_refreshes_are_told_before_clients_refuse_them(at, answered, days, level):
+    (found,) = [one for one in at(days, "--format", "json").json["checks"] if one["subject"] == "ocsp issuing-g1"]
+    assert (found["check"], found["level"]) == ("list", level)
+
+
+def test_a_published_pack_is_read_and_verified(at, answered):
+    path = answered / "public/ocsp/issuing-g1.pack"
+    (found,) = [one for one in at(0, *PUBLISHED).json["checks"] if one["subject"] == "web ocsp/issuing-g1.pack"]
+    assert (found["level"], "good until 2026-11-28T09:00:00Z" in found["message"]) == ("ok", True)
+    path.write_bytes(path.read_bytes()[:-1])
+    (found,) = [one for one in at(0, *PUBLISHED).json["checks"] if one["subject"] == "web ocsp/issuing-g1.pack"]
+    assert (found["level"], "is no pack of ca.issuing@1" in found["message"]) == ("critical", True)

@@ -102,6 +102,22 @@ def test_any_other_reason_revokes_after_replacement_output_and_lists_it_at_once(
     issued.verify("cert.portal")
 
 
+def test_a_certificate_whose_files_hold_a_cross_certificate_is_revoked_once(site: Site) -> None:
+    older = """
+        [ca.older]
+        subject = { cn = "Older Root" }
+        validity = "10y"
+        path_len = 2
+        publish = ["web"]
+    """
+    base = BASE.replace("path_len = 1", 'path_len = 1\ncross_sign = ["older"]') + older
+    site.write(HANDED_OUT, base=base).apply()
+    site.later(1).write(HANDED_OUT + revoke("R-1", before(site), "superseded"), base=base).apply()
+    assert site.plan().changes == ()
+    assert statuses(site) == ["revoked", "issued"]
+    assert listed(site) == [rows(site)[0].serial]
+
+
 def test_a_failed_hook_leaves_the_old_certificate_good_until_it_succeeds(issued: Site) -> None:
     hook = HANDED_OUT + 'after = ["test", "-e", "ready"]\n'
     issued.write(hook + revoke("R-1", before(issued), "superseded"))

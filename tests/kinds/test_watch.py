@@ -13,6 +13,7 @@ from pkicode.ports import Revocation, Want, Write
 from pkicode.project import Project, open_project
 from pkicode.project.watch import BACKOFF, LONGEST, POLL, Round, Watch
 from tests.kinds.site import NOW, Site
+from tests.kinds.test_ocsp import OCSP, published
 from tests.oracles import revoked_serials
 
 WEB = """
@@ -168,6 +169,16 @@ def test_only_reasons_are_held_to_in_every_round(days: Days) -> None:
     days.happens[NOW + 100] = lambda: days.site.write(WEB)
     days.live(NOW + DAY + HOUR, poll=HOUR, only_reasons=UNATTENDED)
     assert days.done == [(DAY, {"sign": 2, "publish": 1})]
+
+
+def test_an_unattended_service_keeps_ocsp_answers_fresh_also_while_pki_toml_is_broken(site: Site) -> None:
+    site.write(WEB, base=OCSP)
+    site.apply()
+    days = Days(site)
+    days.happens[NOW + DAY + HOUR] = lambda: site.write("[broken")
+    days.live(NOW + 2 * DAY + HOUR, poll=MINUTE, longest=HOUR, only_reasons=(*UNATTENDED, "ocsp-due", "ocsp-missing"))
+    assert published(site).made // DAY == (NOW + 2 * DAY) // DAY
+    assert len([counts for _, counts in days.done if counts.get("sign")]) == 2
 
 
 def test_failures_are_tried_again_after_pauses_that_grow(days: Days) -> None:

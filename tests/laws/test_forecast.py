@@ -8,17 +8,16 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from pkicode.adapters import loop
-from pkicode.kinds import KINDS
 from pkicode.model.change import Plan
 from pkicode.model.instants import DAY
 from pkicode.model.problem import ConfigError, Denied
-from pkicode.plan.forecast import Coming, forecast
+from pkicode.plan.forecast import Coming
 from pkicode.ports import Want
 from tests.kinds.site import BASE, NOW, Site
 from tests.kinds.test_fleet import csr
 from tests.laws import corporate
 from tests.laws.corporate import Leaf, leaves
+from tests.laws.rolling import Rolling
 from tests.quick import quick_keystore
 
 few = settings(
@@ -32,16 +31,8 @@ Leaves = tuple[Leaf, ...]
 Told = tuple[str, str, str, str, int | None]
 
 
-def foreseen(site: Site, days: int, *, full: bool = True) -> list[Coming]:
-    project = site.open()
-
-    async def snapshot():
-        async with project.state.reading() as store:
-            return await project.state.snapshot(store)
-
-    found = loop.run(snapshot())
-    until = site.now + days * DAY
-    return list(forecast(project.config, found, now=site.now, until=until, kinds=KINDS, full=full))
+def foreseen(site: Site, days: int, *, full: bool = True) -> Sequence[Coming]:
+    return site.open().foresight.forecast(site.now + days * DAY, full=full).rows
 
 
 def of_day(coming: Iterable[Coming], at: int) -> list[Told]:
@@ -222,3 +213,48 @@ def test_rows_that_are_renewed_again_and_again_are_foreseen_each_time(quick_path
                 history[at, address.partition("[")[0], action] += 1
     grouped = Counter({(at, address.partition("[")[0], action): n for (at, address, action), n in at_once.items()})
     assert {one: n for one, n in grouped.items() if one[2] == "renew"} == history
+
+
+ROLLING = {
+    "from nothing, cross-signed": (Rolling(crossed=True), 62, "ready ca.issuing@2 ca-rotate"),
+    "a certificate revoked": (Rolling(age=30, revoked=True, crossed=True), 25, "ready ca.issuing@2 ca-rotate"),
+    "a revocation to come": (Rolling(age=5, revoked=True), 9, 'ready revoke.retired-host["cert.portal@1"]@1 new'),
+    "a root that waits": (Rolling(age=110), 20, "waiting ca.root@2 ca-rotate"),
+    "between two roots": (Rolling(age=130, rolled=120, crossed=True), 40, "ready ca.issuing@5 ca-rotate"),
+}
+
+
+@pytest.mark.parametrize(("pki", "days", "expected"), ROLLING.values(), ids=ROLLING)
+def test_the_forecast_of_a_day_is_its_plan_through_rotations_and_with_ocsp(
+    pki: Rolling, days: int, expected: str, quick_path: Path
+) -> None:
+    quick_keystore(quick_path)
+    told = through_rotations(pki.live(Site(quick_path)), days)
+    assert expected in {f"{one.status} {one.address}@{one.generation} {one.reasons[0][0]}" for one in told}
+    assert "ocsp-due" in {one.reasons[0][0] for one in told}
+
+
+def through_rotations(site: Site, days: int) -> Sequence[Coming]:
+    foretold = foreseen(site, days)
+    history = lived(site, days)
+    assert len(history) == days + 1
+    for at, changes in history.items():
+        assert of_day(foretold, at) == changes
+    return foretold
+
+
+@pytest.mark.heavy
+@few
+@given(
+    pki=st.builds(
+        Rolling,
+        crossed=st.booleans(),
+        age=st.integers(0, 32).map(lambda steps: 5 * steps),
+        revoked=st.booleans(),
+        rolled=st.one_of(st.none(), st.integers(0, 150)),
+    ),
+    days=st.integers(1, 70),
+)
+def test_the_same_of_any_such_pki(pki: Rolling, days: int, quick_folder: Path) -> None:
+    with corporate.site(quick_folder) as site:
+        through_rotations(pki.live(site), days)

@@ -6,6 +6,7 @@ import pytest
 
 from pkicode.model.instants import DAY, YEAR
 from pkicode.ports import CertificateStatus, Want
+from tests.kinds.rollover import generations
 from tests.kinds.site import NOW, Site
 from tests.oracles import Refused, assert_verifies
 from tests.quick import quick_keystore
@@ -60,8 +61,22 @@ dns = ["${each.value}.corp.example"]
 validity = "47d"
 renew = { at = "1/2", jitter = "30%" }
 """
-PKIS = {"two-tier": TWO_TIER}
-"""What is lived through; one that rotates or is cross-signed is one more text."""
+ROTATING = (
+    TWO_TIER.replace('"Years Issuing"', '"Years Issuing A${generation}"')
+    .replace('validity = "20y"', 'validity = "700d"\nrotate = { every = "250d", prepublish = "14d" }\nOCSP')
+    .replace("OCSP", 'ocsp = { url = "http://ocsp.corp.example", validity = "15d", refresh = "10d" }')
+    .replace('base_url = "http', 'content = ["ca", "crl", "ocsp", "bundle"]\nbase_url = "http')
+)
+CROSS_SIGNED = (
+    ROTATING.replace('"Years Root"', '"Years Root R${generation}"')
+    .replace("path_len = 1", 'path_len = 2\noverlap = "30d"\nrotate = { every = "300d", prepublish = "14d" }')
+    .replace('validity = "25y"', 'validity = "5y"')
+)
+"""A root that another follows: it is out for 14 days before it issues, while clients have bundles of 30 days ago."""
+PKIS = {"two-tier": TWO_TIER, "rotating": ROTATING, "cross-signed": CROSS_SIGNED}
+"""What is lived through."""
+MADE = {"two-tier": (1, 1), "rotating": (1, 15), "cross-signed": (13, 13)}
+"""Key generations of root and issuing CA in ten years, at least."""
 
 
 def hosts(*names: str) -> str:
@@ -72,7 +87,7 @@ def lived(folder: Path, text: str, span: int, *, shown_every: int) -> Years:
     """The years; a host leaves the fleet on day 60 and comes back on day 100, which revokes what it had."""
     quick_keystore(folder)
     site = Site(folder).write(LEAVES + hosts("a", "b"), base=text)
-    years = Years(site)
+    years = Years(site, {"root-change": "root"})
     for number, day in enumerate(years.live(NOW + span)):
         if number == 60:
             site.write(LEAVES + hosts("b"), base=text)
@@ -99,23 +114,29 @@ def show_to_openssl(years: Years, day: int) -> None:
                 assert_verifies(leaf.der, chain=above, root=bundle, crls=seen.crls, at=day)
 
 
-@pytest.mark.parametrize("text", PKIS.values(), ids=PKIS)
-def test_on_every_day_of_a_year_each_good_leaf_is_accepted_and_each_revoked_one_refused(
-    text: str, quick_path: Path
+@pytest.mark.parametrize(("name", "made"), [("rotating", (1, 3)), ("cross-signed", (3, 3))])
+def test_on_every_day_of_fast_rollovers_each_good_leaf_is_accepted_and_each_revoked_one_refused(
+    name: str, made: tuple[int, int], quick_path: Path
 ) -> None:
-    years = lived(quick_path, text, YEAR, shown_every=91)
-    assert years.applies > 40
+    text = PKIS[name].replace('every = "250d"', 'every = "60d"').replace('every = "300d"', 'every = "70d"')
+    years = lived(quick_path, text, 160 * DAY, shown_every=53)
+    found = generations(years.site)
+    assert (len(found["ca.root"]), len(found["ca.issuing"])) >= made
     revoked = years.site.open().inventory(Want(statuses=(CertificateStatus.REVOKED,)))
     assert {one.address for one in revoked} == {'cert.fleet["a"]'}
-    assert years.site.open().inventory(Want(address='cert.fleet["a"]'))[-1].not_after > NOW + YEAR
+    assert years.site.open().inventory(Want(address='cert.fleet["a"]'))[-1].not_after > years.site.now
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("text", PKIS.values(), ids=PKIS)
-def test_on_every_day_of_ten_years(text: str, quick_path: Path) -> None:
-    years = lived(quick_path, text, 10 * YEAR, shown_every=200)
+@pytest.mark.parametrize("name", PKIS)
+def test_on_every_day_of_ten_years(name: str, quick_path: Path) -> None:
+    years = lived(quick_path, PKIS[name], 10 * YEAR, shown_every=200)
     web = years.site.open().inventory(Want(address="cert.web"))
     assert len(web) > 10 * YEAR // (90 * DAY)
+    made = generations(years.site)
+    root, issuing = MADE[name]
+    assert len(made["ca.root"]) >= root
+    assert len(made["ca.issuing"]) >= issuing
 
 
 def test_a_day_on_which_nobody_applies_in_time_is_found(quick_path: Path) -> None:

@@ -1,21 +1,27 @@
 """A PKI that lives through years: real applies on a clock that is set, at the instants each plan names as the next.
 
 For every day in between it is asked what a relying party would: does each leaf that is valid verify against every
-bundle that may still be in use, and does the CRL of its issuer, as published on that day, say whether it is revoked?
+bundle that may still be in use, and do the CRL and the OCSP answers of its issuer, as published on that day, say
+whether it is revoked?
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 from attrs import define, field, frozen
 from cryptography import x509
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from pkicode.model.instants import DAY, from_datetime
 from pkicode.ports import Certificate, CertificateStatus, Want
+from pkicode.revocation import pack
+from pkicode.revocation.ocsp_request import cert_id
+from pkicode.revocation.ocsp_response import verified
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.pem import decode
 from tests.kinds.site import Site
+from tests.kinds.test_ocsp import answer as ocsp_response
 
 OVERLAP = 30 * DAY
 """How long relying parties may go on with a bundle after another was published."""
@@ -29,6 +35,7 @@ class Published:
     bundle: tuple[bytes, ...]
     authorities: tuple[bytes, ...]
     crls: tuple[bytes, ...]
+    packs: tuple[bytes, ...]
 
 
 @define
@@ -36,6 +43,7 @@ class Years:
     """The life so far: what was published when."""
 
     site: Site
+    allow: Mapping[str, str] = field(factory=dict)
     seen: list[Published] = field(factory=list)
     applies: int = 0
 
@@ -43,16 +51,16 @@ class Years:
         """Apply now and at each next due instant; yields the days in between, once each is checked."""
         day = self.site.now
         while self.site.now <= until:
-            applied = self.site.apply()
+            applied = self.site.apply(allow=self.allow)
             assert applied.exit_code == 0, applied.problems
             self.applies += 1
             self._look()
-            after = self.site.plan()
+            after = self.site.plan(allow=self.allow)
             assert after.changes == ()
             assert after.next_due is not None
             ever = self.site.open().inventory(Want(statuses=(CertificateStatus.ISSUED, CertificateStatus.REVOKED)))
             while day < min(after.next_due, until + 1):
-                assert_all_is_well(self, [one for one in ever if one.address.startswith("cert.")], day)
+                assert_all_is_well(self, [one for one in ever if one.spki != one.issuer_key], day)
                 yield day
                 day += DAY
             self.site.now = after.next_due
@@ -60,7 +68,8 @@ class Years:
     def _look(self) -> None:
         public = self.site.root / "public"
         bundle = tuple(decode((public / "bundle/trust.pem").read_bytes(), "CERTIFICATE"))
-        self.seen.append(Published(self.site.now, bundle, _files(public, "ca/*.cer"), _files(public, "crl/*.crl")))
+        files = (_files(public, one) for one in ("ca/*.cer", "crl/*.crl", "ocsp/*.pack"))
+        self.seen.append(Published(self.site.now, bundle, *files))
 
     def at(self, day: int) -> Published:
         """What was published on a day."""
@@ -78,16 +87,20 @@ def _files(public: Path, pattern: str) -> tuple[bytes, ...]:
     return tuple(path.read_bytes() for path in sorted(public.glob(pattern)))
 
 
-def assert_all_is_well(years: Years, leaves: Sequence[Certificate], day: int) -> None:
-    """Each leaf that is valid on a day, and not revoked, is accepted; of each it can be told whether it is revoked."""
+def assert_all_is_well(years: Years, certificates: Sequence[Certificate], day: int) -> None:
+    """Each leaf that is valid on a day, and not revoked, is accepted; of each certificate but roots and OCSP delegates
+    (RFC 6960 section 4.2.2.2.1) it can be told whether it is revoked."""
     seen = years.at(day)
-    for leaf in leaves:
-        if not leaf.not_before <= day <= leaf.not_after:
+    for one in certificates:
+        if not one.not_before <= day <= one.not_after or one.address.startswith("ocsp."):
             continue
-        revoked = leaf.revoked_at is not None and leaf.revoked_at <= day
-        for bundle in years.bundles(day):
-            assert chain(leaf.der, seen.authorities, bundle, day), f"{leaf.address}@{leaf.generation} on {day}"
-        assert answer(leaf.der, seen, day) is revoked, f"{leaf.address}@{leaf.generation} on {day}"
+        told = f"{one.address}@{one.generation} on {day}"
+        revoked = one.revoked_at is not None and one.revoked_at <= day
+        for bundle in years.bundles(day) if one.address.startswith("cert.") else ():
+            assert chain(one.der, seen.authorities, bundle, day), told
+        assert answer(one.der, seen, day) is revoked, told
+        if _names_responder(one.der):
+            assert ocsp_answers(one.der, seen, day) == {"revoked" if revoked else "good"}, told
 
 
 def chain(leaf: bytes, authorities: Sequence[bytes], bundle: Sequence[bytes], day: int) -> list[bytes]:
@@ -117,6 +130,36 @@ def answer(leaf: bytes, seen: Published, day: int) -> bool:
             assert from_datetime(crl.last_update_utc) <= day < from_datetime(crl.next_update_utc)
             return crl.get_revoked_certificate_by_serial_number(loaded.serial_number) is not None
     raise AssertionError(f"nobody says whether {loaded.subject} is revoked on {day}")
+
+
+def ocsp_answers(certificate: bytes, seen: Published, day: int) -> set[str]:
+    """What the pack of a certificate's issuer says, to clients that name it by SHA-1 and by SHA-256.
+
+    Raises:
+        AssertionError: no pack of its issuer is published, or it says nothing about it.
+        ValueError: a client refuses the answer on that day.
+    """
+    serial = _loaded(certificate).serial_number
+    for found in map(_pack, seen.packs):
+        if _signed(certificate, found.maker.ca):
+            asked = {one: cert_id(found.maker.issuer, serial, one) for one in ("sha1", "sha256")}
+            responses = {one: ocsp_response(found, f"{serial:x}", one) for one in asked}
+            return {verified(responses[one], asked[one], found.maker.ca, now=day).status for one in asked}
+    raise AssertionError(f"no pack answers for {_loaded(certificate).subject} on {day}")
+
+
+@cache
+def _names_responder(certificate: bytes) -> bool:
+    try:
+        access = _loaded(certificate).extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except x509.ExtensionNotFound:
+        return False
+    return any(one.access_method == AuthorityInformationAccessOID.OCSP for one in access)
+
+
+@cache
+def _pack(data: bytes) -> pack.Pack:
+    return pack.read(data)
 
 
 def _is_valid(certificate: bytes, day: int) -> bool:
