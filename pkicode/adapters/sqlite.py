@@ -105,8 +105,9 @@ class SqliteStore:
     async def about(self) -> About:
         return await self._run(self._about)
 
-    async def held(self) -> Sequence[Held]:
-        return await self._run(lambda: sql.held(self._stream(sql.HELD)))
+    async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
+        asked = (sql.HELD_OF, (kind, name)) if kind else (sql.HELD, ())
+        return await self._run(lambda: sql.held(self._stream(*asked)))
 
     async def templates(self) -> Mapping[int, str]:
         return await self._run(lambda: dict(self._read(sql.TEMPLATES)))
@@ -297,9 +298,9 @@ class SqliteStore:
             for old in starmap(Lease, self._read(sql.LEASE, (name,))):
                 if old.expires > now and not is_dead(old):
                     raise LeaseHeld(
-                        f"{old.holder} (process {old.pid} on {old.host}) is writing to {self._path},"
+                        f"{old.holder} (process {old.pid} on {old.host}) is writing to {self._path}, lease `{name}`,"
                         f" at most until {rfc3339(old.expires)} unless it goes on",
-                        help="wait for it; if you know that it is dead: `pkicode state lock break`",
+                        help=f"wait for it; if you know that it is dead: `pkicode state lock break {name}`",
                     )
                 epoch = old.epoch + 1
             lease = Lease(name, holder, here(), os.getpid(), epoch, now, now + ttl)

@@ -128,6 +128,11 @@ def diff(
     )
 
 
+def _leased(target: str, config: Config) -> list[str]:
+    # One that nobody publishes to any more is nobody's either.
+    return _authorities(target, config) or [target]
+
+
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     return [await _publish(change, run) for change in changes]
 
@@ -267,5 +272,5 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
-    tells=True,
+    lists=_leased,
 )
