@@ -227,6 +227,7 @@ async def _made(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Ru
     next_update = min(this_update + spec.validity, NO_EXPIRY)
     tbs = await world.work(lists.signable, drawn, authority, number, this_update, next_update)
     signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
+    await world.keep()
     der: bytes = await world.work(lists.verified, tbs, signer.sign(tbs), authority)
     digest = hashlib.sha256(der).hexdigest()
     return Artefact("crl", authority.stem, drawn.scope.shard, f"{number:x}", this_update, next_update, digest, der)
