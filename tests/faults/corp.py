@@ -43,15 +43,8 @@ on_remove = "revoke"
 output = { chain = "out/old.pem" }
 """
 ISSUING = (At.KEYS_MADE, At.INTENTS_STORED, At.SIGNED, At.JOURNALLED, At.ISSUED)
-LISTING = (
-    At.LISTS_LEASED,
-    At.CRL_SIGNED,
-    At.CRL_STORED,
-    At.OCSP_SIGNED,
-    At.OCSP_STORED,
-    At.PUBLISH_STAGED,
-    At.PUBLISHED,
-)
+SIGNING = (At.CRL_SIGNED, At.CRL_STORED, At.OCSP_SIGNED, At.OCSP_STORED)
+LISTING = (At.LISTS_LEASED, *SIGNING, At.PUBLISH_STAGED, At.PUBLISHED)
 LISTED = (At.REVOKED, *LISTING)
 BASE = site.BASE.replace(
     'base_url = "http://pki.corp.example"',
