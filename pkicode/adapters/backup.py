@@ -13,8 +13,8 @@ from pathlib import Path
 from pkicode.adapters import statefile
 from pkicode.adapters.durable import sync
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.sqlite import open_sqlite
 from pkicode.adapters.statefile import Damaged
+from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.instants import HOUR
 from pkicode.model.problem import StateError
@@ -120,7 +120,7 @@ async def _replace(draft: Path, path: Path, *, whose: NewState, now: int, actor:
             leases.append(await store.acquire(name, holder=f"{actor} (restore)", now=now, ttl=HOUR))
         epochs = await asyncio.to_thread(_compare, path, draft)
         await _prepare(draft, epochs, whose=whose, now=now, actor=actor)
-        await store.overwrite(draft, leases[0])
+        await store.database.overwrite(draft, leases[0])
     except Damaged:
         return False
     else:

@@ -56,7 +56,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """One instant of a state, even if somebody writes meanwhile."""
     with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
         facts = dict(connection.execute(sql.META).fetchall())
-        statefile.expect(path, facts, None)
+        sql.expect(path, facts, None)
         statefile.bring_up(connection, int(facts["schema"]), read_only=True)
         connection.execute("BEGIN")
         yield connection

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from pkicode.adapters import loop
 from pkicode.adapters.sealed import SealedKeyStore
-from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.store import StateStore
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS, revocation
 from pkicode.kinds.resume import resume
@@ -234,7 +234,7 @@ class Project:
         )
 
     def _world(
-        self, store: SqliteStore, lease: Lease, now: int, emit: Callable[[Event], None]
+        self, store: StateStore, lease: Lease, now: int, emit: Callable[[Event], None]
     ) -> AbstractAsyncContextManager[World]:
         return worlds.opened(
             self.config,

@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.sqlite import SqliteStore, open_sqlite
+from pkicode.adapters.store import StateStore, open_sqlite
 from pkicode.config.reader import Config
 from pkicode.kinds.authority import several
 from pkicode.kinds.selecting import select
@@ -51,7 +51,7 @@ class State:
         name = self.config.settings.project.name
         return NewState(project=name, env=self.config.env, lineage=os.urandom(16).hex(), at=self.clock())
 
-    async def open(self) -> SqliteStore:
+    async def open(self) -> StateStore:
         """The store for writing, made if it is not there; closed by the caller."""
         self._refuse_lost()
         return await open_sqlite(self.path, create=self.wanted())
@@ -65,7 +65,7 @@ class State:
             )
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[SqliteStore | None]:
+    async def reading(self) -> AsyncIterator[StateStore | None]:
         """The store for reading, None while there is no state yet."""
         self._refuse_lost()
         try:
@@ -79,7 +79,7 @@ class State:
             await store.close()
 
     @asynccontextmanager
-    async def writing(self, now: int) -> AsyncIterator[tuple[SqliteStore, Lease]]:
+    async def writing(self, now: int) -> AsyncIterator[tuple[StateStore, Lease]]:
         """The store and the lease on it, waited for as long as [state] lock_timeout says.
 
         Raises:
@@ -102,7 +102,7 @@ class State:
         finally:
             await store.close()
 
-    async def _lease(self, store: SqliteStore) -> Lease:
+    async def _lease(self, store: StateStore) -> Lease:
         until = time.monotonic() + self.config.settings.state.lock_timeout
         while True:
             try:
@@ -117,7 +117,7 @@ class State:
         about = About(self.config.settings.project.name, "", self.config.env, 0, 0, "", 0)
         return Snapshot(about, (), {}, {}, (), {})
 
-    async def snapshot(self, store: SqliteStore | None, at: int | None = None) -> Snapshot:
+    async def snapshot(self, store: StateStore | None, at: int | None = None) -> Snapshot:
         """What a plan at this instant needs to know: a handful of queries, whatever the number of certificates."""
         if store is None:
             return self.empty()

@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.publish import open_publisher
-from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.store import StateStore
 from pkicode.config.language import CrlSpec, OcspSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import KINDS
@@ -126,7 +126,7 @@ class Vitals:
                 await look.target(target.name, target.url)
         return Status(now, name, tuple(look.checks), tuple(look.figures))
 
-    async def _facts(self, store: SqliteStore) -> _Facts:
+    async def _facts(self, store: StateStore) -> _Facts:
         snapshot = await self._state.snapshot(store)
         return _Facts(snapshot, await store.leases(), await store.published(), len(await store.intents()))
 

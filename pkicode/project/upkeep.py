@@ -12,7 +12,7 @@ from attrs import field, frozen
 from pkicode.adapters import durable, loop
 from pkicode.adapters.backup import backup, restore
 from pkicode.adapters.sealed import SealedKeyStore
-from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.store import StateStore
 from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
 from pkicode.config import files
@@ -128,7 +128,7 @@ def _why(change: Change) -> str:
 async def export(
     address: Address,
     config: Config,
-    store: SqliteStore,
+    store: StateStore,
     keystore: Callable[[str], SealedKeyStore],
     *,
     now: int,

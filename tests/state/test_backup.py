@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from pkicode.adapters.backup import backup, restore
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
 from pkicode.ports import Settlement, Want, Write
@@ -215,7 +215,7 @@ def test_a_state_is_overwritten_under_its_newest_lease_only(store, run, path, co
     run(store.acquire("project", holder="next", now=NOW + 1, ttl=60))
     backup(path, copy)
     with pytest.raises(LeaseLost):
-        run(store.overwrite(copy, old))
+        run(store.database.overwrite(copy, old))
 
 
 def test_the_log_of_a_damaged_state_does_not_reach_the_restored_one(store, run, go, path, copy, back, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pkicode.adapters.backup import backup, restore
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.problem import StateError
 from pkicode.ports import Blocked, Match

