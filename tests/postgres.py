@@ -56,7 +56,7 @@ class Postgres:
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > until:
                 raise AssertionError((self.folder / "log").read_text())
-            time.sleep(0.02)
+            os.sched_yield()
 
     def _answers(self) -> bool:
         done = subprocess.run([_bin("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)], check=False)

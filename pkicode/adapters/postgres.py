@@ -14,12 +14,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-import asyncpg
 from attrs import define, field, frozen
 
-from pkicode.adapters import postgres_connection, sql
+from pkicode.adapters import sql
 from pkicode.adapters.holder import is_dead
-from pkicode.adapters.postgres_connection import NoState, told
+from pkicode.adapters.postgres_connection import DRIVER, LOST, TWICE, NoState, connect, told
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.steps import Change, Claim, Read, Row, Steps
 from pkicode.config.state_url import Server
@@ -78,7 +77,7 @@ async def open_postgres(
             if int(facts["schema"]) < sql.SCHEMA:
                 raise StateError(
                     f"the state {server} has schema {facts['schema']}; this pkicode needs {sql.SCHEMA}",
-                    help="`pkicode state backup FILE` with the older pkicode, then `pkicode state migrate`",
+                    help="`pkicode state backup FILE`, then `pkicode state migrate` as the role that owns its tables",
                 )
     except BaseException:
         await database.close()
@@ -121,7 +120,7 @@ class PostgresDatabase:
         """Go through steps that only read."""
 
         async def once() -> _T:
-            return await self._through(make())
+            return await self.through(make())
 
         return await self._patiently(once)
 
@@ -129,7 +128,7 @@ class PostgresDatabase:
         """Go through steps in one transaction: all of it is durable when this returns, or nothing was done."""
 
         async def within() -> _T:
-            return await self._through(make())
+            return await self.through(make())
 
         return await self.transact(within)
 
@@ -160,9 +159,17 @@ class PostgresDatabase:
         if self._taking:
             self._held.add(self._taking)
             self._taking = ""
-            with suppress(*postgres_connection.LOST):  # taken up when the connection is opened again
+            with suppress(*LOST):  # taken up when the connection is opened again
                 await self._hold()
         return value
+
+    async def look(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        """Run `work` on the connection, at one instant of the state; not again if the connection is lost."""
+        async with self._alone:
+            with told(self.place):
+                connection = await self._connected()
+                async with connection.transaction(isolation="repeatable_read", readonly=True):
+                    await work(connection)
 
     async def changed(self, seconds: float) -> None:
         """Wait until somebody has written, or so long."""
@@ -200,7 +207,7 @@ class PostgresDatabase:
             return
         try:
             await connection.close(timeout=5)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except DRIVER:
             connection.terminate()
 
     def _next(self) -> int:
@@ -238,13 +245,11 @@ class PostgresDatabase:
 
     def _is_lost(self, error: BaseException | None) -> bool:
         gone = self._connection is not None and self._connection.is_closed()
-        return isinstance(error, postgres_connection.LOST) or (
-            gone and isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError)
-        )
+        return isinstance(error, LOST) or (gone and isinstance(error, DRIVER))
 
     async def _connected(self) -> Any:
         if self._connection is None:
-            opened = await postgres_connection.connect(self.place, self._password, self._roots, self._read_only)
+            opened = await connect(self.place, self._password, self._roots, self._read_only)
             self._connection, self.skew = opened
             await self._hold()
             if self._changed:
@@ -257,7 +262,8 @@ class PostgresDatabase:
         for name in self._held:
             await self._connection.fetchval(_HOLD, self._key(name))
 
-    async def _through(self, going: Steps[_T]) -> _T:
+    async def through(self, going: Steps[_T]) -> _T:
+        """Go through steps on the open connection, for `work` of transact."""
         connection = await self._connected()
         answer: Any = None
         while True:
@@ -301,7 +307,7 @@ class PostgresDatabase:
                     if _touched(done) == len(step.rows):
                         return None
                     raise _Differs
-            except (_Differs, asyncpg.CardinalityViolationError):  # the latter: one row twice
+            except (_Differs, TWICE):  # the latter: one row twice
                 pass
         for row in step.rows:
             if _touched(await connection.execute(step.statement, *row)) != 1:

@@ -6,11 +6,20 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import asyncpg
-
 from pkicode.config.state_url import Server
 from pkicode.model.problem import PkicodeError, StateError
 
+try:
+    import asyncpg
+except ImportError as missing:
+    raise StateError(
+        "a state in PostgreSQL needs the driver asyncpg", help="install it: pip install 'pkicode[postgres]'"
+    ) from missing
+
+DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Whatever the driver may raise."""
+TWICE = asyncpg.CardinalityViolationError
+"""One row was to be changed twice by one statement."""
 LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.AdminShutdownError,
@@ -120,7 +129,7 @@ def told(server: Server) -> Iterator[None]:
         yield
     except (PkicodeError, NoState):
         raise
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except DRIVER as error:
         raise _told(error, server) from error
 
 

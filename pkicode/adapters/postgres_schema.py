@@ -1,8 +1,11 @@
 """The tables of a state in PostgreSQL, made and brought up by their owner, and the roles that use them."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from importlib.resources import files
+from typing import Any
 
 from pkicode.adapters import sql
 from pkicode.adapters.postgres import PostgresDatabase
@@ -40,6 +43,48 @@ async def migrate(database: PostgresDatabase, new: NewState) -> tuple[int, int]:
         return before, sql.SCHEMA
 
     return await database.transact(work)
+
+
+_PLANTED = """
+SELECT 'trigger ' || tgname FROM pg_trigger JOIN pg_class AS c ON c.oid = tgrelid
+    WHERE c.relnamespace = current_schema()::regnamespace AND NOT tgisinternal
+UNION ALL SELECT 'rule ' || rulename FROM pg_rules WHERE schemaname = current_schema()
+UNION ALL SELECT 'policy ' || policyname FROM pg_policies WHERE schemaname = current_schema()
+"""
+_UNIQUE = """
+SELECT c.relname || ' ' || string_agg(a.attname, ' ' ORDER BY k.place) FROM pg_index AS i
+    JOIN pg_class AS c ON c.oid = i.indrelid CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
+    JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+    WHERE c.relnamespace = current_schema()::regnamespace AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+    GROUP BY i.indexrelid, c.relname
+"""
+
+
+async def altered(database: PostgresDatabase) -> list[str]:
+    """What would change what a commit does: something planted in the tables, or a unique index that is gone."""
+    found: list[str] = []
+
+    async def work(connection: Any) -> None:
+        planted = await connection.fetch(_PLANTED)
+        found.extend(f"schema: {what} does not belong here" for (what,) in planted)
+        there = {one for (one,) in await connection.fetch(_UNIQUE)}
+        found.extend(f"schema: {one} is not unique any more" for one in sorted(_unique() - there))
+
+    await database.look(work)
+    return found
+
+
+def _unique() -> set[str]:
+    """`certificates serial issuer_key`: what each table lets stand only once, as the scripts say it."""
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        for script in sql.migrations():
+            fresh.executescript(script)
+        return {
+            " ".join([table, *(column for _, _, column in fresh.execute(f"PRAGMA index_info({index})"))])
+            for (table,) in fresh.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for _, index, unique, _, partial in fresh.execute(f"PRAGMA index_list({table})").fetchall()
+            if unique and not partial
+        }
 
 
 def _scripts(before: int) -> Iterator[str]:

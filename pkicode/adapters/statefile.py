@@ -39,8 +39,6 @@ def make(path: Path, new: NewState) -> None:
     """Create an empty state at `path`; if somebody else is quicker, theirs stands."""
     make_folder(path.parent)
     with suppress(FileExistsError), placed(path) as connection:
-        # Larger pages than usual: what costs is how many a batch of random serials touches.
-        connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA journal_mode = WAL")
         fill(connection, new)
 
@@ -70,6 +68,8 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with told(path), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+            # Larger pages than usual: what costs is how many a batch of random serials touches.
+            connection.execute("PRAGMA page_size = 8192")
             yield connection
         # A link, not a rename: it fails when something is there.
         os.link(draft, path)
@@ -86,9 +86,14 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
 
 def fill(connection: sqlite3.Connection, new: NewState) -> None:
     """Schema and first facts of a new state."""
+    lay_out(connection)
+    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sql.first_facts(new).items())
+
+
+def lay_out(connection: sqlite3.Connection) -> None:
+    """The tables, with nothing in them."""
     for script in sql.migrations():
         connection.executescript(script)
-    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sql.first_facts(new).items())
 
 
 def bring_up(connection: sqlite3.Connection, schema: int, *, read_only: bool) -> None:
