@@ -21,6 +21,7 @@ from pkicode.config.state_url import Server, server
 _NOBODY = 65534
 """PostgreSQL refuses to run as root."""
 _SECONDS = 60
+_COPIES = 10
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -40,6 +41,7 @@ class Postgres:
     port: int
     settings: Mapping[str, str] = field(factory=dict)
     _process: "subprocess.Popen[bytes] | None" = None
+    _copies: list[str] = field(factory=list)
     _names: Iterator[int] = field(factory=lambda: count(1))
 
     def start(self) -> None:
@@ -95,10 +97,18 @@ class Postgres:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
-    def database(self, like: str = "template1") -> str:
-        """A database that nobody uses yet, a copy of another one."""
+    def database(self, like: str) -> str:
+        """A copy of a database; only the newest few are kept."""
+        name = self.kept(like)
+        self._copies.append(name)
+        if len(self._copies) > _COPIES:
+            self.sql(f"DROP DATABASE {self._copies.pop(0)} WITH (FORCE)")
+        return name
+
+    def kept(self, like: str) -> str:
+        """A copy of a database that stays."""
         name = f"d{next(self._names)}"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE {like}")
+        self.sql(f"CREATE DATABASE {name} TEMPLATE {like} STRATEGY FILE_COPY")
         return name
 
 

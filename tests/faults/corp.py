@@ -12,6 +12,8 @@ from attrs import frozen
 from cryptography import x509
 
 from pkicode.adapters import loop
+from pkicode.adapters.sql import NewState
+from pkicode.config import state_url
 from pkicode.model.faults import FaultPoint as At
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.ports import Certificate, Want
@@ -22,7 +24,9 @@ from pkicode.revocation.ocsp_response import verified
 from tests.kinds import site
 from tests.kinds.site import NOW, Site
 from tests.oracles import Refused, assert_key_matches, openssl, revoked_serials
+from tests.postgres import Postgres
 from tests.quick import quick_keystore
+from tests.state.postgres import made
 
 LEAVES = """
 [cert.portal]
@@ -89,24 +93,47 @@ DELEGATE = Occasion("delegate", BASE + LEAVES + OLD, 16, (*ISSUING, *LISTING))
 OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT, COMPROMISE, SUPERSEDED, DELEGATE)
 
 
-def built(folder: Path) -> Path:
-    """A folder in which FIRST was applied, to be copied."""
+@frozen
+class Ground:
+    """Where FIRST was applied, to be copied: a folder, and where the state is not in it, two databases."""
+
+    folder: Path
+    postgres: Postgres | None
+    empty: str = ""
+    """Of a state in which nothing was done."""
+    database: str = ""
+
+    def state(self, occasion: Occasion) -> str:
+        """The URL of a state as an occasion finds it, "" for the file in the folder."""
+        if self.postgres is None:
+            return ""
+        return self.postgres.url(self.postgres.database(self.empty if occasion is FIRST else self.database))
+
+
+def built(folder: Path, postgres: Postgres | None) -> Ground:
+    """The ground of all occasions."""
     folder.mkdir(parents=True)
     quick_keystore(folder)
-    site = Site(folder, now=NOW).write(base=FIRST.text)
+    ground = Ground(folder, None)
+    if postgres is not None:
+        empty = postgres.kept("template1")
+        loop.run(made(state_url.server(postgres.url(empty)), NewState("site", "default", "5f0c2a", NOW)))
+        database = postgres.kept(empty)
+        ground = Ground(folder, postgres, empty, database)
+    site = Site(folder, now=NOW, state=postgres.url(ground.database) if postgres else "").write(base=FIRST.text)
     if site.apply().exit_code:
         raise AssertionError("the first apply failed")
-    return folder
+    return ground
 
 
-def before(occasion: Occasion, folder: Path, applied: Path) -> Site:
+def before(occasion: Occasion, folder: Path, applied: Ground) -> Site:
     """The PKI at the beginning of an occasion."""
     if occasion is FIRST:
         folder.mkdir(parents=True)
         quick_keystore(folder)
     else:
-        shutil.copytree(applied, folder, symlinks=True)
-    return Site(folder, now=occasion.now).write(base=occasion.text)
+        shutil.copytree(applied.folder, folder, symlinks=True)
+    return Site(folder, now=occasion.now, state=applied.state(occasion)).write(base=occasion.text)
 
 
 def opened(site: Site, reach: Callable[[At], None]) -> Project:

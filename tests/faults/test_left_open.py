@@ -10,6 +10,7 @@ from cryptography import x509
 
 from pkicode.model.faults import FaultPoint
 from tests.faults import corp
+from tests.faults.corp import Ground
 from tests.faults.run import Fault, crash
 from tests.kinds.site import Site
 from tests.oracles import revoked_serials
@@ -21,7 +22,7 @@ RENAMED = (corp.LEAVES + corp.OLD).replace(".corp.example", ".eu.corp.example")
 
 
 @pytest.fixture
-def site(applied: Path, quick_path: Path) -> Site:
+def site(applied: Ground, quick_path: Path) -> Site:
     """All leaves are due."""
     return corp.before(corp.RENEWAL, quick_path / "corp", applied)
 
