@@ -29,6 +29,8 @@ _T = TypeVar("_T")
 
 PATIENCE = 30
 """Seconds a server that went away is waited for: a restart takes less."""
+_FIRST = 1
+"""Seconds a server is waited for that was never reached."""
 _SLOWEST = 2.0
 """Seconds between two tries at most."""
 _GRACE = 20
@@ -71,14 +73,13 @@ async def open_postgres(
     """
     database = PostgresDatabase(server, password, roots, read_only)
     try:
-        with told(server):
-            facts = await database.facts()
-            sql.expect(server, facts, create)
-            if int(facts["schema"]) < sql.SCHEMA:
-                raise StateError(
-                    f"the state {server} has schema {facts['schema']}; this pkicode needs {sql.SCHEMA}",
-                    help="`pkicode state backup FILE`, then `pkicode state migrate` as the role that owns its tables",
-                )
+        facts = await database.patiently(database.facts)
+        sql.expect(server, facts, create)
+        if int(facts["schema"]) < sql.SCHEMA:
+            raise StateError(
+                f"the state {server} has schema {facts['schema']}; this pkicode needs {sql.SCHEMA}",
+                help="`pkicode state backup FILE`, then `pkicode state migrate` as the role that owns its tables",
+            )
     except BaseException:
         await database.close()
         raise
@@ -122,7 +123,7 @@ class PostgresDatabase:
         async def once() -> _T:
             return await self.through(make())
 
-        return await self._patiently(once)
+        return await self.patiently(once)
 
     async def write(self, make: Callable[[], Steps[_T]]) -> _T:
         """Go through steps in one transaction: all of it is durable when this returns, or nothing was done."""
@@ -155,7 +156,7 @@ class PostgresDatabase:
                 sent = _Attempt(value)
             return value
 
-        value = await self._patiently(once)
+        value = await self.patiently(once)
         if self._taking:
             self._held.add(self._taking)
             self._taking = ""
@@ -179,7 +180,7 @@ class PostgresDatabase:
             async def listen() -> None:
                 await (await self._connected()).add_listener(self._channel, self._heard)
 
-            await self._patiently(listen)
+            await self.patiently(listen)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -190,7 +191,7 @@ class PostgresDatabase:
             self._changed.set()
 
     async def facts(self) -> dict[str, str]:
-        """What meta says; raises NoState where there is none.  Tried once: a server that is down is told at once."""
+        """What meta says; raises NoState where there is none."""
         connection = await self._connected()
         if await connection.fetchval("SELECT to_regclass($1)::text", f"{self.place.schema}.meta") is None:
             raise NoState(f"there is no state in {self.place}")
@@ -223,23 +224,21 @@ class PostgresDatabase:
         name = f"pkicode {self.place.schema} {lease}"
         return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
-    async def _patiently(self, once: Callable[[], Awaitable[_T]]) -> _T:
+    async def patiently(self, once: Callable[[], Awaitable[_T]]) -> _T:
         """Do something with the connection, again if that is lost meanwhile."""
-        pause, until = 0.05, 0.0
+        pause, until = 0.05, time.monotonic() + (_FIRST if self._connection is None else PATIENCE)
         async with self._alone:
             while True:
                 try:
                     with told(self.place):
                         return await once()
                 except PkicodeError as error:
-                    if not self._is_lost(error.__cause__):
+                    if not self._is_lost(error.__cause__) or time.monotonic() >= until:
                         raise
                     if self._connection is not None:
                         self._connection.terminate()
                         self._connection = None
                         until = time.monotonic() + PATIENCE
-                    if time.monotonic() >= until:
-                        raise
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _SLOWEST)
 

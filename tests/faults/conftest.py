@@ -8,7 +8,7 @@ pytest.register_assert_rewrite("tests.faults.corp")
 
 from tests.faults import corp  # noqa: E402 - rewritten asserts say what differs
 
-QUICK = ("test_crash", "test_two_applies")
+QUICK = ("test_crash", "test_cut", "test_two_applies")
 """What is tried on PostgreSQL every time; the others on SQLite, and on PostgreSQL with all heavy tests."""
 
 
