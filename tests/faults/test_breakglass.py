@@ -23,7 +23,7 @@ def test_a_killed_revocation_is_finished_by_the_next_apply(
     site = corp.before(corp.OUTPUT, quick_path / "corp", applied)
     site.write(base=corp.FIRST.text)
     crash(site.root, site.now, Fault(point), ASKED)
-    assert (site.root / "pki.toml").read_text() == corp.FIRST.text
+    assert (site.root / "pki.toml").read_text() == site.text
     site.now += 60
     plan = site.plan()
     assert [one.code for one in plan.problems] == ["W0441"]

@@ -1,8 +1,6 @@
 """What a crash leaves open, looked at between the crash and the next apply, also when pki.toml changed meanwhile."""
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -28,8 +26,7 @@ def site(applied: Ground, quick_path: Path) -> Site:
 
 
 def intents(site: Site) -> Sequence[tuple[str, bytes]]:
-    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as database:
-        return database.execute("SELECT serial, der FROM certificates WHERE status = 'intent'").fetchall()
+    return [(one.serial, one.der) for one in corp.inventory(site) if one.status == "intent"]
 
 
 def journal(site: Site) -> dict[str, x509.Certificate]:
