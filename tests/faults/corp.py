@@ -12,8 +12,6 @@ from attrs import frozen
 from cryptography import x509
 
 from pkicode.adapters import loop
-from pkicode.adapters.sql import NewState
-from pkicode.config import state_url
 from pkicode.model.faults import FaultPoint as At
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.ports import Certificate, Want
@@ -26,7 +24,7 @@ from tests.kinds.site import NOW, Site
 from tests.oracles import Refused, assert_key_matches, openssl, revoked_serials
 from tests.postgres import Postgres
 from tests.quick import quick_keystore
-from tests.state.postgres import made
+from tests.state.postgres import States, empty
 
 LEAVES = """
 [cert.portal]
@@ -95,33 +93,28 @@ OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT, COMPROMISE, SUPERSEDED, D
 
 @frozen
 class Ground:
-    """Where FIRST was applied, to be copied: a folder, and where the state is not in it, two databases."""
+    """Where FIRST was applied, to be copied: a folder, and the states before and after where they are not in it."""
 
     folder: Path
-    postgres: Postgres | None
-    empty: str = ""
-    """Of a state in which nothing was done."""
-    database: str = ""
+    nothing: States | None
+    done: States | None
 
     def state(self, occasion: Occasion) -> str:
         """The URL of a state as an occasion finds it, "" for the file in the folder."""
-        if self.postgres is None:
-            return ""
-        return self.postgres.url(self.postgres.database(self.empty if occasion is FIRST else self.database))
+        states = self.nothing if occasion is FIRST else self.done
+        return states.new() if states else ""
 
 
 def built(folder: Path, postgres: Postgres | None) -> Ground:
     """The ground of all occasions."""
     folder.mkdir(parents=True)
     quick_keystore(folder)
-    ground = Ground(folder, None)
+    ground = Ground(folder, None, None)
     if postgres is not None:
-        empty = postgres.kept("template1")
-        loop.run(made(state_url.server(postgres.url(empty)), NewState("site", "default", "5f0c2a", NOW)))
-        database = postgres.kept(empty)
-        ground = Ground(folder, postgres, empty, database)
-    site = Site(folder, now=NOW, state=postgres.url(ground.database) if postgres else "").write(base=FIRST.text)
-    if site.apply().exit_code:
+        nothing = empty(postgres, "site")
+        ground = Ground(folder, nothing, States(postgres, postgres.kept(nothing.database)))
+    state = postgres.url(ground.done.database) if postgres and ground.done else ""
+    if Site(folder, now=NOW, state=state).write(base=FIRST.text).apply().exit_code:
         raise AssertionError("the first apply failed")
     return ground
 

@@ -33,9 +33,9 @@ def uninterrupted(applied: Ground, quick_folder: Path) -> Callable[[corp.Occasio
 
     @cache
     def told(occasion: corp.Occasion) -> tuple[Cutting, dict[str, object]]:
-        assert applied.postgres is not None
+        assert applied.done is not None
         site = corp.before(occasion, quick_folder / f"said-{occasion.name}", applied)
-        with cutting(applied.postgres.port) as proxy:
+        with cutting(applied.done.postgres.port) as proxy:
             through(site, proxy)
             assert site.apply().exit_code == 0
             counted = proxy.counted
@@ -58,9 +58,9 @@ def commits(said: Cutting) -> Sequence[Cut]:
 
 
 def assert_no_harm(cut: Cut, occasion: corp.Occasion, folder: Path, applied: Ground, end: dict[str, object]) -> None:
-    assert applied.postgres is not None
+    assert applied.done is not None
     site = corp.before(occasion, folder, applied)
-    with cutting(applied.postgres.port, cut) as proxy:
+    with cutting(applied.done.postgres.port, cut) as proxy:
         through(site, proxy)
         assert site.apply().exit_code == 0, cut
         assert proxy.done, f"{cut} did not come to pass"
