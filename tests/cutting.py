@@ -1,14 +1,17 @@
-"""A TCP proxy before PostgreSQL that cuts a connection at a chosen statement, before the server saw it or after it
-answered and nobody heard.
+"""TCP proxies before PostgreSQL: one that cuts a connection at a chosen statement, before the server saw it or after it
+answered and nobody heard, and one that speaks TLS.
 
-It reads the protocol (PostgreSQL's "Frontend/Backend Protocol", version 3) as far as where a message ends, and takes
-each Sync and each simple Query for a statement.
+They read the protocol (PostgreSQL's "Frontend/Backend Protocol", version 3) as far as where a message ends, and the
+first takes each Sync and each simple Query for a statement.
 """
 
 import socket
+import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from attrs import define, field, frozen
 
@@ -18,7 +21,8 @@ _READY = b"Z"
 
 @frozen
 class Cut:
-    """The connection ends at the nth statement of all connections; `heard` says whether the server got it."""
+    """The connection ends at the nth statement of all connections, 0 for the next COMMIT; `heard` says whether the
+    server got it."""
 
     nth: int
     heard: bool
@@ -46,10 +50,10 @@ class Cutting:
             self.counted += 1
             if kind == b"Q":
                 self.texts[self.counted] = body.rstrip(b"\0")
-            if self.done or self.cut is None or self.counted != self.cut.nth:
+            if self.done or self.cut is None:
                 return False
-            self.done = True
-            return True
+            self.done = self.counted == self.cut.nth or (not self.cut.nth and body.startswith(b"COMMIT"))
+            return self.done
 
     def over(self, client: socket.socket) -> None:
         server = socket.create_connection(("127.0.0.1", self.server_port))
@@ -133,3 +137,51 @@ def cutting(server_port: int, cut: Cut | None = None) -> Iterator[Cutting]:
         finally:
             listening.shutdown(socket.SHUT_RDWR)
             accepting.join()
+
+
+class _Tls(socketserver.BaseRequestHandler):
+    """Answers an SSLRequest as PostgreSQL does, and passes on what comes inside."""
+
+    server: "_TlsServer"
+
+    def handle(self) -> None:
+        if _exactly(self.request, 8) != b"\0\0\0\x08\x04\xd2\x16/":
+            return
+        self.request.sendall(b"S")
+        with (
+            suppress(OSError),
+            self.server.context.wrap_socket(self.request, server_side=True) as client,
+            socket.create_connection(("127.0.0.1", self.server.behind)) as behind,
+        ):
+            back = threading.Thread(target=_pass, args=(behind, client), daemon=True)
+            back.start()
+            _pass(client, behind)
+            back.join()
+
+
+class _TlsServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    context: ssl.SSLContext
+    behind: int
+
+
+def _pass(one: socket.socket, other: socket.socket) -> None:
+    with suppress(OSError):
+        while some := one.recv(65536):
+            other.sendall(some)
+    with suppress(OSError):
+        other.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def speaking_tls(server_port: int, certificate: Path, key: Path) -> Iterator[int]:
+    """A port where TLS is spoken before a PostgreSQL whose build knows none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with _TlsServer(("127.0.0.1", 0), _Tls) as listening:
+        listening.context, listening.behind = context, server_port
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        try:
+            yield int(listening.server_address[1])
+        finally:
+            listening.shutdown()
