@@ -20,7 +20,7 @@ from pkicode.adapters import sql
 from pkicode.adapters.holder import is_dead
 from pkicode.adapters.postgres_connection import DRIVER, LOST, TWICE, NoState, connect, told
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.steps import Change, Claim, Read, Row, Steps
+from pkicode.adapters.steps import Change, Claim, Read, Row, Step, Steps, Tell
 from pkicode.config.state_url import Server
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Lease
@@ -152,7 +152,6 @@ class PostgresDatabase:
                 if number == 1:
                     await connection.execute(_WRITERS_PAST)
                 await connection.execute(_WRITER_PUT, self._session, number)
-                await connection.execute(_NOTIFY, self._channel)
                 sent = _Attempt(value)
             return value
 
@@ -173,18 +172,24 @@ class PostgresDatabase:
                     await work(connection)
 
     async def changed(self, seconds: float) -> None:
-        """Wait until somebody has written, or so long."""
+        """Wait until somebody has written, or so long; a replica tells of nothing."""
         if self._changed is None:
             self._changed = asyncio.Event()
 
             async def listen() -> None:
-                await (await self._connected()).add_listener(self._channel, self._heard)
+                await self._listen(await self._connected())
 
             await self.patiently(listen)
+        elif self._connection is None or self._connection.is_closed():
+            await self.patiently(self._connected)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
         self._changed.clear()
+
+    async def _listen(self, connection: Any) -> None:
+        if not await connection.fetchval("SELECT pg_is_in_recovery()"):
+            await connection.add_listener(self._channel, self._heard)
 
     def _heard(self, *_: object) -> None:
         if self._changed:
@@ -252,7 +257,7 @@ class PostgresDatabase:
             self._connection, self.skew = opened
             await self._hold()
             if self._changed:
-                await self._connection.add_listener(self._channel, self._heard)
+                await self._listen(self._connection)
                 # What was said while nobody listened.
                 self._changed.set()
         return self._connection
@@ -273,7 +278,7 @@ class PostgresDatabase:
                 return value
             answer = await self._answer(connection, step)
 
-    async def _answer(self, connection: Any, step: Read | Change | Claim) -> Any:
+    async def _answer(self, connection: Any, step: Step) -> Any:
         match step:
             case Read(made=made) if made is list:
                 return await connection.fetch(step.statement, *step.values)
@@ -286,6 +291,8 @@ class PostgresDatabase:
                 return await self._each(connection, step)
             case Claim():
                 return await self._claim(connection, step)
+            case Tell():
+                return await connection.execute(_NOTIFY, self._channel)
 
     async def _claim(self, connection: Any, step: Claim) -> Callable[[Lease], bool]:
         free = step.name not in self._held and await connection.fetchval(_IS_FREE, self._key(step.name))

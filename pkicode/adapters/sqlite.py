@@ -19,7 +19,7 @@ from attrs import field, frozen
 from pkicode.adapters import sql, statefile, steps
 from pkicode.adapters.holder import is_dead
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.steps import Change, Claim, Read, Steps
+from pkicode.adapters.steps import Change, Claim, Read, Step, Steps, Tell
 from pkicode.model.problem import StateError
 from pkicode.ports import Lease
 
@@ -138,7 +138,7 @@ class SqliteDatabase:
                 return value
             answer = self._answer(step)
 
-    def _answer(self, step: Read | Change | Claim) -> Any:
+    def _answer(self, step: Step) -> Any:
         match step:
             case Read():
                 # From the cursor: each row is gone before the next one is read.
@@ -151,6 +151,8 @@ class SqliteDatabase:
                 return next((row for row in step.rows if cursor.execute(text, row).rowcount != 1), None)
             case Claim():
                 return is_dead
+            case Tell():
+                return None
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -55,7 +55,13 @@ class Claim:
     now: int
 
 
-Steps = Generator[Read | Change | Claim, Any, _T]
+@frozen
+class Tell:
+    """Let those who listen hear of this transaction when it is done, where the database can."""
+
+
+Step = Read | Change | Claim | Tell
+Steps = Generator[Step, Any, _T]
 
 
 def read(statement: str, *values: object, made: Callable[[Iterable[Row]], list[Any]] = list) -> Steps[list[Any]]:
@@ -273,4 +279,5 @@ def _append(write: Write) -> Steps[int]:
     event = Audited(sequence, *said, prev, sql.link(prev, sequence, *said))
     yield from _many(sql.EVENT_ADD, [sql.audited_values(event)])
     yield from _many(sql.META_PUT, [("sequence", str(sequence)), ("head", event.hash)])
+    yield Tell()
     return sequence

@@ -4,6 +4,7 @@ What may be written when is the callers' business, what is asked and written is 
 to, and what makes a write durable there, is sqlite.py's and postgres.py's.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import starmap
@@ -159,6 +160,17 @@ class StateStore:
 
     async def audit(self, *, after: int = 0, limit: int = 1000) -> Sequence[Audited]:
         return list(starmap(Audited, await self._read(sql.EVENTS, after, limit)))
+
+    async def changed(self, seconds: float) -> None:
+        """Return when somebody has committed, at the latest after so many seconds; a file tells of nothing.
+
+        Raises:
+            StateError: the connection was lost, and the server does not come back.
+        """
+        if isinstance(self.database, SqliteDatabase):
+            await asyncio.sleep(seconds)
+        else:
+            await self.database.changed(seconds)
 
     async def close(self) -> None:
         await self.database.close()

@@ -149,6 +149,16 @@ class State:
         finally:
             await store.close()
 
+    async def listening(self) -> StateStore | None:
+        """A store that hears of commits, closed by the caller; None where the state is a file or cannot be read now."""
+        place = self.place
+        if isinstance(place, Path):
+            return None
+        try:
+            return await self.connect(place, self.wanted(), read_only=True)
+        except (FileNotFoundError, PkicodeError):
+            return None
+
     @asynccontextmanager
     async def writing(self, now: int) -> AsyncIterator[tuple[StateStore, Lease]]:
         """The store and the lease on it, waited for as long as [state] lock_timeout says.
