@@ -132,6 +132,27 @@ def running(folder: Path, **settings: str) -> Iterator[Postgres]:
         there.stop()
 
 
+@contextmanager
+def replica(primary: Postgres, folder: Path) -> Iterator[Postgres]:
+    """A hot standby of another cluster, up to date when it is there; gone when the tests are done."""
+    folder.mkdir()
+    if os.geteuid() == 0:
+        os.chown(folder, _NOBODY, _NOBODY)
+    primary.sql("CHECKPOINT")
+    command = [_bin("pg_basebackup"), "-D", folder / "data", "-h", "127.0.0.1", "-p", str(primary.port)]
+    done = subprocess.run(
+        [*command, "-U", "postgres", "-R", "-c", "fast", "--no-sync"],
+        capture_output=True, text=True, check=False, **_unprivileged(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    there = Postgres(folder, free_port(), primary.settings)
+    there.start()
+    try:
+        yield there
+    finally:
+        there.stop()
+
+
 def free_port() -> int:
     """A port that nobody listens on just now."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
