@@ -20,7 +20,7 @@ from pkicode.adapters import sql
 from pkicode.adapters.holder import is_dead
 from pkicode.adapters.postgres_connection import DRIVER, LOST, TWICE, NoState, connect, told
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.steps import Change, Claim, Read, Row, Step, Steps, Tell
+from pkicode.adapters.steps import Change, Claim, Let, Read, Row, Step, Steps, Tell
 from pkicode.config.state_url import Server
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Lease
@@ -41,6 +41,7 @@ _ROWS = 2000
 _WRITE_LOCK = "SELECT pg_advisory_xact_lock($1)"
 _IS_FREE = "SELECT pg_try_advisory_xact_lock($1)"
 _HOLD = "SELECT pg_try_advisory_lock($1)"
+_LET = "SELECT pg_advisory_unlock($1)"
 _WROTE = "SELECT number FROM writers WHERE session = $1"
 _WRITER_PUT = (
     "INSERT INTO writers (session, number, at) VALUES ($1, $2, now()) ON CONFLICT (session) DO UPDATE"
@@ -291,6 +292,11 @@ class PostgresDatabase:
                 return await self._each(connection, step)
             case Claim():
                 return await self._claim(connection, step)
+            case Let():
+                if step.name in self._held:
+                    self._held.discard(step.name)
+                    await connection.execute(_LET, self._key(step.name))
+                return None
             case Tell():
                 return await connection.execute(_NOTIFY, self._channel)
 

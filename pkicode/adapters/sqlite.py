@@ -19,7 +19,7 @@ from attrs import field, frozen
 from pkicode.adapters import sql, statefile, steps
 from pkicode.adapters.holder import is_dead
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.steps import Change, Claim, Read, Step, Steps, Tell
+from pkicode.adapters.steps import Change, Claim, Let, Read, Step, Steps, Tell
 from pkicode.model.problem import StateError
 from pkicode.ports import Lease
 
@@ -151,7 +151,7 @@ class SqliteDatabase:
                 return next((row for row in step.rows if cursor.execute(text, row).rowcount != 1), None)
             case Claim():
                 return is_dead
-            case Tell():
+            case Let() | Tell():
                 return None
 
     @contextmanager

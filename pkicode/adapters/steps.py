@@ -56,11 +56,18 @@ class Claim:
 
 
 @frozen
+class Let:
+    """Be no longer the one who has this lease."""
+
+    name: str
+
+
+@frozen
 class Tell:
     """Let those who listen hear of this transaction when it is done, where the database can."""
 
 
-Step = Read | Change | Claim | Tell
+Step = Read | Change | Claim | Let | Tell
 Steps = Generator[Step, Any, _T]
 
 
@@ -183,6 +190,7 @@ def renew(lease: Lease, now: int, ttl: int) -> Steps[Lease]:
 def release(lease: Lease) -> Steps[None]:
     """Give a lease back; one that is no longer ours stays as it is."""
     yield from _many(sql.LEASE_DROP, [(lease.name, lease.epoch)])
+    yield Let(lease.name)
 
 
 def break_lease(name: str, now: int, actor: str) -> Steps[Lease | None]:

@@ -346,7 +346,7 @@ class Project:
             parsed, _ = parse(address)
         except ValueError as error:
             raise PkicodeError(str(error)) from error
-        async with self.state.reading() as store:
+        async with self.state.reading(commands=False) as store:
             snapshot = await self.state.snapshot(store)
             told = await telling.revocations(parsed, store) if store else ()
         plan = plan or await self._planned(snapshot, self.clock())

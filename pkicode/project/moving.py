@@ -71,6 +71,7 @@ async def copy(source: State, target: State, *, actor: str) -> None:
     if source.place == target.place:
         raise StateError("both are the same state", help="`pkicode state backup FILE` makes a copy")
     async with source.writing(source.clock()) as (store, lease):
+        await store.renew(lease, now=source.clock(), ttl=HOUR)  # nobody keeps it alive meanwhile
         others = [one for one in await store.leases() if one.name != lease.name]
         held = [await store.acquire(one.name, holder=actor, now=source.clock(), ttl=HOUR) for one in others]
         try:

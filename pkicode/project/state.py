@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.secret import read_secret
 from pkicode.adapters.sql import NewState
+from pkicode.adapters.statefile import make_folder
 from pkicode.adapters.store import StateStore, open_postgres, open_sqlite
 from pkicode.config import state_url
 from pkicode.config.reader import Config
@@ -84,6 +85,7 @@ class State:
         if isinstance(place, Path):
             self._refuse_lost(there=place.exists())
             return await open_sqlite(place, create=self.wanted())
+        await asyncio.to_thread(make_folder, self.folder)
         try:
             return await self.connect(place, self.wanted())
         except FileNotFoundError:

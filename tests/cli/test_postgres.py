@@ -1,10 +1,11 @@
 """The command on a state in PostgreSQL: made, copied there and back, looked at, backed up and restored."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.cli.running import CONFIG, ONE_MORE
+from tests.cli.running import CONFIG, ONE_MORE, spawn
 from tests.postgres import Postgres
 from tests.quick import quick_keystore
 
@@ -126,6 +127,20 @@ def test_verify_sees_what_was_altered_on_the_server(run, there, postgres):
     assert run("audit", "verify").code == 1
 
 
+def test_two_machines_sign_into_one_state_and_each_has_the_journal_of_what_it_signed(run, folder, there, tmp_path):
+    other = tmp_path / "other"
+    (other / ".pkicode").mkdir(parents=True, mode=0o700)
+    for name in ("pki.toml", ".pkicode/keys.db", ".pkicode/passphrase"):
+        shutil.copy2(folder / name, other / name)
+    (other / "pki.toml").write_text((folder / "pki.toml").read_text() + ONE_MORE)
+    ran = spawn(other, "apply", "-y", "--allow-clock", "--only", "cert.new")
+    assert ran.code == 0, ran.err
+    assert len((other / ".pkicode" / "journal.log").read_bytes().splitlines()) == 1
+    assert run("state", "verify").code == 0
+    assert spawn(other, "state", "verify").code == 0
+    assert len(run("inventory", "--format", "json").json) == 7
+
+
 def test_the_password_is_in_nothing_that_is_told_and_a_plan_runs_no_command(run, folder, there, monkeypatch):
     written(folder, there, SECRET)
     assert "PKI_DB is not set" in run("plan").err
@@ -135,8 +150,9 @@ def test_the_password_is_in_nothing_that_is_told_and_a_plan_runs_no_command(run,
         ran = run(*command)
         assert "planted" not in ran.out + ran.err
     written(folder, there, 'password = { command = ["touch", "ran"] }\n')
-    ran = run("plan")
-    assert (ran.code, "a plan runs none" in ran.err) == (1, True)
+    for command in (("plan",), ("explain", "cert.portal"), ("forecast", "--until", "+1d")):
+        ran = run(*command)
+        assert (ran.code, "a plan runs none" in ran.err) == (1, True)
     assert not (folder / "ran").exists()
 
 

@@ -210,6 +210,16 @@ def test_who_failed_to_get_a_lease_does_not_keep_the_next_from_seeing_that_it_is
     run(third.close())
 
 
+def test_a_lease_that_was_given_back_leaves_nothing_behind_in_a_session_that_goes_on(run, place):
+    first, second, third = (run(opened(place)) for _ in range(3))
+    run(first.release(run(first.acquire("publish/ca.a", holder="alice", now=NOW, ttl=60))))
+    run(second.acquire("publish/ca.a", holder="bob", now=NOW, ttl=60))
+    run(second.close())
+    assert run(third.acquire("publish/ca.a", holder="carol", now=NOW + 20, ttl=60)).epoch == 3
+    run(first.close())
+    run(third.close())
+
+
 def test_a_session_the_server_ended_is_opened_again_and_has_its_lease_still(run, place, postgres):
     store, other = run(opened(place)), run(opened(place))
     lease = run(store.acquire("project", holder="alice", now=NOW, ttl=60))
