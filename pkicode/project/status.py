@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 
 from attrs import field, frozen
 
@@ -117,7 +118,9 @@ class Vitals:
                 return Status(now, name, (Check("state", "state", Level.WARNING, "nothing was applied yet"),), ())
             facts = await self._facts(store)
         look = _Look(self._config, facts, now)
-        look.state(journal=self._state.journal.path.exists())
+        # Beside a server the journal is on the machine that signs, which this need not be.
+        elsewhere = not isinstance(self._state.place, Path)
+        look.state(journal=elsewhere or self._state.journal.path.exists())
         look.leases()
         await asyncio.to_thread(look.plan)
         look.authorities()

@@ -109,3 +109,22 @@ def test_every_change_has_its_audit_row_and_a_crash_breaks_no_chain(site: Site) 
     assert site.open().upkeep.verify_audit() == []
     actions = [one.action for one in site.open().upkeep.audit(0, 1000)]
     assert actions[-2:] == ["issue.intent", "issue.issued"]
+
+
+@pytest.mark.invariant(5)
+@pytest.mark.parametrize("point", [FaultPoint.INTENTS_STORED, FaultPoint.SIGNED, FaultPoint.JOURNALLED], ids=str)
+@pytest.mark.parametrize("applied", ["postgres"], indirect=True)
+def test_another_machine_without_that_journal_finishes_the_same_certificates(point: FaultPoint, site: Site) -> None:
+    before = corp.journal(site)
+    crash(site.root, site.now, Fault(point, LEAF_BATCH))
+    open_now, made = intents(site), corp.journal(site) - before
+    # What the other machine has: keys and pki.toml, and what it signed itself, which is nothing.
+    (site.root / ".pkicode/journal.log").rename(site.root / "elsewhere.log")
+    site.now += 60
+    assert site.apply().exit_code == 0
+    assert not intents(site)
+    ended = {one.serial: one for one in corp.inventory(site)}
+    assert {ended[serial].status for serial, _ in open_now} == {"issued"}
+    assert made <= {one.der for one in ended.values()}
+    assert site.open().upkeep.verify() == []
+    assert not site.plan().changes

@@ -105,3 +105,19 @@ def test_a_plan_is_made_on_a_replica_and_an_apply_is_refused_there(
     assert heard is not None
     loop.run(heard.changed(0))  # it tells of nothing, and fails at nothing
     loop.run(heard.close())
+
+
+def test_a_responder_needs_no_more_than_its_role(there: Site, postgres: Postgres, tmp_path: Path) -> None:
+    database = there.state.rpartition("/")[2]
+    postgres.sql(there.open().upkeep.roles(), database)
+    postgres.sql("CREATE ROLE answering LOGIN IN ROLE pkicode_responder", database)
+    (tmp_path / "pki.toml").write_text(there.text.replace("//postgres@", "//answering@"))
+    with serving(tmp_path, "--every", "3600") as server:
+        portal = newest(there, "cert.portal")
+        found = pack.read((there.root / "public/ocsp/issuing-g1.pack").read_bytes())
+        asked = cert_id(found.maker.issuer, int(portal.serial, 16), "sha1")
+        there.write(OTHER, base=OCSP)
+        assert there.apply().exit_code == 0
+        server.hears("issuing-g1: ")
+        (revoked,) = server.ask(post(encode(asked)))
+        assert verified(revoked.body, asked, found.maker.ca, now=there.now).status == "revoked"
