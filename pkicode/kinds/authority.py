@@ -11,6 +11,7 @@ from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
+from pkicode.kinds.doomed import barred, lost
 from pkicode.kinds.generation import (
     Authority,
     Cross,
@@ -110,11 +111,19 @@ def standing(name: str, outlook: Outlook) -> Standing | None:
 
 
 def issuing(name: str, outlook: Outlook) -> Standing | None:
-    """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait."""
+    """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait.
+
+    It is the one that this plan makes, where a compromise has left no other (CAs are planned from the roots down).
+    """
     memo_key = ("issuing", name)
     if memo_key not in outlook.memo:
         known = generations(outlook).issuing(name)
-        outlook.memo[memo_key] = _there(known) if known else planned(name, 1, outlook)
+        if known is None:
+            outlook.memo[memo_key] = planned(name, 1, outlook)
+        elif _is_lost(known, outlook) and (made := _making(name, known, outlook)):
+            outlook.memo[memo_key] = planned(name, made[-1], outlook)
+        else:
+            outlook.memo[memo_key] = _there(known)
     found: Standing | None = outlook.memo[memo_key]
     return found
 
@@ -123,15 +132,43 @@ def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
     """The generations of [ca.NAME] that owe answers about what they signed, oldest first; the newest always does."""
     known = generations(outlook)
     newest = known.get(name)
-    coming = [
+    coming = _making(name, newest, outlook)
+    there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
+    made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
+    return (*map(_there, there), *filter(None, made))
+
+
+def _is_lost(one: Authority, outlook: Outlook) -> bool:
+    """Whether its key, or that of a CA above it, signs no more when this plan makes anything."""
+    keys = lost(outlook)
+    return bool(keys) and any(each.issuer_key in keys for each in generations(outlook).upwards(one))
+
+
+def _making(name: str, newest: Authority | None, outlook: Outlook) -> list[int]:
+    """The generations of [ca.NAME] that this plan makes."""
+    return [
         change.generation
         for change in outlook.planned("ca", name)
         if change.action is Action.ISSUE and change.readiness is Readiness.READY
         if newest is None or change.generation > newest.generation
     ]
-    there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
-    made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
-    return (*map(_there, there), *filter(None, made))
+
+
+def stopped(name: str, outlook: Outlook) -> str:
+    """The generation by which [ca.NAME] issues, or one above it, that is revoked or distrusted; empty: all may sign."""
+    if not barred(outlook):
+        return ""
+    issuer: str | None = name
+    for _ in range(16):
+        standing = issuing(issuer, outlook) if issuer else None
+        if standing is None:
+            return ""
+        if standing.authority and standing.authority.issuer_key in barred(outlook):
+            return standing.authority.at
+        block = outlook.config.block("ca", standing.name)
+        spec: CaSpec | None = block.spec if block else None
+        issuer = spec.issuer if spec else None
+    return ""
 
 
 def _there(one: Authority) -> Standing:
@@ -176,9 +213,10 @@ async def load(name: str, run: Run, generation: int | None = None) -> Authority 
 
 
 async def load_issuing(name: str, run: Run) -> Authority | None:
-    """The generation of [ca.NAME] that signs what is issued now, checked; None while there is none."""
-    found = (await loaded(run)).issuing(name)
-    return await load(name, run, found.generation) if found else None
+    """The generation of [ca.NAME] that signs what is issued now, checked; None while there is none that may."""
+    known = await loaded(run)
+    found = known.issuing(name)
+    return await load(name, run, found.generation) if found and known.is_sound(found) else None
 
 
 async def _check(authority: Authority, known: Generations, run: Run) -> None:

@@ -19,7 +19,7 @@ from pkicode.kinds import cert_ahead as ahead
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.doomed import REASONS as DOOMED
-from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of, stopped
+from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of
 from pkicode.kinds.leaf import filled, keeps_key, profile_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
@@ -302,7 +302,7 @@ def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities
             reasons = tuple({one.code: one for one in (*change.reasons, Reason(ReasonCode.KEY_BLOCKED))}.values())
             waits = f"its key is block-listed: hand in a CSR with a new key as {where}"
             return evolve(change, reasons=reasons, readiness=Readiness.WAITING, waits=waits)
-    if ca := stopped(standing.name, outlook):
+    if ca := authorities.stopped(standing.name, outlook):
         return evolve(change, readiness=Readiness.WAITING, waits=f"{ca} is revoked: name another issuer, or rotate it")
     if rule := _broken(spec, sans, standing, outlook):
         return evolve(change, readiness=Readiness.DENIED, waits=rule)
