@@ -11,7 +11,7 @@ from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
-from pkicode.kinds.doomed import barred, lost
+from pkicode.kinds.doomed import barred, compromised
 from pkicode.kinds.generation import (
     Authority,
     Cross,
@@ -113,19 +113,49 @@ def standing(name: str, outlook: Outlook) -> Standing | None:
 def issuing(name: str, outlook: Outlook) -> Standing | None:
     """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait.
 
-    It is the one that this plan makes, where a compromise has left no other (CAs are planned from the roots down).
+    Compromises count as told, because they are before anything is signed.  Where they leave no other, it is the
+    generation that this plan makes (CAs are planned from the roots down).
     """
     memo_key = ("issuing", name)
     if memo_key not in outlook.memo:
-        known = generations(outlook).issuing(name)
+        told, _ = _told(outlook)
+        known = told.issuing(name)
         if known is None:
             outlook.memo[memo_key] = planned(name, 1, outlook)
-        elif _is_lost(known, outlook) and (made := _making(name, known, outlook)):
+        elif not told.is_sound(known) and (made := _making(name, known, outlook)):
             outlook.memo[memo_key] = planned(name, made[-1], outlook)
         else:
             outlook.memo[memo_key] = _there(known)
     found: Standing | None = outlook.memo[memo_key]
     return found
+
+
+def taken_by(name: str, outlook: Outlook) -> tuple[str, ...]:
+    """The blocks that take away, in this plan, what signs for [ca.NAME] until then: what it signs next follows them."""
+    _, by = _told(outlook)
+    if not by:
+        return ()
+    known = generations(outlook)
+    signs = known.issuing(name)
+    return tuple(by[one.at] for one in known.upwards(signs) if one.at in by) if signs else ()
+
+
+def _told(outlook: Outlook) -> tuple[Generations, Mapping[str, str]]:
+    """The generations once the compromises of this plan are told, and what takes away which."""
+    if "told" not in outlook.memo:
+        known, lost = generations(outlook), compromised(outlook)
+        ended = [one for each in known.known.values() for one in each if lost and one.issuer_key in lost]
+        ended = [one for one in ended if not lost[one.issuer_key] or may_end(one, outlook)]
+        out = known.out | {(one.name, one.generation) for one in ended}
+        by = {one.at: lost[one.issuer_key] for one in ended if lost[one.issuer_key]}
+        outlook.memo["told"] = evolve(known, out=out), by
+    found: tuple[Generations, Mapping[str, str]] = outlook.memo["told"]
+    return found
+
+
+def may_end(one: Authority, outlook: Outlook) -> bool:
+    """Whether somebody said so: else its revocation is denied."""
+    return one.name in outlook.allow.get("ca-revoke" if one.issuer else "root-change", "").split()
 
 
 def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
@@ -136,12 +166,6 @@ def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
     there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
     made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
     return (*map(_there, there), *filter(None, made))
-
-
-def _is_lost(one: Authority, outlook: Outlook) -> bool:
-    """Whether its key, or that of a CA above it, signs no more when this plan makes anything."""
-    keys = lost(outlook)
-    return bool(keys) and any(each.issuer_key in keys for each in generations(outlook).upwards(one))
 
 
 def _making(name: str, newest: Authority | None, outlook: Outlook) -> list[int]:
@@ -156,19 +180,15 @@ def _making(name: str, newest: Authority | None, outlook: Outlook) -> list[int]:
 
 def stopped(name: str, outlook: Outlook) -> str:
     """The generation by which [ca.NAME] issues, or one above it, that is revoked or distrusted; empty: all may sign."""
-    if not barred(outlook):
+    keys = barred(outlook)
+    standing = issuing(name, outlook) if keys else None
+    if standing is None:
         return ""
-    issuer: str | None = name
-    for _ in range(16):
-        standing = issuing(issuer, outlook) if issuer else None
-        if standing is None:
-            return ""
-        if standing.authority and standing.authority.issuer_key in barred(outlook):
-            return standing.authority.at
-        block = outlook.config.block("ca", standing.name)
-        spec: CaSpec | None = block.spec if block else None
-        issuer = spec.issuer if spec else None
-    return ""
+    if standing.authority:
+        above = generations(outlook).upwards(standing.authority)
+        return next((one.at for one in above if one.issuer_key in keys), "")
+    block = outlook.config.block("ca", name)
+    return stopped(block.spec.issuer, outlook) if block and block.spec.issuer else ""
 
 
 def _there(one: Authority) -> Standing:

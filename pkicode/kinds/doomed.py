@@ -81,15 +81,19 @@ def barred(outlook: Outlook) -> frozenset[str]:
     return keys
 
 
-def lost(outlook: Outlook) -> frozenset[str]:
-    """Issuer keys that sign no more once the compromises of this plan are told, which is before anything is made."""
-    if "lost" not in outlook.memo:
-        found = set(outlook.snapshot.blocked)
+def compromised(outlook: Outlook) -> Mapping[str, str]:
+    """Issuer keys that sign no more once the compromises of this plan are told, which is before anything is made.
+
+    With the block that tells of each; "" for one that is on the block list already.
+    """
+    if "compromised" not in outlook.memo:
+        found = dict.fromkeys(outlook.snapshot.blocked, "")
         for entry in outlook.config.settings.revoke:
             selected = outlook.snapshot.selected.get(entry.id)
-            found.update(selected.stopped if selected and entry.reason in COMPROMISES else ())
-        outlook.memo["lost"] = frozenset(found)
-    keys: frozenset[str] = outlook.memo["lost"]
+            if selected and entry.reason in COMPROMISES:
+                found.update((one, f"revoke.{entry.id}") for one in selected.stopped if one not in found)
+        outlook.memo["compromised"] = found
+    keys: Mapping[str, str] = outlook.memo["compromised"]
     return keys
 
 

@@ -55,8 +55,7 @@ def ending(block: Block, outlook: Outlook) -> bool:
     newest = authorities.generations(outlook).get(block.name) if spec.rotate else None
     if newest is None or newest.issuer_key not in barred(outlook):
         return False
-    word = "ca-revoke" if newest.issuer else "root-change"
-    return block.name in outlook.allow.get(word, "").split()
+    return authorities.may_end(newest, outlook)
 
 
 def allowed(block: Block, outlook: Outlook) -> bool:

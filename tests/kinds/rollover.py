@@ -112,7 +112,7 @@ class Years:
         now, public = self.site.now, self.site.root / "public"
         for path in sorted((self.site.root / "out").glob("*.pem")):
             leaf, *above = decode(path.read_bytes(), "CERTIFICATE")
-            self.chains[f"{x509.load_der_x509_certificate(leaf).serial_number:x}"] = above
+            self.chains[serial_of(leaf)] = above
         self.bundles[tuple(decode((public / "bundle/trust.pem").read_bytes(), "CERTIFICATE"))] = now
         there = [one for one in self.site.open().inventory(Want(valid_at=now)) if one.serial in self.chains]
         paired = [(one, self.chains[one.serial]) for one in there]
@@ -134,6 +134,12 @@ def _is_fresh(path: Path, now: int) -> bool:
 def split(text: bytes) -> list[bytes]:
     """The certificates of a PEM file."""
     return [b"-----BEGIN" + one for one in text.split(b"-----BEGIN")[1:]]
+
+
+def serial_of(certificate: bytes) -> str:
+    """Of a PEM or DER certificate, as the inventory has it."""
+    load = x509.load_pem_x509_certificate if certificate.startswith(b"-----") else x509.load_der_x509_certificate
+    return f"{load(certificate).serial_number:x}"
 
 
 def generations(site: Site) -> Mapping[str, list[int]]:
