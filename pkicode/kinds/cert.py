@@ -304,9 +304,10 @@ def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities
             reasons = tuple({one.code: one for one in (*change.reasons, Reason(ReasonCode.KEY_BLOCKED))}.values())
             waits = f"its key is block-listed: hand in a CSR with a new key as {where}"
             return evolve(change, reasons=reasons, readiness=Readiness.WAITING, waits=waits)
-    # What ends before its CA is replaced is renewed by that once more: until then nobody is in danger.
-    is_due = any(one.code is ReasonCode.DUE for one in change.reasons)
-    if not is_due and (ca := authorities.stopped(standing.name, outlook)):
+    taken = _taken(held, outlook) if held else None
+    # What falls due before its CA is replaced is renewed by that once more: nobody is in danger.
+    goes_on = held is not None and taken is not None and not taken.first and held.due <= outlook.now
+    if not goes_on and (ca := authorities.stopped(standing.name, outlook)):
         return evolve(change, readiness=Readiness.WAITING, waits=f"{ca} is revoked: name another issuer, or rotate it")
     if rule := _broken(spec, sans, standing, outlook):
         return evolve(change, readiness=Readiness.DENIED, waits=rule)

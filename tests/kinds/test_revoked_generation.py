@@ -88,6 +88,20 @@ def test_a_superseded_generation_is_revoked_when_the_next_one_has_replaced_its_l
     corp.verify("cert.portal")
 
 
+def test_what_falls_due_while_the_next_generation_waits_is_renewed_by_the_one_that_will_be_revoked(corp: Site) -> None:
+    corp.later(30).write(revoke("R-1", FIRST, "superseded"), base=BOTH)
+    assert corp.apply(allow=ALLOW).exit_code == 7
+    assert under(corp) == [1]
+    for days in (11, 0):
+        assert corp.later(days).apply(allow=ALLOW).exit_code == 7
+        assert {one.readiness for one in corp.plan(allow=ALLOW).changes} == {Readiness.WAITING}
+        assert under(corp) == [1, 1]
+        corp.verify("cert.portal")
+    assert corp.later(3).apply(allow=ALLOW).exit_code == 0
+    assert (statuses(corp, "ca.issuing"), under(corp)) == (["revoked", "issued"], [1, 1, 2])
+    corp.verify("cert.portal")
+
+
 def test_a_key_on_the_block_list_signs_no_delegate_and_its_last_one_answers_to_its_end(corp: Site) -> None:
     corp.later(10).write(STOLEN, base=BOTH).apply(allow=ALLOW)
     corp.apply()
