@@ -106,6 +106,23 @@ def pkcs8(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
+def generated(alg: str) -> tuple[bytes, bytes]:
+    """A new private key as `pkcs8` writes it, and its `spki`.
+
+    Raises:
+        ValueError: not one of ALGORITHMS.
+    """
+    key = generate(alg)
+    private = pkcs8(key)
+    if alg in _CURVES:
+        # Such a PKCS#8 ends as its SubjectPublicKeyInfo does (RFC 5915): encoding the point again is a fifth of it all.
+        header, size = _HEADERS[alg]
+        ending = der.opening(der.BIT_STRING, size + 1) + b"\0\x04"
+        if private[: 1 - size].endswith(ending):
+            return private, header + private[-size:]
+    return private, spki(key)
+
+
 def load_pkcs8(data: bytes, *, trusted: bool = False) -> PrivateKey:
     """Read PKCS#8 DER.
 
@@ -143,6 +160,12 @@ def alg_of_spki(data: bytes) -> str:
     if name and data.startswith(header):
         return name
     return f"rsa-{_rsa_bits(data)}"
+
+
+def spki_form(alg: str) -> tuple[bytes, int]:
+    """What every SubjectPublicKeyInfo of an algorithm begins with, and how many octets it has; (b"", 0): it varies."""
+    header, size = _HEADERS.get(alg, (b"", 0))
+    return header, len(header) + size
 
 
 def key_bits(data: bytes) -> bytes:
