@@ -37,9 +37,9 @@ def quick_path(quick_folder: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(quick_folder: Path) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """A PostgreSQL for everybody, whose data lie in memory."""
-    with running(quick_folder / "postgres") as there:
+    with running() as there:
         yield there
 
 

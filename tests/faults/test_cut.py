@@ -95,11 +95,10 @@ def test_a_commit_whose_answer_is_lost_is_done_once(
 @pytest.mark.parametrize("point", [FaultPoint.SIGNED, FaultPoint.CRL_SIGNED], ids=str)
 @pytest.mark.parametrize("crashed", [False, True], ids=["restarted", "crashed"])
 def test_a_server_that_restarts_within_an_apply_is_waited_for(
-    point: FaultPoint, crashed: bool, applied: Ground, tmp_path_factory: pytest.TempPathFactory, quick_path: Path
+    point: FaultPoint, crashed: bool, applied: Ground, quick_path: Path
 ) -> None:
     """On a disk, where what a server promised has to be there when it comes back."""
-    folder = tmp_path_factory.mktemp("restarting")
-    with running(folder / "postgres") as own:
+    with running(on_disk=True) as own:
         ground = corp.built(quick_path / "applied", own)
         site = corp.before(corp.RENEWAL, quick_path / "corp", ground)
         restarted: list[Postgres] = []

@@ -85,8 +85,8 @@ async def commits(site: Site) -> None:
 
 
 @pytest.fixture
-def copied(there: Site, postgres: Postgres, quick_folder: Path) -> Iterator[Postgres]:
-    with replica(postgres, quick_folder / "replica") as standby:
+def copied(there: Site, postgres: Postgres) -> Iterator[Postgres]:
+    with replica(postgres) as standby:
         yield standby
 
 

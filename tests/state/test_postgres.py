@@ -123,9 +123,8 @@ def test_a_commit_is_durable_although_the_role_was_told_otherwise(run, place, po
     run(store.close())
 
 
-def test_a_server_that_forgets_is_refused(run, quick_path):
-    quick_path.chmod(0o711)
-    with running(quick_path / "forgetful", fsync="off") as server, pytest.raises(StateError, match="fsync = off"):
+def test_a_server_that_forgets_is_refused(run):
+    with running(fsync="off") as server, pytest.raises(StateError, match="fsync = off"):
         run(made(server.schema()))
 
 
@@ -431,7 +430,7 @@ def guarded(quick_folder: Path) -> Iterator[Guarded]:
     name = ("-addext", "subjectAltName=DNS:localhost")
     key, certificate = folder / "server.key", folder / "server.pem"
     openssl("req", "-x509", *options, *name, "-keyout", key, "-out", certificate)
-    with running(folder / "postgres") as there:
+    with running() as there:
         there.sql(f"CREATE ROLE pki LOGIN PASSWORD '{PASSWORD}'")
         there.sql("CREATE DATABASE pki OWNER pki")
         hba = "host pki pki 127.0.0.1/32 scram-sha-256\nhost all postgres 127.0.0.1/32 trust\n"
