@@ -154,15 +154,13 @@ class PostgresDatabase:
                     await connection.execute(_WRITERS_PAST)
                 await connection.execute(_WRITER_PUT, self._session, number)
                 sent = _Attempt(value)
+            if self._taking:
+                # Should the connection end here, it is taken when another one is opened.
+                self._held.add(self._taking)
+                await self._hold(self._taking)
             return value
 
-        value = await self.patiently(once)
-        if self._taking:
-            self._held.add(self._taking)
-            self._taking = ""
-            with suppress(*LOST):  # taken up when the connection is opened again
-                await self._hold()
-        return value
+        return await self.patiently(once)
 
     async def look(self, work: Callable[[Any], Awaitable[None]]) -> None:
         """Run `work` on the connection, at one instant of the state; not again if the connection is lost."""
@@ -232,19 +230,23 @@ class PostgresDatabase:
 
     async def patiently(self, once: Callable[[], Awaitable[_T]]) -> _T:
         """Do something with the connection, again if that is lost meanwhile."""
-        pause, until = 0.05, time.monotonic() + (_FIRST if self._connection is None else PATIENCE)
+        pause = 0.05
+        until: float | None = None
         async with self._alone:
             while True:
                 try:
                     with told(self.place):
                         return await once()
                 except PkicodeError as error:
-                    if not self._is_lost(error.__cause__) or time.monotonic() >= until:
+                    if not self._is_lost(error.__cause__):
+                        raise
+                    patience = _FIRST if self._connection is None else PATIENCE
+                    until = until or time.monotonic() + patience
+                    if time.monotonic() >= until:
                         raise
                     if self._connection is not None:
                         self._connection.terminate()
                         self._connection = None
-                        until = time.monotonic() + PATIENCE
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _SLOWEST)
 
@@ -256,16 +258,16 @@ class PostgresDatabase:
         if self._connection is None:
             opened = await connect(self.place, self._password, self._roots, self._read_only)
             self._connection, self.skew = opened
-            await self._hold()
+            for name in self._held:
+                await self._hold(name)
             if self._changed:
                 await self._listen(self._connection)
                 # What was said while nobody listened.
                 self._changed.set()
         return self._connection
 
-    async def _hold(self) -> None:
-        for name in self._held:
-            await self._connection.fetchval(_HOLD, self._key(name))
+    async def _hold(self, name: str) -> None:
+        await self._connection.fetchval(_HOLD, self._key(name))
 
     async def through(self, going: Steps[_T]) -> _T:
         """Go through steps on the open connection, for `work` of transact."""

@@ -30,6 +30,8 @@ LOST = (
     OSError,
 )
 """What says that this connection is of no use any more, and nothing of the state."""
+_CLOSED = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the driver says of a connection that is used when it is gone."""
 LOCK_SECONDS = 30
 """How long a writer waits for another one's transaction, which takes milliseconds."""
 _IDLE_SECONDS = 15
@@ -142,6 +144,8 @@ def _told(error: Exception, server: Server) -> StateError:
 
 def _line(error: Exception) -> str:
     """The first line; details may repeat what a row holds."""
+    if isinstance(error, _CLOSED):
+        return "the connection ended"
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
@@ -188,7 +192,7 @@ _WORDS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
         "`pkicode state verify` says what is wrong; `pkicode state restore BACKUP` brings back a good copy",
     ),
     (
-        LOST,
+        (*LOST, *_CLOSED),
         "the state {server} cannot be reached: {error}",
         "see that the server runs and that its port is open; what was done is in the state, apply again",
     ),

@@ -219,6 +219,41 @@ def test_a_lease_that_was_given_back_leaves_nothing_behind_in_a_session_that_goe
     run(third.close())
 
 
+def test_one_store_is_used_by_many_at_once(run, place):
+    store = run(opened(place))
+
+    async def one(number: int) -> int:
+        lease = await store.acquire(f"publish/ca.{number}", holder="alice", now=NOW, ttl=60)
+        sequence = await store.commit(write(intents=[certificate(number)]), lease)
+        await store.certificates(Want())
+        await store.release(lease)
+        return sequence
+
+    async def many() -> list[int]:
+        return await asyncio.gather(*map(one, range(20)))
+
+    assert sorted(run(many())) == list(range(1, 21))
+    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+    assert run(store.database.connection.fetchval(locks)) == 0
+    run(store.close())
+
+
+@pytest.mark.heavy
+def test_a_write_that_ends_its_connection_again_and_again_is_given_up(run, place, postgres):
+    store = run(opened(place))
+    lease = run(store.acquire("project", holder="alice", now=NOW, ttl=60))
+    ending = "BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END"
+    postgres.sql(
+        f"SET search_path = {place.schema}; CREATE FUNCTION ending() RETURNS trigger LANGUAGE plpgsql AS $${ending}$$;"
+        " CREATE TRIGGER planted BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION ending()"
+    )
+    with pytest.raises(StateError, match="cannot be reached"):
+        run(store.commit(write(), lease))
+    postgres.sql(f"DROP TRIGGER planted ON {place.schema}.events")
+    assert run(store.commit(write(), lease)) == 1
+    run(store.close())
+
+
 def test_a_session_the_server_ended_is_opened_again_and_has_its_lease_still(run, place, postgres):
     store, other = run(opened(place)), run(opened(place))
     lease = run(store.acquire("project", holder="alice", now=NOW, ttl=60))
