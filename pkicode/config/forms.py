@@ -18,6 +18,8 @@ _PERCENT = re.compile(r"(100|[0-9]{1,2})%\Z")
 _MODE = re.compile(r"0[0-7]{3}\Z")
 _HTTP = re.compile(r"http://[A-Za-z0-9.\[\]:-]+(/[\x21-\x7e]*)?\Z")
 _SERIAL = re.compile(r"(?:0x)?0*([1-9a-f][0-9a-f]{0,39})\Z")
+_LONG = 60
+"""Characters of a stranger's text that a message shows: more than any serial number has."""
 _ENTRY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SPKI = re.compile(r"[0-9a-f]{64}\Z")
 _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
@@ -108,7 +110,7 @@ def serial(text: str) -> str:
     if not match:
         raise WrongForm(
             "E0334",
-            f"`{text}` is not a serial number",
+            f"`{text if len(text) <= _LONG else text[:_LONG] + '...'}` is not a serial number",
             "write it in hexadecimal, as `pkicode inventory` and `openssl x509 -serial` do",
         )
     return match[1]
