@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.postgres import Postgres, running
 from tests.watch import slow_callbacks
 
 for variable in [name for name in os.environ if name.startswith("PKICODE_")] + ["NO_COLOR", "FORCE_COLOR"]:
@@ -33,6 +34,13 @@ def quick_path(quick_folder: Path) -> Iterator[Path]:
     """As tmp_path, but quick and gone when the test is over."""
     with tempfile.TemporaryDirectory(dir=quick_folder, ignore_cleanup_errors=True) as folder:
         yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for everybody, whose data lie in memory."""
+    with running() as there:
+        yield there
 
 
 @pytest.fixture(autouse=True)

@@ -6,15 +6,20 @@ Keys are not in the state and not in its copies: the keystore is backed up besid
 import asyncio
 import os
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from pkicode.adapters import statefile
+from attrs import frozen
+
+from pkicode.adapters import copying, statefile
 from pkicode.adapters.durable import sync
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.sqlite import SqliteDatabase
 from pkicode.adapters.statefile import Damaged
+from pkicode.adapters.store import StateStore, open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.instants import HOUR
 from pkicode.model.problem import StateError
@@ -70,11 +75,32 @@ def backup(path: Path, target: Path) -> None:
         raise StateError(f"{target} is there already", help="name a file that does not exist yet") from error
 
 
-async def restore(source: Path, path: Path, *, whose: NewState, now: int, actor: str) -> None:
-    """Make the state at `path` what the backup `source` says, with an audit event.
+@frozen
+class Place:
+    """Where a state is restored to."""
 
-    A damaged state is kept beside it under another name.  One that can be read is replaced in one transaction, and
-    only if the world loses nothing by it; leases given before are worth nothing afterwards.
+    folder: Path
+    """Where drafts are made, for their owner only."""
+    open: Callable[[], Awaitable[StateStore]]
+    """Raises FileNotFoundError where nothing is, Damaged where nothing can be read."""
+    put: Callable[[Path], Awaitable[None]]
+    """Set a state file down where nothing is, or nothing that can be read."""
+
+
+def place_of_file(path: Path, now: int) -> Place:
+    """A SQLite state; a damaged one is kept beside it under another name."""
+
+    async def put(draft: Path) -> None:
+        await asyncio.to_thread(_set_down, draft, path, now)
+
+    return Place(path.parent, partial(open_sqlite, path, create=None), put)
+
+
+async def restore(source: Path, place: Place, *, whose: NewState, now: int, actor: str) -> None:
+    """Make the state at `place` what the backup `source` says, with an audit event.
+
+    One that can be read is replaced in one transaction, and only if the world loses nothing by it; leases given before
+    are worth nothing afterwards.
 
     Raises:
         FileNotFoundError: there is no such backup.
@@ -87,17 +113,30 @@ async def restore(source: Path, path: Path, *, whose: NewState, now: int, actor:
         raise StateError(
             f"the backup {source} is not sound: {_listed(wrong)}; nothing was changed", help="try another copy"
         )
-    statefile.make_folder(path.parent)
-    draft = path.with_name(f".{path.name}.restore.{os.getpid()}")
+    statefile.make_folder(place.folder)
+    draft = place.folder / f".restore.{os.getpid()}"
     draft.unlink(missing_ok=True)
     try:
         await asyncio.to_thread(backup, source, draft)
         await asyncio.to_thread(_bring_up, draft)
-        if not await _replace(draft, path, whose=whose, now=now, actor=actor):
+        if not await _replace(draft, place, whose=whose, now=now, actor=actor):
             await _prepare(draft, [], whose=whose, now=now, actor=actor)
-            await asyncio.to_thread(_set_down, draft, path, now)
+            await place.put(draft)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def as_file(store: StateStore, folder: Path) -> AsyncIterator[Path]:
+    """A state file with all that a state holds: its own, or a copy that is gone afterwards."""
+    if isinstance(store.database, SqliteDatabase):
+        yield Path(store.database.place)
+        return
+    statefile.make_folder(folder)
+    with TemporaryDirectory(prefix=".copy.", dir=folder) as temporary:
+        copy = Path(temporary) / "state.db"
+        await copying.to_file(store.database, copy)
+        yield copy
 
 
 def _bring_up(draft: Path) -> None:
@@ -108,19 +147,20 @@ def _bring_up(draft: Path) -> None:
         connection.execute("PRAGMA journal_mode = DELETE")
 
 
-async def _replace(draft: Path, path: Path, *, whose: NewState, now: int, actor: str) -> bool:
+async def _replace(draft: Path, place: Place, *, whose: NewState, now: int, actor: str) -> bool:
     """Replace a state that can be read; False if there is none."""
     try:
-        store = await open_sqlite(path, create=None)
+        store = await place.open()
     except (Damaged, FileNotFoundError):
         return False
     leases = []
     try:
         for name in {"project", *(lease.name for lease in await store.leases())}:
             leases.append(await store.acquire(name, holder=f"{actor} (restore)", now=now, ttl=HOUR))
-        epochs = await asyncio.to_thread(_compare, path, draft)
+        async with as_file(store, place.folder) as path:
+            epochs = await asyncio.to_thread(_compare, path, draft)
         await _prepare(draft, epochs, whose=whose, now=now, actor=actor)
-        await store.overwrite(draft, leases[0])
+        await copying.overwrite(store.database, draft, leases[0])
     except Damaged:
         return False
     else:

@@ -6,6 +6,7 @@ Where sealed keys are stored, and where the passphrase comes from, is decided el
 import hashlib
 import os
 from collections.abc import Sequence
+from functools import cached_property
 
 from attrs import field, frozen
 from cryptography.exceptions import InvalidTag
@@ -43,10 +44,18 @@ class Envelope:
 
     key: bytes = field(repr=False)
 
+    @cached_property
+    def _cipher(self) -> AESGCM:
+        # Half of what sealing one key takes.
+        return AESGCM(self.key)
+
+    def __reduce__(self) -> tuple[type["Envelope"], tuple[bytes]]:
+        return Envelope, (self.key,)
+
     def seal(self, secret: bytes, *about: bytes) -> bytes:
         """Encrypt; opens only with the same `about`.  96 random bits of nonce: safe for 2**32 keys in one keystore."""
         nonce = os.urandom(_NONCE)
-        return nonce + AESGCM(self.key).encrypt(nonce, secret, _bound(about))
+        return nonce + self._cipher.encrypt(nonce, secret, _bound(about))
 
     def open(self, sealed: bytes, *about: bytes) -> bytes:
         """What was sealed.
@@ -55,7 +64,7 @@ class Envelope:
             NotOpened: not sealed with this key and this `about`.
         """
         try:
-            return AESGCM(self.key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(about))
+            return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _bound(about))
         except (InvalidTag, ValueError):
             raise NotOpened from None
 
@@ -78,9 +87,8 @@ class Minter:
         return tuple(self._mint(key) for key in keys)
 
     def _mint(self, key: NewKey) -> MintedKey:
-        private = x509_keys.generate(key.alg)
-        facts = KeyFacts(key.label, key.alg, x509_keys.spki(private))
-        return self.envelope.seal_key(facts, x509_keys.pkcs8(private))
+        pkcs8, spki = x509_keys.generated(key.alg)
+        return self.envelope.seal_key(KeyFacts(key.label, key.alg, spki), pkcs8)
 
 
 def new_header(passphrase: bytes) -> tuple[Header, Envelope]:

@@ -5,7 +5,7 @@ Placeholders are `$n`; an adapter rewrites them if its database wants another fo
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
@@ -38,6 +38,42 @@ def migrations() -> tuple[str, ...]:
     return tuple(scripts.joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema2.sql"))
 
 
+OWN_FACTS = frozenset({"project", "env", "lineage", "schema", "created", "sequence", "head"})
+"""What meta holds of the state itself; no commit writes these."""
+
+
+def first_facts(new: NewState) -> dict[str, str]:
+    """OWN_FACTS of a new state."""
+    return {
+        "schema": str(SCHEMA),
+        "project": new.project,
+        "env": new.env,
+        "lineage": new.lineage,
+        "created": str(new.at),
+        "sequence": "0",
+        "head": genesis(new.project, new.env, new.lineage),
+    }
+
+
+def expect(place: object, facts: Mapping[str, str], wanted: NewState | None) -> None:
+    """Refuse a state of a newer pkicode, or of another project or env than wanted."""
+    schema = facts.get("schema", "")
+    if not schema.isdecimal() or not facts.keys() >= {"project", "env", "lineage", "sequence", "head"}:
+        raise StateError(f"{place} is a database, but not a pkicode state", help="point [state] url elsewhere")
+    if int(schema) > SCHEMA:
+        raise StateError(
+            f"the state {place} has schema {schema}; this pkicode knows {SCHEMA}",
+            help="upgrade pkicode on this machine",
+        )
+    for word in ("project", "env") if wanted else ():
+        asked = getattr(wanted, word)
+        if facts[word] != asked:
+            raise StateError(
+                f"the state {place} is of {word} `{facts[word]}`, not `{asked}`",
+                help="choose the --env, [project] name or [state] url that belong together",
+            )
+
+
 def _columns(row: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(row))
 
@@ -46,12 +82,24 @@ def _marks(count: int) -> str:
     return ", ".join(f"${number}" for number in range(1, count + 1))
 
 
+AT_ONCE = 250
+"""How many values a statement looks for; always as many, so that it is compiled once."""
+
+
+def _among(select: str, column: str) -> str:
+    """Rows whose column is among the first AT_ONCE values."""
+    return f"{select} WHERE {column} IN ({_marks(AT_ONCE)})"
+
+
+def _rest(number: int) -> str:
+    """The placeholders behind those of _among."""
+    return f"${AT_ONCE + number}"
+
+
 _HELD = "kind, name, key, generation, template, vals, due, needs, status, version"
 _CERTIFICATE = _columns(Certificate)
 _DER = _CERTIFICATE.index("der")
 SERIAL = _CERTIFICATE.index("serial")
-AT_ONCE = 250
-"""How many values a statement looks for; always as many, so that it is compiled once."""
 _ARTEFACT = "kind, name, scope, number, this_update, next_update, sha256"
 _LEASE = ", ".join(_columns(Lease))
 _REVOCATION = ", ".join(_columns(Revocation))
@@ -79,12 +127,13 @@ HELD_PUT = (
     " AND (generation = $4 OR kind <> 'ca')"
 )
 HELD_DROP = f"DELETE FROM resources WHERE {_ROW} AND version = $5"
-RECORDS = "SELECT key, generation, record FROM resources WHERE kind = $1 AND name = $2"
-RECORD = f"{RECORDS} AND key = $3"
+_RECORD = "SELECT key, generation, record FROM resources"
+RECORDS = f"{_RECORD} WHERE kind = $1 AND name = $2"
+RECORDS_OF = f"{_among(_RECORD, 'key')} AND kind = {_rest(1)} AND name = {_rest(2)}"
 AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
-SERIALS_TAKEN = f"SELECT issuer_key, serial, issuer_dn FROM certificates WHERE serial IN ({_marks(AT_ONCE)})"
+SERIALS_TAKEN = _among("SELECT issuer_key, serial, issuer_dn FROM certificates", "serial")
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
 _OWN = "address = 'ca.' || ca AND generation = ca_generation"
 """A root's certificate of itself, which is nobody's issuer's business."""
@@ -101,10 +150,10 @@ DUTIES = (
     "SELECT DISTINCT duty FROM certificates WHERE ca = $1 AND ca_generation = $2 AND not_after >= $3"
     " AND status <> 'aborted'"
 )
-DUTY = "SELECT duty FROM certificates WHERE issuer_key = $1 AND serial = $2"
+DUTY = _among("SELECT issuer_key, serial, duty FROM certificates", "serial")
 # Counted in the index alone; what is still an intent is not owed an answer, and will be counted once it is settled.
 SIGNED = (
-    "SELECT ca, ca_generation, sum(found) FROM ("
+    "SELECT ca, ca_generation, CAST(sum(found) AS bigint) FROM ("
     "SELECT ca, ca_generation, count(*) AS found FROM certificates GROUP BY ca, ca_generation UNION ALL"
     " SELECT ca, ca_generation, -count(*) FROM certificates WHERE status = 'intent' GROUP BY ca, ca_generation"
     ") AS counted GROUP BY ca, ca_generation"
@@ -113,17 +162,17 @@ ANSWERABLE = (
     "SELECT serial FROM certificates WHERE ca = $2 AND ca_generation = $3 AND issuer_key = $1 AND not_after >= $4"
     " AND status IN ('issued', 'unknown', 'revoked') ORDER BY length(serial), serial"
 )
-DER = "SELECT der FROM certificates WHERE issuer_key = $1 AND serial = $2 AND sha256 <> ''"
+DER = f"{_among('SELECT issuer_key, serial, der FROM certificates', 'serial')} AND sha256 <> ''"
 SETTLE = (
     "UPDATE certificates SET status = $3, sha256 = $4, der = COALESCE($5, der)"
     " WHERE issuer_key = $1 AND serial = $2 AND status = 'intent'"
 )
 READDRESS = "UPDATE certificates SET address = $2 WHERE address = $1"
 OWNERS = (
-    f"SELECT spki, address FROM certificates WHERE spki IN ({_marks(AT_ONCE)})"
-    f" AND (not_after >= ${AT_ONCE + 1} OR address LIKE 'ca.%') AND status <> 'aborted'"
+    f"{_among('SELECT spki, address FROM certificates', 'spki')}"
+    f" AND (not_after >= {_rest(1)} OR address LIKE 'ca.%') AND status <> 'aborted'"
 )
-STATUS = "SELECT status FROM certificates WHERE issuer_key = $1 AND serial = $2"
+OPEN = f"{_among('SELECT issuer_key, serial FROM certificates', 'serial')} AND status = 'intent'"
 REVOKE = (
     f"INSERT INTO revocations ({_REVOCATION}) VALUES ({_marks(7)}) ON CONFLICT (issuer_key, serial) DO UPDATE"
     # The date and what asked for it first stay; a known compromise is the only thing worth saying later.
@@ -145,7 +194,7 @@ REVOKED = (
 BLOCK = f"INSERT INTO blocked ({_BLOCKED}) VALUES ({_marks(4)}) ON CONFLICT (spki) DO NOTHING"
 BLOCKED = f"SELECT {_BLOCKED} FROM blocked"
 ANY_BLOCKED = "SELECT 1 FROM blocked LIMIT 1"
-IS_BLOCKED = f"{BLOCKED} WHERE spki = $1"
+BLOCKED_OF = _among(BLOCKED, "spki")
 MATCH = (
     f"INSERT INTO matches ({_MATCH}) VALUES ({_marks(5)}) ON CONFLICT (entry, issuer_key, serial) DO UPDATE"
     " SET reason = excluded.reason"
@@ -266,10 +315,9 @@ def held(rows: Iterable[Sequence[Any]]) -> list[Held]:
     ]  # fmt: skip
 
 
-def certificate(row: Sequence[Any], *, with_der: bool) -> Certificate:
-    """The row of such a query; `der` is empty where it was not asked for."""
-    values = row if with_der else (*row[:_DER], b"", *row[_DER:])
-    return Certificate(*values)
+def certificate_rows(rows: Iterable[Sequence[Any]], *, with_der: bool) -> list[Certificate]:
+    """The rows of such a query; `der` is empty where it was not asked for."""
+    return [Certificate(*(row if with_der else (*row[:_DER], b"", *row[_DER:]))) for row in rows]
 
 
 def clash(entering: Sequence[tuple[Any, ...]], there: Sequence[tuple[str, str, bytes]]) -> tuple[Any, ...] | None:

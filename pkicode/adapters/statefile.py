@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pkicode.adapters import sql
 from pkicode.adapters.durable import sync
-from pkicode.adapters.sql import SCHEMA, NewState
+from pkicode.adapters.sql import NewState
 from pkicode.model.problem import StateError
 
 BUSY_SECONDS = 10
@@ -39,8 +39,6 @@ def make(path: Path, new: NewState) -> None:
     """Create an empty state at `path`; if somebody else is quicker, theirs stands."""
     make_folder(path.parent)
     with suppress(FileExistsError), placed(path) as connection:
-        # Larger pages than usual: what costs is how many a batch of random serials touches.
-        connection.execute("PRAGMA page_size = 8192")
         connection.execute("PRAGMA journal_mode = WAL")
         fill(connection, new)
 
@@ -70,6 +68,8 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with told(path), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+            # Larger pages than usual: what costs is how many a batch of random serials touches.
+            connection.execute("PRAGMA page_size = 8192")
             yield connection
         # A link, not a rename: it fails when something is there.
         os.link(draft, path)
@@ -86,18 +86,14 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
 
 def fill(connection: sqlite3.Connection, new: NewState) -> None:
     """Schema and first facts of a new state."""
+    lay_out(connection)
+    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", sql.first_facts(new).items())
+
+
+def lay_out(connection: sqlite3.Connection) -> None:
+    """The tables, with nothing in them."""
     for script in sql.migrations():
         connection.executescript(script)
-    facts = {
-        "schema": str(SCHEMA),
-        "project": new.project,
-        "env": new.env,
-        "lineage": new.lineage,
-        "created": str(new.at),
-        "sequence": "0",
-        "head": sql.genesis(new.project, new.env, new.lineage),
-    }
-    connection.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", facts.items())
 
 
 def bring_up(connection: sqlite3.Connection, schema: int, *, read_only: bool) -> None:
@@ -246,21 +242,3 @@ def _told(error: sqlite3.Error, path: Path | str) -> StateError:
             return Damaged(f"the state {path} does not hold what it should: {error}", help=_RESTORE)
         case _:
             return StateError(f"the state {path} failed: {error}", help="look at the disk, then read and try again")
-
-
-def expect(path: Path | str, facts: dict[str, str], wanted: NewState | None) -> None:
-    """Refuse a state of a newer pkicode, or of another project or env than wanted."""
-    schema = facts.get("schema", "")
-    if not schema.isdecimal() or not facts.keys() >= {"project", "env", "lineage", "sequence", "head"}:
-        raise StateError(f"{path} is a database, but not a pkicode state", help="point [state] url elsewhere")
-    if int(schema) > SCHEMA:
-        raise StateError(
-            f"the state {path} has schema {schema}; this pkicode knows {SCHEMA}", help="upgrade pkicode on this machine"
-        )
-    for word in ("project", "env") if wanted else ():
-        asked = getattr(wanted, word)
-        if facts[word] != asked:
-            raise StateError(
-                f"the state {path} is of {word} `{facts[word]}`, not `{asked}`",
-                help="choose the --env, [project] name or [state] url that belong together",
-            )

@@ -19,12 +19,13 @@ from pkicode.x509 import der
 _SIGNED = frozenset({"issued", "revoked"})
 
 
-def verify(path: Path, journal: Path | None) -> list[str]:
+def verify(path: Path, journal: Path | None, *, whole: bool = True) -> list[str]:
     """Everything that is wrong with the state at `path`, one sentence each; an empty list for a sound one.
 
     Args:
         path: the state file.
         journal: the issuance journal beside it; None compares with none, as for a backup.
+        whole: whether that journal has everything that was ever signed from this state.
 
     Raises:
         FileNotFoundError: there is no state.
@@ -41,7 +42,7 @@ def verify(path: Path, journal: Path | None) -> list[str]:
             *_certificates(connection),
             *_revocations(connection),
             *_artefacts(connection),
-            *(_journal(connection, before, Journal(journal).read()) if journal else ()),
+            *(_journal(connection, before, Journal(journal).read(), whole=whole) if journal else ()),
         ]
 
 
@@ -56,7 +57,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """One instant of a state, even if somebody writes meanwhile."""
     with closing(statefile.connect(path, read_only=True)) as connection, statefile.told(path):
         facts = dict(connection.execute(sql.META).fetchall())
-        statefile.expect(path, facts, None)
+        sql.expect(path, facts, None)
         statefile.bring_up(connection, int(facts["schema"]), read_only=True)
         connection.execute("BEGIN")
         yield connection
@@ -183,7 +184,9 @@ def _artefacts(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"{kind} {name} {scope}".rstrip() + ": its bytes are not those that were stored"
 
 
-def _journal(connection: sqlite3.Connection, before: frozenset[str], after: Mapping[str, bytes]) -> Iterator[str]:
+def _journal(
+    connection: sqlite3.Connection, before: frozenset[str], after: Mapping[str, bytes], *, whole: bool
+) -> Iterator[str]:
     """Every certificate we signed stands in both places; imports were signed elsewhere."""
     missing = set(before)
     for serial, address, status, sha256, reason, content in connection.execute(
@@ -195,7 +198,7 @@ def _journal(connection: sqlite3.Connection, before: frozenset[str], after: Mapp
             continue
         missing.discard(tbs)
         if sha256:
-            if status in _SIGNED and reason != "imported" and tbs not in after:
+            if whole and status in _SIGNED and reason != "imported" and tbs not in after:
                 yield f"certificate {serial} ({address}): the journal does not know it"
         elif tbs in before and status == "intent":
             yield f"certificate {serial} ({address}): signed, but still an intent; `pkicode apply` finishes it"

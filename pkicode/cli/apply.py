@@ -67,7 +67,7 @@ def apply_command(
     if file is not None:
         expected = project.load(session.path(file))
     elif not (yes or auto):
-        expected = project.plan(only=only, except_=except_, allow=allow)
+        expected = project.plan(only=only, except_=except_, allow=allow, commands=True)
         show(expected)
         if expected.has_changes:
             _confirm()

@@ -91,11 +91,12 @@ def export_command(
 
 
 def _p12(chain_pem: bytes, key_pkcs8: bytes, address: str, password: bytes) -> bytes:
-    from pkicode.x509 import keys, pem
+    from pkicode.x509 import pem
+    from pkicode.x509.pkcs12 import pkcs12
 
     leaf, *issuers = pem.decode(chain_pem, "CERTIFICATE")
     try:
-        return keys.pkcs12(key_pkcs8, leaf, tuple(issuers), password, address)
+        return pkcs12(key_pkcs8, leaf, tuple(issuers), password, address)
     except ValueError as error:
         raise PkicodeError(str(error), help="give a password") from error
 

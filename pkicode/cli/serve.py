@@ -31,12 +31,13 @@ def serve_ocsp(session: Session, *, bind: str, packs: tuple[str, ...], every: in
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise click.BadParameter(f"`{bind}` is not HOST:PORT, as in 127.0.0.1:8889", param_hint="--bind")
     frozen = frozen_clock()
-    sources = [PackAt(one).look for one in packs] or [Answers(session.project().state).look]
+    answers = None if packs else Answers(session.project().state)
     serving = Serving(
-        sources=sources,
+        sources=[answers.look] if answers else [PackAt(one).look for one in packs],
         host=host.strip("[]"),
         port=int(port),
         every=every,
+        wait=answers.hear if answers else asyncio.sleep,
         clock=lambda: int(time.time()) if frozen is None else frozen,
         tell=session.note,
     )

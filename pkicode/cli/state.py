@@ -27,7 +27,7 @@ def state_info(session: Session, *, form: str) -> None:
     facts = session.project().upkeep.info()
     about = facts.about
     told = {
-        "path": str(facts.path),
+        "path": facts.place,
         "project": about.project,
         "env": about.env,
         "lineage": about.lineage,
@@ -67,6 +67,38 @@ def state_restore(session: Session, *, file: Path, allow_clock: bool) -> None:
     """Put a backup in place, unless that would lose a certificate, a revocation or a CRL number."""
     session.writable(allow_clock=allow_clock).upkeep.restore(session.path(file))
     say(printable(f"State restored from {session.path(file)}."))
+
+
+@state_command.command("migrate")
+@click.pass_obj
+def state_migrate(session: Session) -> None:
+    """Make the state, or bring it up to what this pkicode needs; in PostgreSQL as the role that owns the tables."""
+    before, after = session.project().upkeep.migrate()
+    said = "was there already" if before == after else f"brought up from {before}" if before else "made"
+    say(f"The state has schema {after}: {said}.")
+
+
+@state_command.command("roles")
+@click.pass_obj
+def state_roles(session: Session) -> None:
+    """Print the SQL that makes the PostgreSQL roles of planner, applier and responder, for psql."""
+    say(session.project().upkeep.roles())
+
+
+@state_command.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@allow_clock
+@click.pass_obj
+def state_copy(session: Session, *, source: str, target: str, allow_clock: bool) -> None:
+    """Carry the state from one [state] url to another where none is, and compare every row on arrival.
+
+    Nothing is removed: write TO into pki.toml, and move the old state away.
+    """
+    session.writable(allow_clock=allow_clock).upkeep.copy(source, target)
+    say(
+        printable(f"State copied to {target}.  Write it into [state] url, and move the old one away: it would live on.")
+    )
 
 
 @state_command.group("lock")

@@ -43,6 +43,8 @@ def appended(path: str, text: str, entry: Revoke) -> str:
     else:
         raise PkicodeError(f"`revoke` in {path} is not written as [[revoke]]", help="write it so, and run this again")
     made = tomlkit.dumps(parsed)
+    if 0 < text.count("\n") == text.count("\r\n"):
+        made = made.replace("\r\n", "\n").replace("\n", "\r\n")
     # What else the file says is the same, or nothing is written.
     before, after = tomllib.loads(text), tomllib.loads(made)
     added = after.pop("revoke")

@@ -5,11 +5,12 @@ from pathlib import Path as File
 from typing import Any
 
 from pkicode.config.check_paths import escapes
-from pkicode.config.forms import WrongForm, serial
+from pkicode.config.forms import serial
 from pkicode.config.named import Tables
 from pkicode.config.tables import closest
 from pkicode.config.tabular import RowNotes, csv_records
 from pkicode.config.tree import Path
+from pkicode.config.wrong import WrongForm
 from pkicode.model.address import parse
 from pkicode.model.problem import Part, Place, Problem
 

@@ -8,10 +8,11 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
-from pkicode.config.forms import FORMS, WrongForm
+from pkicode.config.forms import FORMS
 from pkicode.config.language import Rekey, Secret
 from pkicode.config.tables import LISTED, NAMED, NESTED_LATER, SUBJECT, Key, Table, closest, keys_of
 from pkicode.config.tree import Notes, Path
+from pkicode.config.wrong import WrongForm
 from pkicode.model.change import Action
 from pkicode.model.instants import from_datetime
 from pkicode.model.problem import Part

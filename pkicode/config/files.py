@@ -170,7 +170,7 @@ def _matches(notes: Notes, root: Path, pattern: str, index: int) -> list[Path]:
         )
         return []
     try:
-        found = sorted(file for file in root.glob(pattern) if file.is_file() or file.is_symlink())
+        found = sorted(file for file in root.glob(pattern) if file.is_file() or not file.exists())
     except (ValueError, IndexError):  # pathlib says of "a**b" the one and of "." the other
         notes.add("E0105", f"`{pattern}` is no pattern", where, help="write a pattern such as teams/*.toml")
         return []

@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from pkicode.config import state_url
+from pkicode.config.wrong import WrongForm
 from pkicode.model.address import parse
 from pkicode.model.instants import YEAR, parse_duration
 
@@ -15,8 +17,9 @@ _FRACTION = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})\Z")
 _PERCENT = re.compile(r"(100|[0-9]{1,2})%\Z")
 _MODE = re.compile(r"0[0-7]{3}\Z")
 _HTTP = re.compile(r"http://[A-Za-z0-9.\[\]:-]+(/[\x21-\x7e]*)?\Z")
-_SQLITE = re.compile(r"sqlite:///[^\x00-\x1f?#]+\Z")
 _SERIAL = re.compile(r"(?:0x)?0*([1-9a-f][0-9a-f]{0,39})\Z")
+_LONG = 60
+"""Characters of a stranger's text that a message shows: more than any serial number has."""
 _ENTRY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SPKI = re.compile(r"[0-9a-f]{64}\Z")
 _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
@@ -33,15 +36,6 @@ REASONS = (
     "aACompromise",
 )
 """What a certificate may be revoked for."""
-
-
-class WrongForm(ValueError):
-    """A text has not the form its key asks for."""
-
-    def __init__(self, code: str, message: str, mend: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.mend = mend
 
 
 @frozen
@@ -116,7 +110,7 @@ def serial(text: str) -> str:
     if not match:
         raise WrongForm(
             "E0334",
-            f"`{text}` is not a serial number",
+            f"`{text if len(text) <= _LONG else text[:_LONG] + '...'}` is not a serial number",
             "write it in hexadecimal, as `pkicode inventory` and `openssl x509 -serial` do",
         )
     return match[1]
@@ -152,16 +146,6 @@ def _http_url(text: str) -> str:
             "write http://; CRLs and CA certificates are signed themselves (RFC 5280 section 8)",
         )
     return _matching(_HTTP, "E0206", "an http URL such as http://pki.example.org")(text)
-
-
-def _state_url(text: str) -> str:
-    if text.startswith(("postgres:", "postgresql:")):
-        raise WrongForm(
-            "E0210", "PostgreSQL state is not yet in this version", 'use url = "sqlite:///.pkicode/state.db"'
-        )
-    if ".." in text.removeprefix("sqlite:///").split("/"):
-        raise WrongForm("E0206", "the state stays inside the project", 'use url = "sqlite:///.pkicode/state.db"')
-    return _matching(_SQLITE, "E0206", "a state URL; write sqlite:///.pkicode/state.db")(text)
 
 
 def _requires(text: str) -> str:
@@ -229,6 +213,8 @@ FORMS: Mapping[str, Form] = {
     ),
     "path": Form("a path", '"out/portal.pem"', _path),
     "http-url": Form("an http URL", '"http://pki.example.org"', _http_url, "^http://"),
-    "state-url": Form("a state URL", '"sqlite:///.pkicode/state.db"', _state_url, "^sqlite:///"),
+    "state-url": Form(
+        "a state URL", '"sqlite:///.pkicode/state.db"', state_url.checked, "^(sqlite:///|postgres(ql)?://)"
+    ),
     "requires": Form("a list of version bounds", '">=0.1,<2"', _requires),
 }

@@ -54,7 +54,12 @@ class ProjectSpec:
 
 @frozen
 class StateSpec:
-    url: str = says("sqlite:///PATH, relative to the root", default="sqlite:///.pkicode/state.db", form="state-url")
+    url: str = says(
+        "sqlite:///PATH, relative to the root, or postgresql://USER@HOST:PORT/DATABASE?schema=NAME",
+        default="sqlite:///.pkicode/state.db",
+        form="state-url",
+    )
+    password: Secret | None = says("of the PostgreSQL role: env, file or command; never a literal", default=None)
     lock_timeout: int = says("how long apply waits for another apply", form="duration", default=30)
     plan_ttl: int = says("how long a saved plan may be applied", form="duration", default=86400)
 

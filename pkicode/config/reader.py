@@ -1,5 +1,6 @@
 """pki.toml with its includes, overlay and variables to a Config.  Rows of fan-outs are read by rows.py."""
 
+import errno
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,9 @@ def _input(notes: Notes, root: Path, name: str, path: Keys, found: dict[str, str
         notes.add("E0112", f"`{name}` leads out of the project's root", path, help=mend)
         return
     try:
+        # A pipe would keep us waiting for whoever writes to it.
+        if file.exists() and not file.is_file():
+            raise OSError(errno.EINVAL, "not a regular file")
         with file.open("rb") as stream:
             found[name] = files.digest_of(stream)
     except OSError as error:

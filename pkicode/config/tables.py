@@ -111,7 +111,7 @@ CERT = Table(
 )
 SINGLE = {
     "project": Table(keys_of(language.ProjectSpec), {}, {}),
-    "state": Table(keys_of(language.StateSpec), {"password": "PostgreSQL state"}, {}),
+    "state": Table(keys_of(language.StateSpec), {}, {}),
     "policy": Table(keys_of(language.PolicySpec), {"require_approval": "approvals"}, {}),
 }
 NAMED = {

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
+from pkicode.kinds.doomed import barred, compromised
 from pkicode.kinds.generation import (
     Authority,
     Cross,
@@ -110,28 +111,84 @@ def standing(name: str, outlook: Outlook) -> Standing | None:
 
 
 def issuing(name: str, outlook: Outlook) -> Standing | None:
-    """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait."""
+    """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait.
+
+    Compromises count as told, because they are before anything is signed.  Where they leave no other, it is the
+    generation that this plan makes (CAs are planned from the roots down).
+    """
     memo_key = ("issuing", name)
     if memo_key not in outlook.memo:
-        known = generations(outlook).issuing(name)
-        outlook.memo[memo_key] = _there(known) if known else planned(name, 1, outlook)
+        told, _ = _told(outlook)
+        known = told.issuing(name)
+        if known is None:
+            outlook.memo[memo_key] = planned(name, 1, outlook)
+        elif not told.is_sound(known) and (made := _making(name, known, outlook)):
+            outlook.memo[memo_key] = planned(name, made[-1], outlook)
+        else:
+            outlook.memo[memo_key] = _there(known)
     found: Standing | None = outlook.memo[memo_key]
     return found
+
+
+def taken_by(name: str, outlook: Outlook) -> tuple[str, ...]:
+    """The blocks that take away, in this plan, what signs for [ca.NAME] until then: what it signs next follows them."""
+    _, by = _told(outlook)
+    if not by:
+        return ()
+    known = generations(outlook)
+    signs = known.issuing(name)
+    return tuple(by[one.at] for one in known.upwards(signs) if one.at in by) if signs else ()
+
+
+def _told(outlook: Outlook) -> tuple[Generations, Mapping[str, str]]:
+    """The generations once the compromises of this plan are told, and what takes away which."""
+    if "told" not in outlook.memo:
+        known, lost = generations(outlook), compromised(outlook)
+        ended = [one for each in known.known.values() for one in each if lost and one.issuer_key in lost]
+        ended = [one for one in ended if not lost[one.issuer_key] or may_end(one, outlook)]
+        out = known.out | {(one.name, one.generation) for one in ended}
+        by = {one.at: lost[one.issuer_key] for one in ended if lost[one.issuer_key]}
+        outlook.memo["told"] = evolve(known, out=out), by
+    found: tuple[Generations, Mapping[str, str]] = outlook.memo["told"]
+    return found
+
+
+def may_end(one: Authority, outlook: Outlook) -> bool:
+    """Whether somebody said so: else its revocation is denied."""
+    return one.name in outlook.allow.get("ca-revoke" if one.issuer else "root-change", "").split()
 
 
 def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
     """The generations of [ca.NAME] that owe answers about what they signed, oldest first; the newest always does."""
     known = generations(outlook)
     newest = known.get(name)
-    coming = [
+    coming = _making(name, newest, outlook)
+    there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
+    made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
+    return (*map(_there, there), *filter(None, made))
+
+
+def _making(name: str, newest: Authority | None, outlook: Outlook) -> list[int]:
+    """The generations of [ca.NAME] that this plan makes."""
+    return [
         change.generation
         for change in outlook.planned("ca", name)
         if change.action is Action.ISSUE and change.readiness is Readiness.READY
         if newest is None or change.generation > newest.generation
     ]
-    there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
-    made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
-    return (*map(_there, there), *filter(None, made))
+
+
+def stopped(name: str, outlook: Outlook) -> str:
+    """The generation by which [ca.NAME] issues, or one above it, that is revoked or distrusted; empty: all may sign."""
+    keys = barred(outlook)
+    standing = issuing(name, outlook) if keys else None
+    if standing is None:
+        return ""
+    if standing.authority:
+        above = generations(outlook).upwards(standing.authority)
+        return next((one.at for one in above if one.issuer_key in keys), "")
+    block = outlook.config.block("ca", name)
+    return stopped(block.spec.issuer, outlook) if block and block.spec.issuer else ""
 
 
 def _there(one: Authority) -> Standing:
@@ -176,9 +233,10 @@ async def load(name: str, run: Run, generation: int | None = None) -> Authority 
 
 
 async def load_issuing(name: str, run: Run) -> Authority | None:
-    """The generation of [ca.NAME] that signs what is issued now, checked; None while there is none."""
-    found = (await loaded(run)).issuing(name)
-    return await load(name, run, found.generation) if found else None
+    """The generation of [ca.NAME] that signs what is issued now, checked; None while there is none that may."""
+    known = await loaded(run)
+    found = known.issuing(name)
+    return await load(name, run, found.generation) if found and known.is_sound(found) else None
 
 
 async def _check(authority: Authority, known: Generations, run: Run) -> None:

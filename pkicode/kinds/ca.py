@@ -234,7 +234,7 @@ def _new(block: Block, row: Row, held: Held | None, outlook: Outlook, reason: Re
             "validity": duration(spec.validity),
         },
         irreversible=True,
-        depends_on=(f"ca.{spec.issuer}",) if spec.issuer else (),
+        depends_on=(f"ca.{spec.issuer}", *authorities.taken_by(spec.issuer, outlook)) if spec.issuer else (),
     )
     policy = outlook.config.settings.policy.deny
     signing = deny.signing_alg(issuer, outlook.config) if issuer else spec.key.alg

@@ -19,7 +19,7 @@ from pkicode.kinds import cert_ahead as ahead
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.doomed import REASONS as DOOMED
-from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of, stopped
+from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of
 from pkicode.kinds.leaf import filled, keeps_key, profile_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
@@ -155,7 +155,8 @@ def diff(
         return _issued(block, row, held, spec, outlook, _NEW_ALONE)
     taken = _taken(held, outlook)
     if taken and spec.reissue:
-        return _issued(block, row, held, spec, outlook, taken.reasons)
+        is_due = () if taken.first or held.due > outlook.now else (Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}"),)
+        return _issued(block, row, held, spec, outlook, taken.reasons + is_due)
     reason = None if taken else _reason(block, row, held, spec, outlook, difference)
     if reason is not None:
         return _issued(block, row, held, spec, outlook, (reason,))
@@ -232,8 +233,12 @@ def _issued(
     address = Address("cert", block.name, row.key)
     # A number is never reused, not even that of a certificate nobody knows the signature of.
     generation = max(held.generation if held else 0, outlook.snapshot.lost.get(str(address), 0)) + 1
-    depends_on = _stands_on(spec.issuer)
     taken = _taken(held, outlook) if held else None
+    depends_on = _stands_on(spec.issuer) + authorities.taken_by(spec.issuer, outlook)
+    if held and taken and taken.first:
+        # A compromise is published before there is a new key (decisions 7).
+        lists = lists_of(held.needs.removeprefix("ca."), outlook.config)
+        depends_on = tuple(dict.fromkeys(depends_on + taken.by + lists))
     change = Change(
         address,
         Action.RENEW if held and held.status != "forgotten" else Action.ISSUE,
@@ -245,10 +250,7 @@ def _issued(
         before={"due": rfc3339(held.due), "generation": held.generation} if held else None,
         after=_after(block, row, spec, checked, outlook, keeps=keeps_key(spec, held, reasons[0])),
         irreversible=True,
-        # A compromise is published before there is a new key (decisions 7).
-        depends_on=depends_on + taken.by + lists_of(held.needs.removeprefix("ca."), outlook.config)
-        if held and taken and taken.first
-        else depends_on,
+        depends_on=depends_on,
     )
     return _held_back(change, spec, checked.sans, standing, outlook)
 
@@ -302,7 +304,10 @@ def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities
             reasons = tuple({one.code: one for one in (*change.reasons, Reason(ReasonCode.KEY_BLOCKED))}.values())
             waits = f"its key is block-listed: hand in a CSR with a new key as {where}"
             return evolve(change, reasons=reasons, readiness=Readiness.WAITING, waits=waits)
-    if ca := stopped(standing.name, outlook):
+    taken = _taken(held, outlook) if held else None
+    # What falls due before its CA is replaced is renewed by that once more: nobody is in danger.
+    goes_on = held is not None and taken is not None and not taken.first and held.due <= outlook.now
+    if not goes_on and (ca := authorities.stopped(standing.name, outlook)):
         return evolve(change, readiness=Readiness.WAITING, waits=f"{ca} is revoked: name another issuer, or rotate it")
     if rule := _broken(spec, sans, standing, outlook):
         return evolve(change, readiness=Readiness.DENIED, waits=rule)

@@ -77,7 +77,8 @@ def _coming(ca: str, outlook: Outlook) -> list[Change]:
         change
         for changes in outlook.changes.values()
         for change in changes
-        if change.action is Action.REVOKE and change.readiness is Readiness.READY and f"ca.{ca}" in change.depends_on
+        if change.action in (Action.REVOKE, Action.DISTRUST) and change.readiness is Readiness.READY
+        if f"ca.{ca}" in change.depends_on
     ]
 
 

@@ -1,4 +1,4 @@
-"""What this plan takes away, worked out before certificates are planned: which of them need another, and whose CA may
+"""What this plan takes away, worked out before certificates are planned: which of them need another, and which keys
 sign no more.  Pure; that it is taken away is revocation.py's.
 """
 
@@ -8,7 +8,6 @@ from attrs import evolve, frozen
 
 from pkicode.config.language import COMPROMISES, CaSpec, Revoke
 from pkicode.config.reader import Config
-from pkicode.kinds import authority as authorities
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY
@@ -104,21 +103,20 @@ def barred(outlook: Outlook) -> frozenset[str]:
     return keys
 
 
-def stopped(name: str, outlook: Outlook) -> str:
-    """The generation by which [ca.NAME] issues, or one above it, that is revoked or distrusted; empty: all may sign."""
-    if not barred(outlook):
-        return ""
-    issuer: str | None = name
-    for _ in range(16):
-        standing = authorities.issuing(issuer, outlook) if issuer else None
-        if standing is None:
-            return ""
-        if standing.authority and standing.authority.issuer_key in barred(outlook):
-            return standing.authority.at
-        block = outlook.config.block("ca", standing.name)
-        spec: CaSpec | None = block.spec if block else None
-        issuer = spec.issuer if spec else None
-    return ""
+def compromised(outlook: Outlook) -> Mapping[str, str]:
+    """Issuer keys that sign no more once the compromises of this plan are told, which is before anything is made.
+
+    With the block that tells of each; "" for one that is on the block list already.
+    """
+    if "compromised" not in outlook.memo:
+        found = dict.fromkeys(outlook.snapshot.blocked, "")
+        for entry in outlook.config.settings.revoke:
+            selected = outlook.snapshot.selected.get(entry.id)
+            if selected and entry.reason in COMPROMISES:
+                found.update((one, f"revoke.{entry.id}") for one in selected.stopped if one not in found)
+        outlook.memo["compromised"] = found
+    keys: Mapping[str, str] = outlook.memo["compromised"]
+    return keys
 
 
 def lists_of(name: str, config: Config) -> tuple[str, ...]:

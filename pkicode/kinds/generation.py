@@ -220,7 +220,8 @@ class Generations:
         return not any(older.generation < one.generation and self.is_sound(older) for older in self.of(one.name))
 
     def is_sound(self, one: Authority) -> bool:
-        return (one.name, one.generation) not in self.out
+        """Whether neither it nor a CA above it is out: what stands on a root that nobody trusts is worth nothing."""
+        return not self.out or not any((each.name, each.generation) in self.out for each in self.upwards(one))
 
     def issuing(self, name: str) -> Authority | None:
         """The generation that signs what is issued at `now`: the newest that has been out long enough and is valid."""
@@ -251,21 +252,25 @@ class Generations:
         """The generation whose key signed it; itself for a root."""
         return next((above for above in self.of(one.issuer or one.name) if _signed(above, one)), None)
 
+    def upwards(self, one: Authority) -> list[Authority]:
+        """From a CA generation up to its root, itself first; as far as it can be followed."""
+        found = [one]
+        while found[-1].issuer and len(found) <= 16 and (above := self.issuer_of(found[-1])):
+            found.append(above)
+        return found
+
     def path(self, one: Authority) -> list[Authority]:
         """From a CA generation up to its root, itself first.
 
         Raises:
             StateError: one above it is missing.
         """
-        found = [one]
-        while found[-1].issuer:
-            above = self.issuer_of(found[-1])
-            if above is None or len(found) > 16:
-                raise altered(
-                    f"the certificate of {found[-1].at} in the state is not what it should be:"
-                    f" no generation of ca.{found[-1].issuer} signed it"
-                )
-            found.append(above)
+        found = self.upwards(one)
+        if found[-1].issuer:
+            raise altered(
+                f"the certificate of {found[-1].at} in the state is not what it should be:"
+                f" no generation of ca.{found[-1].issuer} signed it"
+            )
         return found
 
     def chain(self, one: Authority) -> list[bytes]:

@@ -45,6 +45,9 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         )
 
 
+_COUNTED = (Action.ISSUE, Action.RENEW, Action.REVOKE, Action.DISTRUST)
+
+
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row; of each generation on duty its value has how much was signed and revoked by it."""
     duty = authorities.on_duty(block.name, outlook)
@@ -67,7 +70,7 @@ def _coming(outlook: Outlook) -> frozenset[str]:
         found: set[str] = set()
         for changes in outlook.changes.values():
             for one in changes:
-                if one.action in (Action.ISSUE, Action.RENEW, Action.REVOKE) and one.readiness is Readiness.READY:
+                if one.action in _COUNTED and one.readiness is Readiness.READY:
                     stands_on = one.held.needs if one.held and one.action is Action.REVOKE else ""
                     found.update((stands_on, *one.depends_on, str(one.address)))
         outlook.memo["ocsp-coming"] = frozenset(one.removeprefix("ca.") for one in found if one.startswith("ca."))

@@ -24,8 +24,9 @@ from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.ports import OutputFile, OutputSet
 from pkicode.x509.chain import chain_pem, verify_issued
-from pkicode.x509.keys import load_pkcs8, pkcs12, spki
+from pkicode.x509.keys import load_pkcs8, spki
 from pkicode.x509.pem import encode
+from pkicode.x509.pkcs12 import pkcs12
 from pkicode.x509.tbs import facts_of
 
 

@@ -2,9 +2,10 @@
 
 from attrs import frozen
 
+from pkicode.kinds import authority as authorities
 from pkicode.kinds.doomed import current
 from pkicode.model.address import Address
-from pkicode.model.change import Action, Readiness
+from pkicode.model.change import Action, Change, Readiness, ReasonCode
 from pkicode.model.row import Held
 from pkicode.plan.kind import Outlook
 from pkicode.ports import Certificate
@@ -72,9 +73,18 @@ def _planned(name: str, outlook: Outlook) -> dict[str, tuple[Action, str]]:
     memo_key = ("planned", name)
     if memo_key not in outlook.memo:
         outlook.memo[memo_key] = {
-            one.address.key: (one.action, "" if one.readiness is Readiness.READY else one.waits)
+            one.address.key: (one.action, _held_back(one, outlook))
             for one in outlook.planned("cert", name)
             if one.action in (*_MAKES, *_TAKES)
         }
     found: dict[str, tuple[Action, str]] = outlook.memo[memo_key]
     return found
+
+
+def _held_back(change: Change, outlook: Outlook) -> str:
+    """A renewal by the CA that is to be replaced replaces nothing."""
+    if change.readiness is not Readiness.READY:
+        return change.waits
+    orphaned = change.block is not None and any(one.code is ReasonCode.ISSUER_REVOKED for one in change.reasons)
+    ca = authorities.stopped(change.block.spec.issuer, outlook) if orphaned and change.block else ""
+    return f"until {ca} is replaced, it signs what falls due" if ca else ""

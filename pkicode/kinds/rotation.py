@@ -24,7 +24,7 @@ def behind(block: Block, outlook: Outlook) -> Authority | None:
     known = authorities.generations(outlook)
     newest = known.get(block.name)
     above = known.issuer_of(newest) if newest else None
-    issuing = known.issuing(block.spec.issuer or "")
+    issuing = authorities.issuing(block.spec.issuer, outlook) if block.spec.issuer else None
     return above if above and issuing and above.generation < issuing.generation else None
 
 
@@ -55,8 +55,7 @@ def ending(block: Block, outlook: Outlook) -> bool:
     newest = authorities.generations(outlook).get(block.name) if spec.rotate else None
     if newest is None or newest.issuer_key not in barred(outlook):
         return False
-    word = "ca-revoke" if newest.issuer else "root-change"
-    return block.name in outlook.allow.get(word, "").split()
+    return authorities.may_end(newest, outlook)
 
 
 def allowed(block: Block, outlook: Outlook) -> bool:
@@ -71,6 +70,8 @@ def waits(block: Block, reason: Reason, issuer: authorities.Standing | None, out
     if issuer is None:
         may = reason.code is ReasonCode.NEW or allowed(block, outlook)
         return "" if may else f"a root changes only with --allow root-change={block.name}"
+    if ca := authorities.stopped(issuer.name, outlook):
+        return f"{ca} is revoked: rotate it, or name another issuer"
     if authorities.generations(outlook).spec(issuer.name).retired:
         return f"ca.{issuer.name} is retired and issues nothing"
     if outlook.now - spec.backdate + spec.validity - 1 > issuer.not_after:

@@ -7,7 +7,7 @@ further; only the rest reaches its kind.  What was declared and is gone reaches 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
@@ -50,27 +50,17 @@ def plan(
     """
     refuse_unknown(allow or {})
     moves, immovable, snapshot = _moved(config, snapshot)
-    outlook = Outlook(config, snapshot, now, dict(allow or {}))
-    outlook.problems.extend(immovable)
-    shelf = _Shelf(snapshot)
-    dues: list[int] = []
-    pending: list[Pending] = []
-    for kind in kinds:
-        if kind.survey:
-            outlook.problems.extend(kind.survey(outlook))
-        for block in kind.blocks(config):
-            if kind.check:
-                outlook.problems.extend(kind.check(block, outlook))
-            _plan_block(kind, block, outlook, shelf, dues, pending)
-        for block_address, rows in shelf.left(kind.name):
-            _plan_removed(kind, block_address, rows, outlook, shelf)
-    _refuse_errors(config, outlook.problems)
-    decided = [change for found in outlook.changes.values() for change in found]
-    changes = [*moves, *(change for stage in Stage for change in decided if change.stage is stage)]
-    kept = [one for one in changes if _in_scope(one.address, only, except_)]
     by_kind = {kind.name: kind for kind in kinds}
-    if len(kept) < len(changes):
-        kept = _behind(kept, [one for one in changes if not _in_scope(one.address, only, except_)], by_kind)
+    scope = _Scope(only, except_)
+    while True:
+        outlook = Outlook(config, snapshot, now, dict(allow or {}))
+        outlook.problems.extend(immovable)
+        shelf, dues, pending = _Shelf(snapshot), list[int](), list[Pending]()
+        _plan_kinds(kinds, outlook, shelf, dues, pending, scope)
+        decided = [change for found in outlook.changes.values() for change in found]
+        kept = [*scope.kept(moves), *(change for stage in Stage for change in decided if change.stage is stage)]
+        if not scope.hold_back(kept, by_kind):
+            break
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
     dues.extend(outlook.dues)
     settings = config.settings
@@ -91,9 +81,26 @@ def plan(
         allow=tuple(sorted((allow or {}).items())),
         next_due=min(later) if later else None,
         declared=shelf.declared,
-        complete=len(kept) == len(changes),
+        complete=not scope.left_out,
         pending=tuple(pending),
     )
+
+
+def _plan_kinds(
+    kinds: Sequence[Kind], outlook: Outlook, shelf: "_Shelf", dues: list[int], pending: list[Pending], scope: "_Scope"
+) -> None:
+    for kind in kinds:
+        if kind.survey:
+            outlook.problems.extend(kind.survey(outlook))
+        for block in kind.blocks(outlook.config):
+            if kind.check:
+                outlook.problems.extend(kind.check(block, outlook))
+            _plan_block(kind, block, outlook, shelf, dues, pending)
+            scope.narrow(f"{block.kind}.{block.name}", outlook)
+        for block_address, rows in shelf.left(kind.name):
+            _plan_removed(kind, block_address, rows, outlook, shelf)
+            scope.narrow(str(block_address), outlook)
+    _refuse_errors(outlook.config, outlook.problems)
 
 
 class _Shelf:
@@ -247,28 +254,53 @@ def _immovable(held: Held, new: Address, there: Held | None, config: Config) -> 
     return Problem("E0371", message, help=mend, place=config.place("moved"), address=str(new))
 
 
-def _behind(kept: Sequence[Change], left_out: Sequence[Change], kinds: Mapping[str, Kind]) -> list[Change]:
-    """What has to follow a compromise, or the lists that tell of it, does not overtake one that --only leaves out."""
-    first = {
-        name
-        for one in left_out
-        if one.stage is Stage.FIRST or kinds[one.address.kind].tells
-        for name in (str(one.address), one.address.block)
-    }
+@define
+class _Scope:
+    """The --only and --except globs, what they left out, and what that holds back."""
 
-    def held(one: Change) -> Change:
-        missing = [name for name in one.depends_on if name in first]
-        if not missing or kinds[one.address.kind].tells or one.readiness is not Readiness.READY:
-            return one
-        return evolve(one, readiness=Readiness.WAITING, waits=f"{missing[0]} comes before it, and is left out")
+    _only: Sequence[str]
+    _leaving: Sequence[str]
+    left_out: list[Change] = field(factory=list)
+    _held: dict[Address, str] = field(factory=dict)
+    """What is held back -> why."""
 
-    return [held(one) for one in kept]
+    def narrow(self, block: str, outlook: Outlook) -> None:
+        """What is left out is not planned: no list is signed for a revocation that is not made."""
+        if self._only or self._leaving:
+            outlook.changes[block] = self.kept(outlook.changes[block])
 
+    def kept(self, changes: Iterable[Change]) -> list[Change]:
+        found: list[Change] = []
+        for one in changes:
+            if covers(self._leaving, one.address) or (self._only and not covers(self._only, one.address)):
+                self.left_out.append(one)
+            elif one.address in self._held and one.readiness is Readiness.READY:
+                found.append(evolve(one, readiness=Readiness.WAITING, waits=self._held[one.address]))
+            else:
+                found.append(one)
+        return found
 
-def _in_scope(address: Address, only: Sequence[str], except_: Sequence[str]) -> bool:
-    if covers(except_, address):
-        return False
-    return not only or covers(only, address)
+    def hold_back(self, kept: Sequence[Change], kinds: Mapping[str, Kind]) -> bool:
+        """Whether something is held back only now, so that everything is to be planned once more.
+
+        What has to follow a compromise, or the lists that tell of it, does not overtake one that is left out.
+        """
+        first = {
+            name
+            for one in self.left_out
+            if one.stage is Stage.FIRST or kinds[one.address.kind].tells
+            for name in (str(one.address), one.address.block)
+        }
+        found = {
+            one.address: f"{missing[0]} comes before it, and is left out"
+            for one in kept
+            if one.readiness is Readiness.READY and not kinds[one.address.kind].tells
+            if (missing := [name for name in one.depends_on if name in first])
+        }
+        self._held.update(found)
+        if found:
+            self.left_out.clear()
+        return bool(found)
 
 
 def _refuse_errors(config: Config, problems: Iterable[Problem]) -> None:

@@ -17,7 +17,7 @@ from attrs import define, evolve, field
 
 from pkicode.adapters import loop
 from pkicode.adapters.sealed import SealedKeyStore
-from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.store import StateStore
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS, revocation
 from pkicode.kinds.resume import resume
@@ -31,7 +31,7 @@ from pkicode.plan.applier import Outcome, apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import NO_LEASE, Certificate, Lease, Want, World
-from pkicode.project import breakglass, upkeep
+from pkicode.project import breakglass, telling
 from pkicode.project import world as worlds
 from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.breakglass import Asked, Revoked
@@ -39,7 +39,8 @@ from pkicode.project.foresight import Foresight
 from pkicode.project.leases import TTL, Leave
 from pkicode.project.state import State
 from pkicode.project.status import Vitals
-from pkicode.project.upkeep import Explanation, Exported, Upkeep
+from pkicode.project.telling import Explanation, Exported
+from pkicode.project.upkeep import Upkeep
 
 LISTS = tuple(kind for kind in KINDS if kind.tells)
 _TELLING = frozenset(kind.name for kind in LISTS)
@@ -127,9 +128,10 @@ class Project:
         only: Sequence[str] = (),
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
+        commands: bool = False,
     ) -> Plan:
         """What apply would do; see `aplan`."""
-        return loop.run(self.aplan(at, only=only, except_=except_, allow=allow))
+        return loop.run(self.aplan(at, only=only, except_=except_, allow=allow, commands=commands))
 
     async def aplan(
         self,
@@ -138,14 +140,18 @@ class Project:
         only: Sequence[str] = (),
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
+        commands: bool = False,
     ) -> Plan:
-        """What apply would do at `at` (now, if absent).  Reads only: no key, no lock, no network.
+        """What apply would do at `at` (now, if absent).  Reads only: no key, no lock, no network but the database's.
+
+        Args:
+            commands: whether the database's password may come from a command, as it does when apply follows.
 
         Raises:
             ConfigError: pki.toml cannot be planned.
             StateError: the state cannot be read.
         """
-        async with self.state.reading() as store:
+        async with self.state.reading(commands=commands) as store:
             snapshot = await self.state.snapshot(store, at)
         return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
@@ -244,7 +250,7 @@ class Project:
         )
 
     def _world(
-        self, store: SqliteStore, lease: Lease, now: int, emit: Callable[[Event], None]
+        self, store: StateStore, lease: Lease, now: int, emit: Callable[[Event], None]
     ) -> AbstractAsyncContextManager[World]:
         return worlds.opened(
             self.config,
@@ -278,7 +284,7 @@ class Project:
         async with opened as (store, lease), self._world(store, lease, now, emit) as world:
             entry = await breakglass.entry_of(asked, self.config, store, now)
             config = breakglass.with_entry(self.config, entry)
-            planned = partial(breakglass.planned, entry, State(config, self.clock), store, now, allow or {})
+            planned = partial(breakglass.planned, entry, evolve(self.state, config=config), store, now, allow or {})
             plan = await planned()
             breakglass.refuse_nothing(plan, asked)
             if lease == NO_LEASE:
@@ -310,7 +316,7 @@ class Project:
 
     def save(self, plan: Plan, path: Path) -> str:
         """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""
-        return upkeep.save(plan, path)
+        return telling.save(plan, path)
 
     def load(self, path: Path) -> SavedPlan:
         """Read a plan file.
@@ -318,7 +324,7 @@ class Project:
         Raises:
             PkicodeError, StalePlan: not one, or edited.
         """
-        return upkeep.load(path)
+        return telling.load(path)
 
     def where(self, change: Change) -> tuple[str, int]:
         """File and line that ask for a change: its row's, else its block's; line 0 for what is in state only."""
@@ -355,11 +361,11 @@ class Project:
             parsed, _ = parse(address)
         except ValueError as error:
             raise PkicodeError(str(error)) from error
-        async with self.state.reading() as store:
+        async with self.state.reading(commands=False) as store:
             snapshot = await self.state.snapshot(store)
-            told = await upkeep.revocations(parsed, store) if store else ()
+            told = await telling.revocations(parsed, store) if store else ()
         plan = plan or await self._planned(snapshot, self.clock())
-        generation, status, lines = upkeep.explain(parsed, snapshot, plan, told)
+        generation, status, lines = telling.explain(parsed, snapshot, plan, told)
         known = {one.name: one for one in revocation.blocks(self.config)} if parsed.kind == "revoke" else {}
         block = known.get(parsed.name) or self.config.block(parsed.kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
@@ -381,7 +387,7 @@ class Project:
         async with self.state.reading() as store:
             if store is None:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
-            return await upkeep.export(parsed, self.config, store, self.keystore, now=self.clock(), with_key=with_key)
+            return await telling.export(parsed, self.config, store, self.keystore, now=self.clock(), with_key=with_key)
 
     def keystore(self, name: str, warn: Callable[[str], None] = drop) -> SealedKeyStore:
         """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""
@@ -390,4 +396,4 @@ class Project:
     @property
     def state(self) -> State:
         """The state this project has, or will have."""
-        return State(self.config, self.clock)
+        return State(self.config, self.clock, self._environ)

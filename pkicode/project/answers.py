@@ -1,10 +1,15 @@
 """The OCSP answers of a project's state, read for a responder: packs, and nothing else that is in there."""
 
+import asyncio
 from collections.abc import Sequence
 
+from pkicode.adapters.store import StateStore
 from pkicode.model.problem import PkicodeError
 from pkicode.project.state import State
 from pkicode.revocation.pack import Pack, read
+
+_SETTLE = 0.2
+"""Seconds in which the commits of one apply are one piece of news."""
 
 
 class Answers:
@@ -13,6 +18,7 @@ class Answers:
     def __init__(self, state: State) -> None:
         self._state = state
         self._seen: frozenset[str] | None = None
+        self._ear: StateStore | None = None
 
     async def look(self) -> tuple[Sequence[Pack], Sequence[str]] | None:
         """Packs, and what is wrong with those that are refused; None where nothing changed.
@@ -36,3 +42,17 @@ class Answers:
                     wrong.append(f"the answers of {one.name} in the state are refused: {error}")
         self._seen = seen
         return packs, wrong
+
+    async def hear(self, seconds: float) -> None:
+        """Return when somebody has written to a state on a server, at the latest after so many seconds."""
+        self._ear = self._ear or await self._state.listening()
+        if self._ear is None:
+            await asyncio.sleep(seconds)
+            return
+        try:
+            await self._ear.changed(seconds)
+            await asyncio.sleep(_SETTLE)
+        except PkicodeError:
+            # The look that follows says what is wrong.
+            await self._ear.close()
+            self._ear = None

@@ -11,11 +11,12 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from pkicode.adapters import durable
-from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.store import StateStore
 from pkicode.config import files
-from pkicode.config.forms import FORMS, WrongForm
+from pkicode.config.forms import FORMS
 from pkicode.config.language import COMPROMISES, Revoke
 from pkicode.config.reader import Config
+from pkicode.config.wrong import WrongForm
 from pkicode.kinds import KINDS as ALL
 from pkicode.kinds import revocation
 from pkicode.model.address import Address, parse
@@ -62,7 +63,7 @@ class Revoked:
     """The entry as it is to be written, where that failed."""
 
 
-async def planned(entry: Revoke, state: State, store: SqliteStore, now: int, allow: Mapping[str, str]) -> Plan:
+async def planned(entry: Revoke, state: State, store: StateStore, now: int, allow: Mapping[str, str]) -> Plan:
     """The entry and the lists that tell of it, and nothing else that could stand in its way."""
     snapshot = await state.snapshot(store, now)
     scope = [f"revoke.{entry.id}*", *(f"{one.name}.*" for one in KINDS if one.tells)]

@@ -62,7 +62,7 @@ class Foresight:
         now = self._state.clock()
         if not now <= until <= now + LONGEST:
             raise PkicodeError("a forecast ends between now and in a hundred years", help="as in --until +1y")
-        async with self._state.reading() as store:
+        async with self._state.reading(commands=False) as store:
             snapshot = await self._state.snapshot(store)
             # Asked for whatever there is now: a generation to come makes it matter.
             snapshot = evolve(snapshot, ends=await store.ends() if store else {})

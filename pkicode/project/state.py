@@ -4,21 +4,27 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from pkicode.adapters.journal import Journal
+from pkicode.adapters.secret import read_secret
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.sqlite import SqliteStore, open_sqlite
+from pkicode.adapters.statefile import make_folder
+from pkicode.adapters.store import StateStore, open_postgres, open_sqlite
+from pkicode.config import state_url
 from pkicode.config.reader import Config
+from pkicode.config.state_url import Server
+from pkicode.config.wrong import WrongForm
 from pkicode.kinds.authority import several
 from pkicode.kinds.doomed import marked
 from pkicode.kinds.selecting import select
 from pkicode.model.instants import rfc3339
-from pkicode.model.problem import LeaseHeld, StateError
+from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
 from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
 from pkicode.project.leases import PROJECT, TTL, Leave
@@ -34,42 +40,109 @@ class State:
 
     config: Config
     clock: Callable[[], int]
+    environ: Mapping[str, str] = field(repr=False)
 
     @property
-    def path(self) -> Path:
-        """The SQLite file."""
-        return self.config.root / self.config.settings.state.url.removeprefix("sqlite:///")
+    def place(self) -> Path | Server:
+        """The SQLite file, or the schema on a server."""
+        url = self.config.settings.state.url
+        path = state_url.sqlite_path(url)
+        return self.config.root / path if path else state_url.server(url)
+
+    def at(self, url: str) -> "State":
+        """The same project's state, elsewhere.
+
+        Raises:
+            PkicodeError: that is no state URL.
+        """
+        settings = self.config.settings
+        try:
+            state = evolve(settings.state, url=state_url.checked(url))
+        except WrongForm as error:
+            raise PkicodeError(str(error), help=error.mend) from error
+        return evolve(self, config=evolve(self.config, settings=evolve(settings, state=state)))
+
+    @property
+    def folder(self) -> Path:
+        """What lies beside the state: the file's own folder, or the one of the keystores."""
+        place = self.place
+        return place.parent if isinstance(place, Path) else self.config.root / ".pkicode"
 
     @property
     def journal(self) -> Journal:
-        """The issuance journal, beside the database and outside it."""
-        return Journal(self.path.parent / "journal.log")
+        """The issuance journal, outside the database: of all that was signed, or of what this machine has signed."""
+        return Journal(self.folder / "journal.log")
 
     def wanted(self) -> NewState:
         """Whose state it must be, and what a new one is made with."""
         name = self.config.settings.project.name
         return NewState(project=name, env=self.config.env, lineage=os.urandom(16).hex(), at=self.clock())
 
-    async def open(self) -> SqliteStore:
-        """The store for writing, made if it is not there; closed by the caller."""
-        self._refuse_lost()
-        return await open_sqlite(self.path, create=self.wanted())
-
-    def _refuse_lost(self) -> None:
-        """A journal without its state: a new one would issue everything again, under the same names and keys."""
-        if self.journal.path.exists() and not self.path.exists():
+    async def open(self) -> StateStore:
+        """The store for writing, a file made if it is not there; closed by the caller."""
+        place = self.place
+        if isinstance(place, Path):
+            self._refuse_lost(there=place.exists())
+            return await open_sqlite(place, create=self.wanted())
+        await asyncio.to_thread(make_folder, self.folder)
+        try:
+            return await self.connect(place, self.wanted())
+        except FileNotFoundError:
+            self._refuse_lost(there=False)
             raise StateError(
-                f"the state {self.path} is gone: {self.journal.path} lists certificates that were issued from it",
+                f"there is no state in {place} yet", help="`pkicode state migrate` makes it, as a role that may"
+            ) from None
+
+    async def connect(
+        self, server: Server, create: NewState | None, *, read_only: bool = False, commands: bool = True
+    ) -> StateStore:
+        """The store on a server; see adapters.store.open_postgres."""
+        return await open_postgres(
+            server, partial(self.password, commands=commands), self.roots(server), create=create, read_only=read_only
+        )
+
+    def roots(self, server: Server) -> str:
+        """The file that sslrootcert names."""
+        return str(self.config.root / server.sslrootcert) if server.sslrootcert else ""
+
+    async def password(self, *, commands: bool = True) -> str:
+        """Of the PostgreSQL role, read when a connection is opened; "" where [state] has none."""
+        secret = self.config.settings.state.password
+        if secret is None:
+            return ""
+        if secret.command and not commands:
+            raise PkicodeError(
+                "the password of the state comes from a command, and a plan runs none",
+                help="give plan a role that only reads, and its password by env or file",
+            )
+        found = await read_secret(
+            evolve(secret, create=False), root=self.config.root, environ=self.environ, warn=lambda _: None
+        )
+        return found.decode("utf-8", "surrogateescape")
+
+    def _refuse_lost(self, *, there: bool) -> None:
+        """A journal without its state: a new one would issue everything again, under the same names and keys."""
+        if self.journal.path.exists() and not there:
+            raise StateError(
+                f"the state {self.place} is gone: {self.journal.path} lists certificates that were issued from it",
                 help="`pkicode state restore BACKUP`; to begin anew for good, move the whole folder away",
             )
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[SqliteStore | None]:
-        """The store for reading, None while there is no state yet."""
-        self._refuse_lost()
+    async def reading(self, *, commands: bool = True) -> AsyncIterator[StateStore | None]:
+        """The store for reading, None while there is no state yet.
+
+        Args:
+            commands: whether the password may come from a command.
+        """
+        place = self.place
         try:
-            store = await open_sqlite(self.path, create=self.wanted(), read_only=True)
+            if isinstance(place, Path):
+                store = await open_sqlite(place, create=self.wanted(), read_only=True)
+            else:
+                store = await self.connect(place, self.wanted(), read_only=True, commands=commands)
         except FileNotFoundError:
+            self._refuse_lost(there=False)
             yield None
             return
         try:
@@ -77,8 +150,18 @@ class State:
         finally:
             await store.close()
 
+    async def listening(self) -> StateStore | None:
+        """A store that hears of commits, closed by the caller; None where the state is a file or cannot be read now."""
+        place = self.place
+        if isinstance(place, Path):
+            return None
+        try:
+            return await self.connect(place, self.wanted(), read_only=True)
+        except (FileNotFoundError, PkicodeError):
+            return None
+
     @asynccontextmanager
-    async def writing(self, now: int, leave: Leave = Leave.ALL) -> AsyncIterator[tuple[SqliteStore, Lease]]:
+    async def writing(self, now: int, leave: Leave = Leave.ALL) -> AsyncIterator[tuple[StateStore, Lease]]:
         """The store and the project's lease, waited for as long as [state] lock_timeout says; NO_LEASE for lists.
 
         Raises:
@@ -132,7 +215,7 @@ class State:
         about = About(self.config.settings.project.name, "", self.config.env, 0, 0, "", 0)
         return Snapshot(about, (), {}, {}, (), {})
 
-    async def snapshot(self, store: SqliteStore | None, at: int | None = None) -> Snapshot:
+    async def snapshot(self, store: StateStore | None, at: int | None = None) -> Snapshot:
         """What a plan at this instant needs to know: a handful of queries, whatever the number of certificates."""
         if store is None:
             return self.empty()

@@ -10,12 +10,13 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 
 from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.publish import open_publisher
-from pkicode.adapters.sqlite import SqliteStore
+from pkicode.adapters.store import StateStore
 from pkicode.config.language import CrlSpec, OcspSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import KINDS
@@ -117,7 +118,9 @@ class Vitals:
                 return Status(now, name, (Check("state", "state", Level.WARNING, "nothing was applied yet"),), ())
             facts = await self._facts(store)
         look = _Look(self._config, facts, now)
-        look.state(journal=self._state.journal.path.exists())
+        # Beside a server the journal is on the machine that signs, which this need not be.
+        elsewhere = not isinstance(self._state.place, Path)
+        look.state(journal=elsewhere or self._state.journal.path.exists())
         look.leases()
         await asyncio.to_thread(look.plan)
         look.authorities()
@@ -126,7 +129,7 @@ class Vitals:
                 await look.target(target.name, target.url)
         return Status(now, name, tuple(look.checks), tuple(look.figures))
 
-    async def _facts(self, store: SqliteStore) -> _Facts:
+    async def _facts(self, store: StateStore) -> _Facts:
         snapshot = await self._state.snapshot(store)
         return _Facts(snapshot, await store.leases(), await store.published(), len(await store.intents()))
 

@@ -8,10 +8,12 @@ and nothing is issued that the file as it stands does not ask for.  So it goes, 
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from attrs import define, field, frozen
 
+from pkicode.adapters.store import StateStore
 from pkicode.model.event import Event
 from pkicode.model.problem import ConfigError, Denied, LeaseHeld, PkicodeError
 from pkicode.project import LISTS, Project, drop
@@ -91,10 +93,31 @@ class Watch:
         blind = bool(done.wait) and not isinstance(done.error, ConfigError | Denied)
         if done.applied and done.applied.plan.next_due is not None and not blind:
             until = min(until, done.applied.plan.next_due)
-        while not self._stopping and self._clock() < until:
-            await self._wait(until - self._clock() if blind else min(self.poll, until - self._clock()))
-            if not blind and await self._signs() != before:
-                return
+        project = self._current or self._good
+        heard = None if project is None or blind else await project.state.listening()
+        try:
+            while not self._stopping and self._clock() < until:
+                left = until - self._clock()
+                await self._pause(left if blind else min(self.poll, left), heard)
+                if not blind and await self._signs(heard) != before:
+                    return
+        finally:
+            if heard:
+                await heard.close()
+
+    async def _pause(self, seconds: float, heard: StateStore | None) -> None:
+        """So long, or until somebody stops or is heard to have committed."""
+        if heard is None:
+            await self._wait(seconds)
+            return
+        waits = [asyncio.ensure_future(one) for one in (self._wait(seconds), heard.changed(seconds))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
+            # A connection that failed is told by the round that follows.
+            await asyncio.gather(*waits, return_exceptions=True)
 
     async def _round(self, failures: int) -> Round:
         at = self._clock()
@@ -135,13 +158,13 @@ class Watch:
         # The file is looked at again soon: somebody is mending it.
         return Round(at, applied, why, wait)
 
-    async def _signs(self) -> Signs:
+    async def _signs(self, heard: StateStore | None = None) -> Signs:
         """What tells that there may be something to do: the state's sequence, and which files there are."""
         project = self._current or self._good
         if project is None:
             return ()
         try:
-            async with project.state.reading() as store:
+            async with nullcontext(heard) if heard else project.state.reading() as store:
                 sequence = (await store.about()).sequence if store else 0
         except PkicodeError:
             # The round says what is wrong with it, and how to mend it.

@@ -33,6 +33,8 @@ class Serving:
     port: int
     every: float
     """Seconds between two looks at the sources."""
+    wait: Callable[[float], Awaitable[None]]
+    """Waits so many seconds, less when there is news."""
     clock: Callable[[], int]
     tell: Callable[[str], None]
 
@@ -56,7 +58,7 @@ async def serve(serving: Serving) -> None:
         host, port = socket.getsockname()[:2]
         serving.tell(f"listening on http://{f'[{host}]' if ':' in host else host}:{port}")
     async with asyncio.TaskGroup() as tasks:
-        looking = tasks.create_task(_looking(shelf, look, serving.every))
+        looking = tasks.create_task(_looking(shelf, look, serving))
         sweeping = tasks.create_task(_sweeping(service))
         await stop.wait()
         server.close()
@@ -76,11 +78,14 @@ async def _sweeping(service: Service) -> None:
         service.sweep()
 
 
-async def _looking(shelf: "_Shelf", look: asyncio.Event, every: float) -> None:
+async def _looking(shelf: "_Shelf", look: asyncio.Event, serving: Serving) -> None:
     while True:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(every):
-                await look.wait()
+        waits = [asyncio.ensure_future(one) for one in (look.wait(), serving.wait(serving.every))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waits:
+                one.cancel()
         look.clear()
         await shelf.look()
 

@@ -1,16 +1,13 @@
-"""Private and public keys: make, load, sign, verify, hand over (RFC 5480, 8017, 8032, 8410, 5958, 7292).
+"""Private and public keys: make, load, sign, verify (RFC 5480, 8017, 8032, 8410, 5958).
 
 Which key signs what, and where keys are kept, is decided elsewhere.  ECDSA is RFC 6979: signing the same bytes again
 gives the same signature, so that a certificate interrupted between signature and commit is finished and not burnt.
 """
 
-import hashlib
-import hmac
 from functools import lru_cache
 from typing import Literal, NoReturn
 
 from attrs import field, frozen
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
@@ -22,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_der_public_key,
 )
-from cryptography.hazmat.primitives.serialization import pkcs12 as pkcs12_format
 
 from pkicode.ports import KeyFacts
 from pkicode.x509 import der
@@ -35,9 +31,6 @@ ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096
 
 RSA_BITS_MIN, RSA_BITS_MAX = 2048, 16384
 """Smaller is weak; larger makes every verifier work for its owner."""
-
-PKCS12_ROUNDS = 600_000
-"""The most that Windows opens; about a second a file."""
 
 _CURVES: dict[str, tuple[type[ec.EllipticCurve], str, int]] = {
     "ec-p256": (ec.SECP256R1, "1.2.840.10045.3.1.7", 65),
@@ -106,6 +99,23 @@ def pkcs8(key: PrivateKey) -> bytes:
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
+def generated(alg: str) -> tuple[bytes, bytes]:
+    """A new private key as `pkcs8` writes it, and its `spki`.
+
+    Raises:
+        ValueError: not one of ALGORITHMS.
+    """
+    key = generate(alg)
+    private = pkcs8(key)
+    if alg in _CURVES:
+        # Such a PKCS#8 ends as its SubjectPublicKeyInfo does (RFC 5915): encoding the point again is a fifth of it all.
+        header, size = _HEADERS[alg]
+        ending = der.opening(der.BIT_STRING, size + 1) + b"\0\x04"
+        if private[: 1 - size].endswith(ending):
+            return private, header + private[-size:]
+    return private, spki(key)
+
+
 def load_pkcs8(data: bytes, *, trusted: bool = False) -> PrivateKey:
     """Read PKCS#8 DER.
 
@@ -143,6 +153,12 @@ def alg_of_spki(data: bytes) -> str:
     if name and data.startswith(header):
         return name
     return f"rsa-{_rsa_bits(data)}"
+
+
+def spki_form(alg: str) -> tuple[bytes, int]:
+    """What every SubjectPublicKeyInfo of an algorithm begins with, and how many octets it has; (b"", 0): it varies."""
+    header, size = _HEADERS.get(alg, (b"", 0))
+    return header, len(header) + size
 
 
 def key_bits(data: bytes) -> bytes:
@@ -316,69 +332,3 @@ def soft_signer(label: str, key: PrivateKey) -> SoftSigner:
     """A signer around a key that is in memory."""
     public = spki(key)
     return SoftSigner(KeyFacts(label, alg_of_spki(public), public), key)
-
-
-def pkcs12(key_pkcs8: bytes, leaf: bytes, chain: tuple[bytes, ...], password: bytes, name: str) -> bytes:
-    """A PKCS#12 file: AES-256-CBC under PBKDF2 with SHA-256 (RFC 8018), HMAC-SHA-256, PKCS12_ROUNDS rounds of each.
-
-    Args:
-        key_pkcs8: the leaf's private key.
-        leaf: its certificate, DER.
-        chain: the issuers' certificates, DER, nearest first.
-        password: not empty.
-        name: friendlyName.
-
-    Raises:
-        ValueError: an empty password, or a key that is not the leaf's.
-    """
-    if not password:
-        raise ValueError("a PKCS#12 file without a password protects nothing; name one in p12_password")
-    encryption = (
-        PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(PKCS12_ROUNDS)
-        .key_cert_algorithm(pkcs12_format.PBES.PBESv2SHA256AndAES256CBC)
-        .hmac_hash(hashes.SHA256())
-        .build(password)
-    )
-    certificate = x509.load_der_x509_certificate(leaf)
-    key = load_pkcs8(key_pkcs8, trusted=True)
-    if certificate.public_key() != key.public_key():
-        raise ValueError("the private key is not the certificate's")
-    issuers = [x509.load_der_x509_certificate(issuer) for issuer in chain]
-    made = pkcs12_format.serialize_key_and_certificates(name.encode(), key, certificate, issuers, encryption)
-    return _with_strong_mac(made, password.decode("utf-8"))
-
-
-def _with_strong_mac(pfx: bytes, password: str) -> bytes:
-    """The same file with PKCS12_ROUNDS rounds under its MAC.
-
-    The library's MAC has 2,048 rounds: whoever guesses passwords would guess against that one.
-    """
-    version, (_, content), mac = der.children(der.only(pfx, der.SEQUENCE))
-    digest_info, (_, salt), _ = der.children(mac[1])
-    algorithm, _ = der.children(digest_info[1])
-    safe = der.only(der.only(content[len(der.tlv(*der.children(content)[0])) :], 0xA0), der.OCTET_STRING)
-    digest = hmac.digest(_pkcs12_mac_key(password, salt), safe, "sha256")
-    return der.tlv(
-        der.SEQUENCE,
-        der.tlv(*version),
-        der.tlv(der.SEQUENCE, content),
-        der.tlv(
-            der.SEQUENCE,
-            der.tlv(der.SEQUENCE, der.tlv(*algorithm), der.tlv(der.OCTET_STRING, digest)),
-            der.tlv(der.OCTET_STRING, salt),
-            der.integer(PKCS12_ROUNDS),
-        ),
-    )
-
-
-def _pkcs12_mac_key(password: str, salt: bytes) -> bytes:
-    """RFC 7292 appendix B.2 with SHA-256 and ID 3; one block is enough for a key of 32 octets."""
-    block = 64
-    key = bytes([3]) * block
-    for part in (salt, password.encode("utf-16-be") + b"\0\0"):
-        size = block * -(-len(part) // block)
-        key += (part * size)[:size]
-    for _ in range(PKCS12_ROUNDS):
-        key = hashlib.sha256(key).digest()
-    return key

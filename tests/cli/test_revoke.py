@@ -56,6 +56,16 @@ def test_revoke_acts_publishes_writes_back_and_is_adopted(pki, folder):
     assert "keyCompromise" in pki("inventory").out
 
 
+def test_lines_end_as_the_others_of_the_file_do(pki, folder):
+    (folder / "pki.toml").write_bytes(CONFIG.replace("\n", "\r\n").encode())
+    for number in ("1", "2"):
+        assert revoke(pki, "cert.portal", "--reason", "superseded", "--id", number).code == 0
+    text = (folder / "pki.toml").read_bytes()
+    assert text.startswith(CONFIG.replace("\n", "\r\n").encode())
+    assert text.count(b"\n") == text.count(b"\r\n") > CONFIG.count("\n")
+    assert [one["id"] for one in entries(folder)] == ["1", "2"]
+
+
 @pytest.mark.parametrize(
     ("selector", "written"),
     [

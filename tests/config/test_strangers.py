@@ -1,7 +1,9 @@
 """Whatever a pull request writes, reading it ends with problems that point somewhere, never with a crash."""
 
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +11,7 @@ from pkicode.config.origin import resolved
 from pkicode.config.reader import read
 from pkicode.config.rows import filler, rows
 from pkicode.model.problem import ConfigError, Problem
+from tests.kinds.site import BASE
 
 EXAMPLE = Path(__file__).parent / "example" / "pki.toml"
 LINES = EXAMPLE.read_text(encoding="utf-8").splitlines()
@@ -53,3 +56,30 @@ def test_nothing_that_is_written_crashes_the_reader(text: str) -> None:
     except ConfigError as error:
         told = error.problems or (Problem("E0000", "an error that says nothing"),)
     assert all(problem.span or (problem.place and not problem.place.keys) for problem in told)
+
+
+REVOKED = '[[revoke]]\nid = "X"\ncsv = "aside/list.csv"\nreason = "superseded"\n'
+FLEET = (
+    '[cert.fleet]\nprofile = "server"\nfor_each = { csv = "aside/list.csv", key = "host" }\ndns = ["${each.host}"]\n'
+)
+
+
+@pytest.mark.parametrize("more", [REVOKED, FLEET, 'include = ["aside/list.csv"]\n'])
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_pipe_in_the_place_of_a_file_is_waited_for_by_nobody(tmp_path: Path, more: str, *, is_link: bool) -> None:
+    (tmp_path / "aside").mkdir()
+    os.mkfifo(tmp_path / ("pipe" if is_link else "aside/list.csv"))
+    if is_link:
+        (tmp_path / "aside/list.csv").symlink_to(tmp_path / "pipe")
+    text = more + BASE if more.startswith("include") else BASE + more
+    (tmp_path / "pki.toml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path / "pki.toml", environ={})
+    assert [one.code for one in refused.value.problems] == ["E0105"]
+
+
+def test_a_message_shows_the_beginning_of_what_is_too_long(tmp_path: Path) -> None:
+    (tmp_path / "pki.toml").write_text(BASE + f'[[revoke]]\nid = "X"\nserial = "{"f" * 5000}"\nreason = "superseded"\n')
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path / "pki.toml", environ={})
+    assert [len(one.message) < 150 for one in refused.value.problems] == [True]

@@ -22,7 +22,9 @@ from pkicode.revocation.ocsp_response import verified
 from tests.kinds import site
 from tests.kinds.site import NOW, Site
 from tests.oracles import Refused, assert_key_matches, openssl, revoked_serials
+from tests.postgres import Postgres
 from tests.quick import quick_keystore
+from tests.state.postgres import States, empty
 
 LEAVES = """
 [cert.portal]
@@ -90,24 +92,42 @@ DELEGATE = Occasion("delegate", BASE + LEAVES + OLD, 16, (*ISSUING, *LISTING))
 OCCASIONS = (FIRST, RENEWAL, REMOVAL, SHARDED, OUTPUT, COMPROMISE, SUPERSEDED, DELEGATE)
 
 
-def built(folder: Path) -> Path:
-    """A folder in which FIRST was applied, to be copied."""
+@frozen
+class Ground:
+    """Where FIRST was applied, to be copied: a folder, and the states before and after where they are not in it."""
+
+    folder: Path
+    nothing: States | None
+    done: States | None
+
+    def state(self, occasion: Occasion) -> str:
+        """The URL of a state as an occasion finds it, "" for the file in the folder."""
+        states = self.nothing if occasion is FIRST else self.done
+        return states.new() if states else ""
+
+
+def built(folder: Path, postgres: Postgres | None) -> Ground:
+    """The ground of all occasions."""
     folder.mkdir(parents=True)
     quick_keystore(folder)
-    site = Site(folder, now=NOW).write(base=FIRST.text)
-    if site.apply().exit_code:
+    ground = Ground(folder, None, None)
+    if postgres is not None:
+        nothing = empty(postgres, "site")
+        ground = Ground(folder, nothing, States(postgres, postgres.kept(nothing.database)))
+    state = postgres.url(ground.done.database) if postgres and ground.done else ""
+    if Site(folder, now=NOW, state=state).write(base=FIRST.text).apply().exit_code:
         raise AssertionError("the first apply failed")
-    return folder
+    return ground
 
 
-def before(occasion: Occasion, folder: Path, applied: Path) -> Site:
+def before(occasion: Occasion, folder: Path, applied: Ground) -> Site:
     """The PKI at the beginning of an occasion."""
     if occasion is FIRST:
         folder.mkdir(parents=True)
         quick_keystore(folder)
     else:
-        shutil.copytree(applied, folder, symlinks=True)
-    return Site(folder, now=occasion.now).write(base=occasion.text)
+        shutil.copytree(applied.folder, folder, symlinks=True)
+    return Site(folder, now=occasion.now, state=applied.state(occasion)).write(base=occasion.text)
 
 
 def opened(site: Site, reach: Callable[[At], None]) -> Project:

@@ -18,7 +18,7 @@ from pkicode.project.breakglass import Asked
 
 # Processes are forked from one that has imported everything and has no threads.
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["pytest", __name__])
+_SERVER.set_forkserver_preload(["pytest", "pkicode.adapters.postgres", __name__])
 
 KILLED = -SIGKILL
 SECONDS = 60

@@ -7,6 +7,7 @@ import pytest
 from pkicode.model.faults import FaultPoint
 from pkicode.project.breakglass import Asked
 from tests.faults import corp
+from tests.faults.corp import Ground
 from tests.faults.run import Fault, crash
 from tests.oracles import revoked_serials
 
@@ -16,11 +17,13 @@ ASKED = Asked("cert.portal", "keyCompromise", id="INC-1")
 
 @pytest.mark.invariant(8)
 @pytest.mark.parametrize("point", POINTS)
-def test_a_killed_revocation_is_finished_by_the_next_apply(point: FaultPoint, applied: Path, quick_path: Path) -> None:
+def test_a_killed_revocation_is_finished_by_the_next_apply(
+    point: FaultPoint, applied: Ground, quick_path: Path
+) -> None:
     site = corp.before(corp.OUTPUT, quick_path / "corp", applied)
     site.write(base=corp.FIRST.text)
     crash(site.root, site.now, Fault(point), ASKED)
-    assert (site.root / "pki.toml").read_text() == corp.FIRST.text
+    assert (site.root / "pki.toml").read_text() == site.text
     site.now += 60
     plan = site.plan()
     assert [one.code for one in plan.problems] == ["W0441"]
@@ -35,7 +38,7 @@ def test_a_killed_revocation_is_finished_by_the_next_apply(point: FaultPoint, ap
     assert 'id = "R-1"' in (site.root / "pki.toml").read_text()
 
 
-def test_one_that_is_not_killed_writes_its_entry_and_the_next_plan_adopts_it(applied: Path, quick_path: Path) -> None:
+def test_one_that_is_not_killed_writes_its_entry_and_the_next_plan_adopts_it(applied: Ground, quick_path: Path) -> None:
     site = corp.before(corp.OUTPUT, quick_path / "corp", applied)
     site.write(base="# kept\n" + corp.FIRST.text)
     # Two lists tell of it, each signed once: the CRL and the OCSP answers of ca.issuing.
@@ -51,7 +54,7 @@ def test_one_that_is_not_killed_writes_its_entry_and_the_next_plan_adopts_it(app
 @pytest.mark.invariant(8)
 @pytest.mark.parametrize("point", [*corp.ISSUING, *corp.HANDING_OUT])
 def test_at_no_instant_is_there_a_new_key_before_the_compromise_is_published(
-    point: FaultPoint, applied: Path, quick_path: Path
+    point: FaultPoint, applied: Ground, quick_path: Path
 ) -> None:
     site = corp.before(corp.COMPROMISE, quick_path / "corp", applied)
     (old,) = [one for one in corp.inventory(site) if one.address == "cert.portal"]
@@ -61,7 +64,7 @@ def test_at_no_instant_is_there_a_new_key_before_the_compromise_is_published(
 
 @pytest.mark.parametrize("point", [*corp.ISSUING, *corp.HANDING_OUT])
 def test_at_no_instant_is_what_was_superseded_revoked_before_its_files_are_replaced(
-    point: FaultPoint, applied: Path, quick_path: Path
+    point: FaultPoint, applied: Ground, quick_path: Path
 ) -> None:
     site = corp.before(corp.SUPERSEDED, quick_path / "corp", applied)
     crash(site.root, site.now, Fault(point))

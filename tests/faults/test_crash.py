@@ -12,6 +12,7 @@ import pytest
 
 from pkicode.model.faults import FaultPoint
 from tests.faults import corp, test_breakglass
+from tests.faults.corp import Ground
 from tests.faults.run import Fault, crash
 
 Uninterrupted = Callable[[corp.Occasion], tuple[Counter[FaultPoint], dict[str, object]]]
@@ -25,12 +26,12 @@ CASES = [
 
 
 @pytest.fixture(scope="session")
-def uninterrupted(applied: Path, quick_folder: Path) -> Uninterrupted:
+def uninterrupted(applied: Ground, quick_folder: Path) -> Uninterrupted:
     """How often an occasion reaches each fault point, and where it ends."""
 
     @cache
     def told(occasion: corp.Occasion) -> tuple[Counter[FaultPoint], dict[str, object]]:
-        site = corp.before(occasion, quick_folder / f"uninterrupted-{occasion.name}", applied)
+        site = corp.before(occasion, quick_folder / f"{applied.folder.name}-uninterrupted-{occasion.name}", applied)
         reached: list[FaultPoint] = []
         assert corp.opened(site, reached.append).apply().exit_code == 0
         return Counter(reached), corp.end_state(site)
@@ -58,7 +59,7 @@ def test_an_occasion_passes_the_points_that_it_says(occasion: corp.Occasion, uni
 @pytest.mark.invariant(13)
 @pytest.mark.parametrize(("occasion", "point"), CASES)
 def test_after_a_crash_the_next_apply_ends_as_if_nothing_had_happened(
-    occasion: corp.Occasion, point: FaultPoint, applied: Path, uninterrupted: Uninterrupted, quick_path: Path
+    occasion: corp.Occasion, point: FaultPoint, applied: Ground, uninterrupted: Uninterrupted, quick_path: Path
 ) -> None:
     reached, end = uninterrupted(occasion)
     for nth in range(1, reached[point] + 1):

@@ -1,8 +1,6 @@
 """What a crash leaves open, looked at between the crash and the next apply, also when pki.toml changed meanwhile."""
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ from cryptography import x509
 
 from pkicode.model.faults import FaultPoint
 from tests.faults import corp
+from tests.faults.corp import Ground
 from tests.faults.run import Fault, crash
 from tests.kinds.site import Site
 from tests.oracles import revoked_serials
@@ -21,14 +20,13 @@ RENAMED = (corp.LEAVES + corp.OLD).replace(".corp.example", ".eu.corp.example")
 
 
 @pytest.fixture
-def site(applied: Path, quick_path: Path) -> Site:
+def site(applied: Ground, quick_path: Path) -> Site:
     """All leaves are due."""
     return corp.before(corp.RENEWAL, quick_path / "corp", applied)
 
 
 def intents(site: Site) -> Sequence[tuple[str, bytes]]:
-    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as database:
-        return database.execute("SELECT serial, der FROM certificates WHERE status = 'intent'").fetchall()
+    return [(one.serial, one.der) for one in corp.inventory(site) if one.status == "intent"]
 
 
 def journal(site: Site) -> dict[str, x509.Certificate]:
@@ -111,3 +109,22 @@ def test_every_change_has_its_audit_row_and_a_crash_breaks_no_chain(site: Site) 
     assert site.open().upkeep.verify_audit() == []
     actions = [one.action for one in site.open().upkeep.audit(0, 1000)]
     assert actions[-2:] == ["issue.intent", "issue.issued"]
+
+
+@pytest.mark.invariant(5)
+@pytest.mark.parametrize("point", [FaultPoint.INTENTS_STORED, FaultPoint.SIGNED, FaultPoint.JOURNALLED], ids=str)
+@pytest.mark.parametrize("applied", ["postgres"], indirect=True)
+def test_another_machine_without_that_journal_finishes_the_same_certificates(point: FaultPoint, site: Site) -> None:
+    before = corp.journal(site)
+    crash(site.root, site.now, Fault(point, LEAF_BATCH))
+    open_now, made = intents(site), corp.journal(site) - before
+    # What the other machine has: keys and pki.toml, and what it signed itself, which is nothing.
+    (site.root / ".pkicode/journal.log").rename(site.root / "elsewhere.log")
+    site.now += 60
+    assert site.apply().exit_code == 0
+    assert not intents(site)
+    ended = {one.serial: one for one in corp.inventory(site)}
+    assert {ended[serial].status for serial, _ in open_now} == {"issued"}
+    assert made <= {one.der for one in ended.values()}
+    assert site.open().upkeep.verify() == []
+    assert not site.plan().changes

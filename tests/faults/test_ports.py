@@ -8,6 +8,7 @@ import pytest
 
 from pkicode.model.problem import PkicodeError
 from tests.faults import corp
+from tests.faults.corp import Ground
 from tests.faults.failing import Calls, Failure, failing
 
 OCCASIONS = (corp.FIRST, corp.RENEWAL, corp.REMOVAL)
@@ -19,7 +20,7 @@ CHANGING = ("store.commit", "keystore.keep", "publisher.put", "world.journal", "
 def uninterrupted(applied, quick_folder):
     @cache
     def told(occasion: corp.Occasion) -> tuple[Counter[str], dict[str, object]]:
-        site = corp.before(occasion, quick_folder / f"counted-{occasion.name}", applied)
+        site = corp.before(occasion, quick_folder / f"{applied.folder.name}-counted-{occasion.name}", applied)
         calls = Calls()
         assert failing(site.open(), calls).apply().exit_code == 0
         return calls.counted, corp.end_state(site)
@@ -41,7 +42,7 @@ def failures(counted: Counter[str], *, changing: bool) -> list[Failure]:
 @pytest.mark.parametrize("changing", [True, pytest.param(False, marks=pytest.mark.heavy)], ids=["changing", "reading"])
 @pytest.mark.parametrize("occasion", OCCASIONS, ids=lambda one: one.name)
 def test_a_port_that_fails_is_told_and_the_next_apply_mends_it(
-    occasion: corp.Occasion, changing: bool, applied: Path, uninterrupted, quick_path: Path
+    occasion: corp.Occasion, changing: bool, applied: Ground, uninterrupted, quick_path: Path
 ) -> None:
     counted, end = uninterrupted(occasion)
     for number, failure in enumerate(failures(counted, changing=changing)):
@@ -61,7 +62,7 @@ def test_a_port_that_fails_is_told_and_the_next_apply_mends_it(
 
 
 @pytest.mark.invariant(11)
-def test_without_the_database_nothing_is_signed(applied: Path, quick_path: Path) -> None:
+def test_without_the_database_nothing_is_signed(applied: Ground, quick_path: Path) -> None:
     """The commit of the intents fails: no certificate exists afterwards, and what is published still stands."""
     site = corp.before(corp.RENEWAL, quick_path / "corp", applied)
     journal, published = (site.root / ".pkicode/journal.log").read_bytes(), site.crls()

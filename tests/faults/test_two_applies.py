@@ -8,6 +8,7 @@ from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY
 from tests.cli.running import spawn
 from tests.faults import corp
+from tests.faults.corp import Ground
 from tests.faults.run import Fault, asleep, ended, start, wake
 from tests.kinds.site import Site
 
@@ -20,7 +21,7 @@ DELEGATE_AFTER = 'ocsp.issuing["g1"]@3'
 
 
 @pytest.fixture
-def site(applied: Path, quick_path: Path) -> Site:
+def site(applied: Ground, quick_path: Path) -> Site:
     """All leaves are due."""
     return corp.before(corp.RENEWAL, quick_path / "corp", applied)
 

@@ -15,8 +15,12 @@ import pkicode
 from pkicode.model.version import VERSION
 from tests.guards.tree import ROOT, is_there, sources
 
-HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython"}
+HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython", "asyncpg"}
 """Nothing of these may be loaded by `import pkicode` or by starting the command."""
+
+
+ON_DEMAND = ("pkicode.frames", "pkicode.notebook", "pkicode.adapters.postgres")
+"""Modules that are imported inside functions alone, when what comes with an extra is asked for."""
 
 
 def test_every_floor_stands_only_on_those_below_and_none_on_the_package_root() -> None:
@@ -58,7 +62,7 @@ def test_everything_imported_is_a_declared_dependency() -> None:
     known = {"pkicode", *sys.stdlib_module_names}
     found = []
     for source in sources("pkicode"):
-        allowed = known | core | (extras if source.module.startswith(("pkicode.frames", "pkicode.notebook")) else set())
+        allowed = known | core | (extras if source.module.startswith(ON_DEMAND) else set())
         for node in ast.walk(source.tree):
             at_start = node in source.tree.body
             missing = _imported(node) - (allowed if at_start else known | core | extras)

@@ -13,7 +13,7 @@ from attrs import define, evolve, field
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from pkicode.issuing import Issued, Order, Settle, Template, issue
 from pkicode.model.faults import FaultPoint, nothing
 from pkicode.model.instants import DAY, NO_EXPIRY, YEAR

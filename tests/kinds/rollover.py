@@ -1,6 +1,5 @@
 """PKIs that live through years of rollovers, and what must hold on each of their days."""
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from cryptography import x509
 
 from pkicode.model.instants import DAY
 from pkicode.ports import Certificate, Want
+from pkicode.x509.pem import decode
 from tests.kinds.site import NOW, Site
-from tests.oracles import pem
 
 _HEAD = """
 version = 1
@@ -75,7 +74,7 @@ class Day:
     """What clients meet on one day."""
 
     now: int
-    bundles: Sequence[bytes]
+    bundles: Sequence[Sequence[bytes]]
     """Every trust.pem that was current within the overlap, oldest first."""
     good: Sequence[tuple[Certificate, Sequence[bytes]]]
     """Each valid certificate with the rest of the chain that was handed out with it last."""
@@ -93,7 +92,7 @@ class Years:
     first: int = NOW
     chains: dict[str, Sequence[bytes]] = field(factory=dict)
     """Serial -> the chain last written for it."""
-    bundles: dict[bytes, int] = field(factory=dict)
+    bundles: dict[tuple[bytes, ...], int] = field(factory=dict)
     """Every trust.pem ever published -> when it was last the current one."""
 
     def days(self, last: int, step: int) -> Iterator[Day]:
@@ -112,9 +111,9 @@ class Years:
     def _day(self) -> Day:
         now, public = self.site.now, self.site.root / "public"
         for path in sorted((self.site.root / "out").glob("*.pem")):
-            leaf, *above = split(path.read_bytes())
+            leaf, *above = decode(path.read_bytes(), "CERTIFICATE")
             self.chains[serial_of(leaf)] = above
-        self.bundles[(public / "bundle/trust.pem").read_bytes()] = now
+        self.bundles[tuple(decode((public / "bundle/trust.pem").read_bytes(), "CERTIFICATE"))] = now
         there = [one for one in self.site.open().inventory(Want(valid_at=now)) if one.serial in self.chains]
         paired = [(one, self.chains[one.serial]) for one in there]
         return Day(
@@ -137,12 +136,10 @@ def split(text: bytes) -> list[bytes]:
     return [b"-----BEGIN" + one for one in text.split(b"-----BEGIN")[1:]]
 
 
-def der_of(text: bytes) -> bytes:
-    return base64.b64decode(b"".join(text.strip().splitlines()[1:-1]))
-
-
-def serial_of(text: bytes) -> str:
-    return f"{x509.load_pem_x509_certificate(text).serial_number:x}"
+def serial_of(certificate: bytes) -> str:
+    """Of a PEM or DER certificate, as the inventory has it."""
+    load = x509.load_pem_x509_certificate if certificate.startswith(b"-----") else x509.load_der_x509_certificate
+    return f"{load(certificate).serial_number:x}"
 
 
 def generations(site: Site) -> Mapping[str, list[int]]:
@@ -152,7 +149,3 @@ def generations(site: Site) -> Mapping[str, list[int]]:
         if one.address.startswith("ca.") and one.generation not in found.setdefault(one.address, []):
             found[one.address].append(one.generation)
     return found
-
-
-def pem_of(one: Certificate) -> bytes:
-    return pem(one.der)

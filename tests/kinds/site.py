@@ -48,10 +48,15 @@ class Site:
     root: Path
     text: str = BASE
     now: int = NOW
+    state: str = ""
+    """[state] url, where it is not the file in the folder."""
 
     def write(self, more: str = "", *, base: str | None = None) -> "Site":
         """pki.toml = base + more."""
         self.text = (BASE if base is None else base) + more
+        if self.state:
+            url = f'[state]\nurl = "{self.state}"\n'
+            self.text = self.text.replace("[state]\n", url) if "[state]\n" in self.text else self.text + url
         (self.root / "pki.toml").write_text(self.text)
         return self
 

@@ -13,6 +13,7 @@ from pkicode.model.change import Plan
 from pkicode.plan.planfile import canonical, document
 from tests.kinds.site import Site
 from tests.quick import quick_keystore
+from tests.state.postgres import States
 
 NAMES = ("api", "db", "mail", "web")
 
@@ -81,12 +82,20 @@ def text(wanted: Sequence[Leaf]) -> str:
     return "\n".join(one.stanza for one in wanted)
 
 
+@frozen
+class Ground:
+    """Where PKIs are tried: a folder, and where their states are if they are not in it."""
+
+    folder: Path
+    states: States | None
+
+
 @contextmanager
-def site(folder: Path, wanted: Sequence[Leaf] = ()) -> Iterator[Site]:
+def site(ground: Ground, wanted: Sequence[Leaf] = ()) -> Iterator[Site]:
     """A folder of its own, nothing applied."""
-    with tempfile.TemporaryDirectory(dir=folder) as root:
+    with tempfile.TemporaryDirectory(dir=ground.folder) as root:
         quick_keystore(Path(root))
-        yield Site(Path(root)).write(text(wanted))
+        yield Site(Path(root), state=ground.states.new() if ground.states else "").write(text(wanted))
 
 
 def told(plan: Plan) -> bytes:

@@ -7,7 +7,7 @@ from tests.kinds.site import Site
 _PKI = """
 version = 1
 [project]
-name = "rolling"
+name = "site"
 [keystore.main]
 type = "file"
 passphrase = { file = ".pkicode/passphrase", create = true }

@@ -1,7 +1,6 @@
 """What is written is read back the same: addresses, durations, instants, plan files."""
 
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -32,9 +31,9 @@ def test_an_instant_is_read_as_it_was_written_whatever_the_time_is_now(instant: 
     assert parse_instant(rfc3339(instant), now=now) == instant
 
 
-def test_a_plan_file_is_read_as_it_was_written(quick_folder: Path) -> None:
+def test_a_plan_file_is_read_as_it_was_written(ground: corporate.Ground) -> None:
     wanted = [Leaf(name, corporate.NAMES, True, 30, "2/3", True, "revoke", True) for name in corporate.NAMES]
-    with corporate.site(quick_folder, wanted) as site:
+    with corporate.site(ground, wanted) as site:
         plan = site.plan(allow={"issue": "99"}, only=["c*"])
     plan_id, data = encode(plan)
     saved = load(data)

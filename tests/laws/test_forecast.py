@@ -69,10 +69,10 @@ def lived(site: Site, days: int) -> dict[int, list[Told]]:
 @few
 @given(first=leaves, second=leaves, days=st.integers(1, 40), rest=st.integers(0, 30))
 def test_the_forecast_of_a_day_is_the_plan_of_that_day(
-    first: Leaves, second: Leaves, days: int, rest: int, quick_folder: Path
+    first: Leaves, second: Leaves, days: int, rest: int, ground: corporate.Ground
 ) -> None:
     """Whether pki.toml has just been changed or not, from an empty state or one that was left alone for a while."""
-    with corporate.site(quick_folder, first) as site:
+    with corporate.site(ground, first) as site:
         site.apply()
         site.later(rest).write(corporate.text(second))
         foretold = foreseen(site, days)
@@ -83,9 +83,9 @@ def test_the_forecast_of_a_day_is_the_plan_of_that_day(
 @few
 @given(wanted=leaves, days=st.integers(0, 60))
 def test_the_first_day_of_a_forecast_is_the_plan_of_now_in_every_word(
-    wanted: Leaves, days: int, quick_folder: Path
+    wanted: Leaves, days: int, ground: corporate.Ground
 ) -> None:
-    with corporate.site(quick_folder, wanted) as site:
+    with corporate.site(ground, wanted) as site:
         site.apply()
         site.later(days)
         plan = site.plan()
@@ -100,8 +100,10 @@ def test_the_first_day_of_a_forecast_is_the_plan_of_now_in_every_word(
 
 @few
 @given(wanted=leaves, days=st.integers(1, 120))
-def test_a_forecast_of_groups_adds_up_to_the_one_of_single_rows(wanted: Leaves, days: int, quick_folder: Path) -> None:
-    with corporate.site(quick_folder, wanted) as site:
+def test_a_forecast_of_groups_adds_up_to_the_one_of_single_rows(
+    wanted: Leaves, days: int, ground: corporate.Ground
+) -> None:
+    with corporate.site(ground, wanted) as site:
         site.apply()
         assert counted(foreseen(site, days, full=False)) == counted(foreseen(site, days))
 
@@ -255,6 +257,6 @@ def through_rotations(site: Site, days: int) -> Sequence[Coming]:
     ),
     days=st.integers(1, 70),
 )
-def test_the_same_of_any_such_pki(pki: Rolling, days: int, quick_folder: Path) -> None:
-    with corporate.site(quick_folder) as site:
+def test_the_same_of_any_such_pki(pki: Rolling, days: int, ground: corporate.Ground) -> None:
+    with corporate.site(ground) as site:
         through_rotations(pki.live(site), days)

@@ -2,7 +2,6 @@
 
 import json
 import random
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -27,9 +26,11 @@ Leaves = tuple[Leaf, ...]
 @pytest.mark.invariant(13)
 @few
 @given(first=leaves, second=leaves, days=st.integers(0, 100))
-def test_after_an_apply_there_is_nothing_to_do(first: Leaves, second: Leaves, days: int, quick_folder: Path) -> None:
+def test_after_an_apply_there_is_nothing_to_do(
+    first: Leaves, second: Leaves, days: int, ground: corporate.Ground
+) -> None:
     """Whatever was there before, and whatever changes."""
-    with corporate.site(quick_folder, first) as site:
+    with corporate.site(ground, first) as site:
         for wanted in (first, second, first):
             site.write(corporate.text(wanted))
             applied = site.apply(allow={"remove": "99"})
@@ -42,9 +43,9 @@ def test_after_an_apply_there_is_nothing_to_do(first: Leaves, second: Leaves, da
 @few
 @given(first=leaves, second=leaves, days=st.integers(0, 100), seed=st.integers(0, 9))
 def test_a_plan_is_the_same_bytes_again_and_with_its_stanzas_shuffled(
-    first: Leaves, second: Leaves, days: int, seed: int, quick_folder: Path
+    first: Leaves, second: Leaves, days: int, seed: int, ground: corporate.Ground
 ) -> None:
-    with corporate.site(quick_folder, first) as site:
+    with corporate.site(ground, first) as site:
         site.apply()
         site.later(days).write(corporate.text(second))
         plan = corporate.told(site.plan(allow={"remove": "99"}))
@@ -57,8 +58,8 @@ def test_a_plan_is_the_same_bytes_again_and_with_its_stanzas_shuffled(
 
 @few
 @given(wanted=leaves, days=st.integers(1, 100))
-def test_what_a_plan_knows_is_what_the_certificate_says(wanted: Leaves, days: int, quick_folder: Path) -> None:
-    with corporate.site(quick_folder, wanted) as site:
+def test_what_a_plan_knows_is_what_the_certificate_says(wanted: Leaves, days: int, ground: corporate.Ground) -> None:
+    with corporate.site(ground, wanted) as site:
         for _ in range(2):
             plan = site.plan()
             site.apply(plan=plan)
@@ -83,9 +84,9 @@ def test_what_a_plan_knows_is_what_the_certificate_says(wanted: Leaves, days: in
 @few
 @given(wanted=leaves, part=st.floats(0, 1, exclude_max=True))
 def test_nothing_falls_due_before_next_due_and_something_does_then(
-    wanted: Leaves, part: float, quick_folder: Path
+    wanted: Leaves, part: float, ground: corporate.Ground
 ) -> None:
-    with corporate.site(quick_folder, wanted) as site:
+    with corporate.site(ground, wanted) as site:
         foreseen = site.plan().next_due
         site.apply()
         plan = site.plan()
@@ -97,9 +98,9 @@ def test_nothing_falls_due_before_next_due_and_something_does_then(
         assert site.plan(at=plan.next_due).changes != ()
 
 
-def test_a_plan_is_the_same_bytes_whatever_the_hash_seed_and_the_time_zone(quick_folder: Path) -> None:
+def test_a_plan_is_the_same_bytes_whatever_the_hash_seed_and_the_time_zone(ground: corporate.Ground) -> None:
     wanted = [Leaf(name, corporate.NAMES[:3], True, 30, "2/3", True, "revoke", True) for name in corporate.NAMES]
-    with corporate.site(quick_folder, wanted) as site:
+    with corporate.site(ground, wanted) as site:
         told = {
             spawn(site.root, "plan", "--format", "json", PYTHONHASHSEED=seed, TZ=zone, LC_ALL=locale).out
             for seed, zone, locale in (("0", "UTC", "C"), ("1", "Asia/Kathmandu", "C.UTF-8"), ("77", "EST5EDT", "C"))

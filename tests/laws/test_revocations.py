@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from attrs import frozen
@@ -51,9 +50,9 @@ def stanzas(site: Site, wanted: Leaves, decided: Sequence[Decision]) -> list[str
 @few
 @given(wanted=leaves, decided=decisions, days=st.integers(1, 60), seed=st.integers(0, 9))
 def test_revocations_leave_nothing_to_do_and_their_order_means_nothing(
-    wanted: Leaves, decided: list[Decision], days: int, seed: int, quick_folder: Path
+    wanted: Leaves, decided: list[Decision], days: int, seed: int, ground: corporate.Ground
 ) -> None:
-    with corporate.site(quick_folder, wanted) as site:
+    with corporate.site(ground, wanted) as site:
         site.apply()
         site.later(days)
         declared = stanzas(site, wanted, decided)
@@ -72,9 +71,9 @@ def test_revocations_leave_nothing_to_do_and_their_order_means_nothing(
 @few
 @given(first=leaves, second=leaves, decided=decisions, days=st.integers(1, 60))
 def test_whatever_comes_later_nothing_is_unrevoked_and_no_date_moves(
-    first: Leaves, second: Leaves, decided: list[Decision], days: int, quick_folder: Path
+    first: Leaves, second: Leaves, decided: list[Decision], days: int, ground: corporate.Ground
 ) -> None:
-    with corporate.site(quick_folder, first) as site:
+    with corporate.site(ground, first) as site:
         site.apply()
         entries = "\n".join(stanzas(site.later(days), first, decided))
         site.write(entries).apply()

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,11 @@ def pem(data: bytes, *, label: str = "CERTIFICATE") -> bytes:
     """PEM of DER; PEM stays as it is."""
     if data.startswith(b"-----"):
         return data if data.endswith(b"\n") else data + b"\n"
+    return _pem(data, label)
+
+
+@cache
+def _pem(data: bytes, label: str) -> bytes:
     kind = {"CERTIFICATE": "x509", "X509 CRL": "crl", "CERTIFICATE REQUEST": "req"}[label]
     return openssl_bytes(kind, "-inform", "DER", "-outform", "PEM", stdin=data)
 

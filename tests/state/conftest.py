@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from pkicode.ports import Lease, Store
+from tests.postgres import Postgres
+from tests.state.postgres import opened
 from tests.state.samples import NEW, NOW
 
 Run = Callable[[Any], Any]
@@ -20,10 +22,16 @@ def run() -> Iterator[Run]:
         yield runner.run
 
 
-@pytest.fixture(params=["memory", "file"])
+@pytest.fixture(params=["memory", "file", "postgres"])
 def store(request: pytest.FixtureRequest, run: Run, tmp_path: Path) -> Iterator[Store]:
-    path = ":memory:" if request.param == "memory" else tmp_path / ".pkicode" / "state.db"
-    store = run(open_sqlite(path, create=NEW))
+    match request.param:
+        case "memory":
+            store = run(open_sqlite(":memory:", create=NEW))
+        case "file":
+            store = run(open_sqlite(tmp_path / ".pkicode" / "state.db", create=NEW))
+        case _:
+            there: Postgres = request.getfixturevalue("postgres")
+            store = run(opened(there.schema()))
     yield store
     run(store.close())
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from pkicode.adapters.backup import backup, restore
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.backup import backup, place_of_file, restore
+from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
 from pkicode.ports import Settlement, Want, Write
@@ -72,7 +72,7 @@ def go(store, run):
 @pytest.fixture
 def back(run, copy, path):
     def again(source: Path = copy, **how) -> None:
-        run(restore(source, path, **{"whose": NEW, "now": NOW + 9, "actor": "bob", **how}))
+        run(restore(source, place_of_file(path, NOW + 9), **{"whose": NEW, "now": NOW + 9, "actor": "bob", **how}))
 
     return again
 
@@ -215,7 +215,7 @@ def test_a_state_is_overwritten_under_its_newest_lease_only(store, run, path, co
     run(store.acquire("project", holder="next", now=NOW + 1, ttl=60))
     backup(path, copy)
     with pytest.raises(LeaseLost):
-        run(store.overwrite(copy, old))
+        run(store.database.overwrite(copy, old))
 
 
 def test_the_log_of_a_damaged_state_does_not_reach_the_restored_one(store, run, go, path, copy, back, tmp_path):
@@ -227,7 +227,7 @@ def test_the_log_of_a_damaged_state_does_not_reach_the_restored_one(store, run, 
     shutil.copy(path, crashed)
     shutil.copy(f"{path}-wal", f"{crashed}-wal")
     crashed.write_bytes(b"\0" * 100)
-    run(restore(copy, crashed, whose=NEW, now=NOW + 9, actor="bob"))
+    run(restore(copy, place_of_file(crashed, NOW + 9), whose=NEW, now=NOW + 9, actor="bob"))
     aside = [f"state.db.damaged-{NOW + 9}", f"state.db.damaged-{NOW + 9}-wal"]
     assert sorted(one.name for one in crashed.parent.iterdir()) == ["state.db", *aside]
     assert verify(crashed, None) == []

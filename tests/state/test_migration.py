@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pkicode.adapters.backup import backup, restore
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.backup import backup, place_of_file, restore
+from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.problem import StateError
 from pkicode.ports import Blocked, Match
@@ -74,7 +74,7 @@ def test_a_backup_of_an_older_state_is_restored_and_brought_up(path, run, tmp_pa
     backup(path, copy)
     assert schema(copy) == ("1", 0)
     path.unlink()
-    run(restore(copy, path, whose=NEW, now=NOW + 9, actor="bob"))
+    run(restore(copy, place_of_file(path, NOW + 9), whose=NEW, now=NOW + 9, actor="bob"))
     assert schema(path) == ("2", 2)
     assert verify(path, None) == []
 
@@ -95,14 +95,14 @@ def test_a_restore_lowers_no_revocation(path, run, tmp_path, changes, lost):
     backup(path, old)
     go(path, run, **changes)
     with pytest.raises(StateError, match=f"does not know {lost}.*nothing was changed"):
-        run(restore(old, path, whose=NEW, now=NOW + 9, actor="bob"))
+        run(restore(old, place_of_file(path, NOW + 9), whose=NEW, now=NOW + 9, actor="bob"))
 
 
 def test_a_state_of_version_1_restores_over_one_that_blocked_nothing(path, run, tmp_path):
     old = tmp_path / "old.db"
     shutil.copy(path, old)
     go(path, run)
-    run(restore(old, path, whose=NEW, now=NOW + 9, actor="bob"))
+    run(restore(old, place_of_file(path, NOW + 9), whose=NEW, now=NOW + 9, actor="bob"))
     assert schema(path) == ("2", 2)
 
 

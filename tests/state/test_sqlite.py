@@ -8,14 +8,15 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from pkicode.adapters import statefile
+from pkicode.adapters import statefile, steps
 from pkicode.adapters.holder import here, is_dead
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from pkicode.model.problem import LeaseHeld, StateError
 from pkicode.ports import Lease, Want
 from tests.state.samples import NEW, NOW, certificate, held, write
@@ -154,8 +155,8 @@ def test_a_full_disk_undoes_the_whole_commit_and_says_so(path, run):
     async def fill():
         store = await open_sqlite(path, create=NEW)
         lease = await store.acquire("project", holder="alice", now=NOW, ttl=60)
-        # SQLite's own limit fails as a full disk does; the connection is the store's, reached on its own thread.
-        await asyncio.wrap_future(store._thread.submit(store._connection.execute, "PRAGMA max_page_count = 60"))
+        # SQLite's own limit fails as a full disk does.
+        await store.database.ask(partial(steps.read, "PRAGMA max_page_count = 60"))
         with pytest.raises(StateError, match="full; nothing was written"):
             await store.commit(write(intents=[certificate(n, der=b"\0" * 700) for n in range(2000)]), lease)
         assert await store.intents() == []
@@ -272,7 +273,7 @@ def test_nobody_can_say_that_a_process_of_another_host_is_dead():
 _WRITER = """
 import asyncio, sys
 from pathlib import Path
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from tests.state.samples import NEW, NOW, certificate, write
 async def main():
     store = await open_sqlite(Path(sys.argv[1]), create=NEW)

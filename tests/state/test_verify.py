@@ -9,7 +9,7 @@ import pytest
 from attrs import frozen
 
 from pkicode.adapters.journal import Journal, to_be_signed
-from pkicode.adapters.sqlite import open_sqlite
+from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import audit, verify
 from pkicode.model.problem import StateError
 from pkicode.ports import Certificate, Settlement

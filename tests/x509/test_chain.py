@@ -5,7 +5,7 @@ import re
 import pytest
 from attrs import evolve
 
-from pkicode.x509 import chain, keys, names, pem, tbs
+from pkicode.x509 import chain, keys, names, pem, pkcs12, tbs
 from pkicode.x509.constraints import Constraints
 from pkicode.x509.profile import Profile
 from tests.oracles import certtool, openssl, openssl_bytes
@@ -117,17 +117,17 @@ def test_one_octet_of_signature_changed_is_found(root):
 
 def test_a_pkcs12_file_is_strong_and_openssl_opens_it(issuing, tmp_path):
     leaf = make(Profile(), cn="leaf", issuer=issuing)
-    made = keys.pkcs12(keys.pkcs8(leaf.key), leaf.der, (issuing.der,), b"pass word", "leaf")
+    made = pkcs12.pkcs12(keys.pkcs8(leaf.key), leaf.der, (issuing.der,), b"pass word", "leaf")
     (tmp_path / "p12").write_bytes(made)
     shown = openssl("pkcs12", "-in", tmp_path / "p12", "-passin", "pass:pass word", "-nodes")
     assert shown.count("BEGIN CERTIFICATE") == 2
     assert "friendlyName: leaf" in shown
     # The weakest of the three is what a guesser works on.
     info = certtool("--p12-info", "--inder", "--infile", tmp_path / "p12", "--password", "pass word")
-    assert re.findall(r"Iteration count: (\d+)", info) == [str(keys.PKCS12_ROUNDS)] * 3
+    assert re.findall(r"Iteration count: (\d+)", info) == [str(pkcs12.ROUNDS)] * 3
     assert info.count("AES256-CBC") == 2
     assert "MAC: SHA256" in info
     with pytest.raises(ValueError, match="without a password"):
-        keys.pkcs12(keys.pkcs8(leaf.key), leaf.der, (), b"", "leaf")
+        pkcs12.pkcs12(keys.pkcs8(leaf.key), leaf.der, (), b"", "leaf")
     with pytest.raises(ValueError, match="not the certificate's"):
-        keys.pkcs12(keys.pkcs8(keys.generate("ec-p256")), leaf.der, (), b"x", "leaf")
+        pkcs12.pkcs12(keys.pkcs8(keys.generate("ec-p256")), leaf.der, (), b"x", "leaf")

@@ -15,6 +15,13 @@ def key(request):
     return request.param, keys.generate(request.param)
 
 
+@pytest.mark.parametrize("alg", [one for one in keys.ALGORITHMS if one != "rsa-4096"])
+def test_a_key_that_was_just_made_is_told_with_its_own_public_key(alg):
+    private, public = keys.generated(alg)
+    assert public == keys.spki(keys.load_pkcs8(private))
+    assert keys.alg_of_spki(public) == alg
+
+
 def test_openssl_names_the_key_we_made_by_its_algorithm(key):
     alg, private = key
     text = subprocess.run(

@@ -9,7 +9,7 @@ from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import Severity
 from pkicode.x509 import der, extensions, keys, names, tbs
 from pkicode.x509.constraints import Constraints
-from pkicode.x509.lint import OWN_RULES, SHARED_RULES, Linter, lint
+from pkicode.x509.lint import OWN_RULES, SHARED_RULES, Linter, lint, reading
 from pkicode.x509.profile import Profile
 from tests.x509.pki import CA, DAY, NOW, make
 
@@ -246,6 +246,30 @@ def test_what_is_remembered_of_one_certificate_is_never_said_of_another():
     other = evolve(FACTS, ski=b"other")
     assert linter.lint(body(), FACTS) == []
     assert [finding.rule for finding in linter.lint(body(), other)] == ["authority_key_identifier_is_the_issuers"]
+
+
+def told(data, **options):
+    try:
+        return reading.read(data, **options)
+    except ValueError:
+        return "refused"
+
+
+LONG = body(subject=names.subject_der(tuple(("ou", "x" * 60 + str(each)) for each in range(3))))
+SHARED = [reading.read(each)[0] for each in (body(), body(spki=RSA), body(base=AUTHORITY), LONG)]
+
+
+@pytest.mark.parametrize("like", SHARED)
+@given(
+    st.sampled_from([body(), body(serial=b"\2\0"), body(spki=RSA), body(base=AUTHORITY), LONG]),
+    st.lists(st.tuples(st.integers(0, len(body())), st.integers(0, 2), st.binary(max_size=2)), max_size=2),
+)
+def test_bytes_read_after_their_like_are_what_they_are_alone(like, data, changes):
+    for place, gone, put in changes:
+        data = data[:place] + put + data[place + gone :]
+    alone, after = told(data), told(data, like=like)
+    assert after == alone
+    assert after == "refused" or (after[0] is like) == (after[0] == like)
 
 
 PROFILES = [

@@ -41,6 +41,21 @@ class Shared:
         return b"".join(der.tlv(der.SEQUENCE, one) for one in self.raw_extensions)
 
     @cached_property
+    def opening(self) -> bytes:
+        """What stands before the serial number: whole values, and the INTEGER's tag."""
+        return der.tlv(0xA0, self.version) + bytes((der.INTEGER,))
+
+    @cached_property
+    def middle(self) -> bytes:
+        """What stands between serial number and validity: whole values, and the SEQUENCE's tag."""
+        return der.tlv(der.SEQUENCE, self.algorithm) + der.tlv(der.SEQUENCE, self.issuer) + bytes((der.SEQUENCE,))
+
+    @cached_property
+    def spki(self) -> tuple[bytes, int]:
+        """What the key begins with and its octets altogether; none where its size is not fixed."""
+        return keys.spki_form(self.key_alg)
+
+    @cached_property
     def extensions(self) -> tuple[Extension, ...]:
         return tuple(map(_extension, self.raw_extensions))
 
@@ -96,6 +111,8 @@ def read(tbs: bytes, *, like: Shared | None = None) -> tuple[Shared, Own]:
     Raises:
         ValueError: not DER, or not a TBSCertificate of version 3 with extensions (RFC 5280 section 4.1).
     """
+    if like is not None and (own := _again(tbs, like)):
+        return like, own
     fields = der.children(der.only(tbs, der.SEQUENCE))
     if [tag for tag, _ in fields] != _FIELDS:
         raise ValueError("not a TBSCertificate of version 3 with extensions and nothing else")
@@ -114,6 +131,52 @@ def read(tbs: bytes, *, like: Shared | None = None) -> tuple[Shared, Own]:
     else:
         shared = Shared(version, algorithm, issuer, (*(like.raw_extensions if like and again else ()), *rest), alg)
     return shared, Own(serial, validity, der.tlv(der.SEQUENCE, subject), whole_spki, tuple(skis), tuple(sans))
+
+
+def _again(tbs: bytes, like: Shared) -> Own | None:
+    """The own half of bytes that hold `like` between their own fields, in the lengths that nearly all have.
+
+    None says nothing about the bytes: they are to be read value by value.
+    """
+    spki_header, spki_size = like.spki
+    opening, middle, fixed = like.opening, like.middle, like.fixed
+    try:
+        _, start, end = der.read(tbs)
+        at = start + len(opening)
+        serial_at = at + 1
+        at = serial_at + tbs[at]
+        validity_at = at + len(middle) + 1
+        subject_at = validity_at + tbs[validity_at - 1]
+        spki_at = subject_at + 2 + tbs[subject_at + 1]
+        wrapped, extensions_at, wrapped_end = der.read(tbs, spki_at + spki_size)
+        listed, fixed_at, listed_end = der.read(tbs, extensions_at)
+    except (IndexError, ValueError):
+        return None
+    # Lengths of one octet only, each where the value before it ends: then this is the one reading of these bytes.
+    if (
+        not spki_size
+        or tbs[0] != der.SEQUENCE
+        or max(tbs[serial_at - 1], tbs[validity_at - 1], tbs[subject_at + 1]) >= 0x80
+        or tbs[subject_at] != der.SEQUENCE
+        or not tbs.startswith(opening, start)
+        or not tbs.startswith(middle, at)
+        or not tbs.startswith(spki_header, spki_at)
+        or (wrapped, listed) != (0xA3, der.SEQUENCE)
+        or not end == wrapped_end == listed_end == len(tbs)
+        or not tbs.startswith(fixed, fixed_at)
+    ):
+        return None
+    rest, skis, sans = _apart(tbs[fixed_at + len(fixed) :])
+    if rest:
+        return None
+    return Own(
+        tbs[serial_at:at],
+        tbs[validity_at:subject_at],
+        tbs[subject_at:spki_at],
+        tbs[spki_at : spki_at + spki_size],
+        tuple(skis),
+        tuple(sans),
+    )
 
 
 def _apart(present: bytes) -> tuple[list[bytes], list[Extension], list[Extension]]:
