@@ -23,7 +23,7 @@ def state_command() -> None:
 @formats("human", "json")
 @click.pass_obj
 def state_info(session: Session, *, form: str) -> None:
-    """Whose state it is, where it is, and how much is in it."""
+    """Whose state it is, where it is, how much is in it, and which leases are held."""
     facts = session.project().upkeep.info()
     about = facts.about
     told = {
@@ -37,8 +37,9 @@ def state_info(session: Session, *, form: str) -> None:
         "newest": rfc3339(about.newest) if about.newest else None,
     }
     if form == "json":
-        say_json({**told, "counts": dict(facts.counts)})
+        say_json({**told, "writing": list(facts.writing), "counts": dict(facts.counts)})
     else:
+        told["writing"] = ", ".join(facts.writing) or "nobody"
         say(listing((name, str(value)) for name, value in {**told, **facts.counts}.items() if value is not None))
 
 
@@ -110,11 +111,19 @@ def state_lock() -> None:
 @formats("human", "json")
 @click.pass_obj
 def state_lock_show(session: Session, *, form: str) -> None:
-    """The leases that are held."""
-    fields = ("name", "holder", "host", "pid", "epoch", "heartbeat", "expires")
-    told = [{name: getattr(lease, name) for name in fields} for lease in session.project().upkeep.leases()]
-    for one in told:
-        one.update(heartbeat=rfc3339(one["heartbeat"]), expires=rfc3339(one["expires"]))
+    """The leases that are held, and what each of them guards."""
+    from pkicode.project.leases import guards
+
+    fields = ("name", "guards", "holder", "host", "pid", "epoch", "heartbeat", "expires")
+    told = [
+        {
+            **{name: getattr(lease, name) for name in fields if name != "guards"},
+            "guards": guards(lease.name),
+            "heartbeat": rfc3339(lease.heartbeat),
+            "expires": rfc3339(lease.expires),
+        }
+        for lease in session.project().upkeep.leases()
+    ]
     if form == "json":
         say_json(told)
     elif told:

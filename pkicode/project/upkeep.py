@@ -30,6 +30,8 @@ class StateFacts:
     place: str
     counts: Mapping[str, int]
     """How many rows of each kind."""
+    writing: tuple[str, ...]
+    """Names of the leases that are held."""
 
 
 @frozen
@@ -52,7 +54,8 @@ class Upkeep:
             if store is None:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
             rows = Counter(one.kind for one in await store.held() if one.status != "forgotten")
-            return StateFacts(await store.about(), str(self._state.place), dict(sorted(rows.items())))
+            leases = tuple(one.name for one in await store.leases())
+            return StateFacts(await store.about(), str(self._state.place), dict(sorted(rows.items())), leases)
 
     def verify(self) -> list[str]:
         """Everything that is wrong with the state, one sentence each."""

@@ -83,6 +83,7 @@ def test_state_info_tells_whose_state_it_is(run, applied):
     assert told["project"] == "corp"
     assert told["sequence"] > 0
     assert told["counts"]["cert"] == 4
+    assert told["writing"] == []
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 No second signature, nothing older over newer, no revocation lost (invariants 7, 8, 9).
 """
 
+import time
 from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from subprocess import Popen
+from subprocess import DEVNULL, Popen
 
 import pytest
 
@@ -15,6 +16,7 @@ from pkicode.model.instants import DAY, HOUR, rfc3339
 from pkicode.project.breakglass import Asked
 from tests.cli.running import COMMAND, environment, spawn
 from tests.faults import corp
+from tests.faults.corp import Ground
 from tests.faults.run import Fault, asleep, crash, ended, start, wake
 from tests.faults.test_two_applies import seen
 from tests.kinds.site import Site
@@ -28,7 +30,7 @@ COMPROMISED = Asked("cert.portal", "keyCompromise", id="INC-1")
 
 
 @pytest.fixture
-def site(applied: Path, quick_path: Path) -> Site:
+def site(applied: Ground, quick_path: Path) -> Site:
     """All leaves are due, and so are the lists."""
     return corp.before(corp.RENEWAL, quick_path / "corp", applied)
 
@@ -109,7 +111,7 @@ def test_a_revocation_is_published_while_another_process_applies_and_neither_dis
 
 
 @pytest.mark.invariant(8)
-def test_what_was_revoked_beside_an_apply_is_replaced_by_the_next_one(applied: Path, quick_path: Path) -> None:
+def test_what_was_revoked_beside_an_apply_is_replaced_by_the_next_one(applied: Ground, quick_path: Path) -> None:
     """The apply is at work on something else; the row of what was revoked is nobody's to write meanwhile."""
     site = corp.before(corp.OUTPUT, quick_path / "corp", applied)
     with asleep(site.root, site.now, FaultPoint.OUTPUT_STAGED) as applying:
@@ -181,6 +183,9 @@ def test_what_a_publisher_has_under_way_is_left_to_it(site: Site) -> None:
     """Its intent is open, but nobody's to finish: an apply leaves that CA's answers alone and says why."""
     site.write(base=corp.RENEWAL.text + IMPATIENT)
     with asleep(site.root, site.now, FaultPoint.INTENTS_STORED, only=LISTS) as publisher:
+        assert site.open().upkeep.info().writing == ("publish/ca.issuing",)
+        shown = spawn(site.root, "state", "lock", "show", "--format", "json").json
+        assert [(one["guards"], one["pid"]) for one in shown] == [("lists of ca.issuing", publisher.pid)]
         applied = site.apply()
         assert applied.exit_code == 8
         assert {one.code for one in applied.problems} == {"E0512"}
@@ -239,7 +244,7 @@ def test_of_two_applies_and_a_publisher_one_sleeps_and_the_others_leave_it_nothi
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.heavy)])
 def test_of_concurrent_applies_one_works_and_the_other_waits_or_exits_5(
-    times: int, applied: Path, quick_path: Path
+    times: int, applied: Ground, quick_path: Path
 ) -> None:
     for number in range(times):
         site = corp.before(corp.RENEWAL, quick_path / str(number), applied)
@@ -262,7 +267,7 @@ def test_of_concurrent_applies_one_works_and_the_other_waits_or_exits_5(
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.heavy)])
 def test_of_concurrent_publishers_the_second_finds_nothing_left_to_sign(
-    times: int, applied: Path, quick_path: Path
+    times: int, applied: Ground, quick_path: Path
 ) -> None:
     for number in range(times):
         site = corp.before(corp.RENEWAL, quick_path / str(number), applied)
@@ -271,3 +276,48 @@ def test_of_concurrent_publishers_the_second_finds_nothing_left_to_sign(
         assert set(numbers(site)) == {2}
         assert site.apply().exit_code == 0
         corp.assert_sound(site, corp.RENEWAL)
+
+
+FLEET = """
+[cert.fleet]
+profile = "server"
+for_each = { csv = "fleet.csv", key = "host" }
+dns = ["${each.host}.corp.example"]
+"""
+
+
+@pytest.mark.heavy
+@pytest.mark.invariant(8)
+def test_beside_a_long_apply_by_the_clock_on_the_wall_each_list_follows_at_once(
+    applied: Ground, quick_path: Path
+) -> None:
+    """Lists that are due each second, a revocation, and thousands of certificates, all in processes of their own."""
+    site = corp.before(corp.OUTPUT, quick_path / "corp", applied)
+    (site.root / "fleet.csv").write_text("host\n" + "".join(f"h{one}\n" for one in range(30_000)))
+    site.write(base=corp.FIRST.text.replace("path_len = 0\n", 'path_len = 0\ncrl = { refresh = "1s" }\n') + FLEET)
+    stolen = of(site, "cert.old", 1)
+    env = {name: value for name, value in environment().items() if name != "PKICODE_NOW"}
+
+    def command(*words: str) -> Popen[bytes]:
+        return Popen([*COMMAND, "-q", *words], cwd=site.root, env=env, stdout=DEVNULL)
+
+    applying = command("apply", "-y", "--jobs", "1", "--allow", "issue=31000")
+    while site.open().upkeep.info().counts.get("cert", 0) < 500 and applying.poll() is None:
+        time.sleep(0.1)
+    found = [numbers(site)[0]]
+    while applying.poll() is None:
+        assert command("apply", "-y", "--only", "crl.*", "--only", "publish.*").wait(120) == 0
+        found.append(numbers(site)[0])
+        if len(found) == 2:
+            assert command("revoke", "cert.old", "--reason", "keyCompromise").wait(120) == 0
+            assert listed(site) == [stolen]
+    assert applying.returncode == 0
+    assert len(found) > 3
+    assert found == sorted(set(found))
+    assert command("apply", "-y").wait(120) == 0
+    assert listed(site) == [stolen]
+    site.now = int(time.time())
+    assert site.open().upkeep.verify() == []
+    assert Counter(one.status for one in corp.inventory(site))["intent"] == 0
+    issued = Counter((one.address, one.generation) for one in corp.inventory(site))
+    assert sum(address.startswith("cert.fleet") for address, _ in issued) == 30_000

@@ -11,7 +11,7 @@ from pkicode.model.instants import DAY, HOUR, MINUTE
 from pkicode.model.problem import ConfigError, Denied, LeaseHeld, StateError
 from pkicode.ports import Revocation, Want, Write
 from pkicode.project import Project, open_project
-from pkicode.project.watch import BACKOFF, LONGEST, POLL, Round, Watch
+from pkicode.project.watch import BACKOFF, BUSY, LONGEST, POLL, Round, Watch
 from tests.kinds.site import NOW, Site
 from tests.kinds.test_ocsp import OCSP, published
 from tests.oracles import revoked_serials
@@ -207,6 +207,25 @@ def test_a_lease_that_somebody_holds_is_waited_for(days: Days) -> None:
     assert isinstance(days.rounds[0].error, LeaseHeld)
     assert [counts for _, counts in days.done] == [{"issue": 1}]
     assert MINUTE <= days.done[0][0] <= 2 * MINUTE
+
+
+def test_lists_stay_fresh_while_somebody_else_applies_for_days(days: Days) -> None:
+    project = days.open()
+
+    async def acquire() -> None:
+        store = await project.state.open()
+        await store.acquire("project", holder="somebody@host", now=NOW, ttl=3 * DAY)
+        await store.close()
+
+    loop.run(acquire())
+    days.site.write(WEB + KEEP + IMPATIENT + NEW)
+    # Each round waits a second for the lease, of the clock on the wall.
+    days.site.now = NOW + DAY - MINUTE
+    days.live(NOW + DAY + MINUTE)
+    assert all(isinstance(one.error, LeaseHeld) for one in days.rounds)
+    assert days.done == [(days.done[0][0], {"sign": 2, "publish": 1})]
+    assert DAY <= days.done[0][0] <= DAY + BUSY
+    assert max(one.wait for one in days.rounds) == BUSY
 
 
 def test_what_fails_alone_is_told_and_tried_again_less_and_less_often(days: Days) -> None:
