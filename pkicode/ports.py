@@ -4,6 +4,7 @@ Nothing in here does anything; adapters/ implements, everything else depends on 
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -41,6 +42,10 @@ class Lease:
     epoch: int
     heartbeat: int
     expires: int
+
+
+NO_LEASE = Lease("", "", "", 0, 0, 0, 0)
+"""What a process has that writes under publish leases only: no store takes a commit with it."""
 
 
 class CertificateStatus:
@@ -275,8 +280,8 @@ class Store(Protocol):
 
     async def about(self) -> About: ...
 
-    async def held(self) -> Sequence[Held]:
-        """Every resource row, in no order.  One query."""
+    async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
+        """Every resource row, or those of one block, in no order.  One query."""
 
     async def templates(self) -> Mapping[int, str]:
         """Number -> template text of every template a row refers to.  One query."""
@@ -500,6 +505,14 @@ class World:
 
     store: Store
     lease: Lease
+    """What commits are made with: the project's lease, or a publish lease; NO_LEASE where only lists are written."""
+    publishing: Callable[[Sequence[str]], AbstractAsyncContextManager[tuple[Lease, int]]]
+    """publishing(names): hold the publish leases of these CAs; gives the one for commits, and the instant it was got.
+
+    Waited for as long as [state] lock_timeout says, then LeaseHeld.
+    """
+    keep: Callable[[], Awaitable[None]]
+    """Heartbeat of every lease that is held; LeaseLost where one was taken over."""
     keystores: Mapping[str, KeyStore]
     publishers: Mapping[str, Publisher]
     journal: Callable[[Sequence[bytes]], Awaitable[None]]

@@ -171,9 +171,9 @@ def acquire(name: str, holder: str, now: int, ttl: int, place: str) -> Steps[Lea
     for old in starmap(Lease, (yield from read(sql.LEASE, name))):
         if old.expires > now and not is_gone(old):
             raise LeaseHeld(
-                f"{old.holder} (process {old.pid} on {old.host}) is writing to {place},"
+                f"{old.holder} (process {old.pid} on {old.host}) is writing to {place}, lease `{name}`,"
                 f" at most until {rfc3339(old.expires)} unless it goes on",
-                help="wait for it; if you know that it is dead: `pkicode state lock break`",
+                help=f"wait for it; if you know that it is dead: `pkicode state lock break {name}`",
             )
         epoch = old.epoch + 1
     lease = Lease(name, holder, here(), os.getpid(), epoch, now, now + ttl)

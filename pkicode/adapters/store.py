@@ -66,7 +66,9 @@ class StateStore:
     async def about(self) -> About:
         return await self.database.ask(steps.about)
 
-    async def held(self) -> Sequence[Held]:
+    async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
+        if kind:
+            return await self.database.ask(partial(steps.read, sql.HELD_OF, kind, name, made=sql.held))
         return await self.database.ask(partial(steps.read, sql.HELD, made=sql.held))
 
     async def templates(self) -> Mapping[int, str]:

@@ -28,8 +28,10 @@ Identity = tuple[str, str]
 _SERIAL = re.compile("[1-9a-f][0-9a-f]{0,39}")
 
 
-async def resume(world: World, remake: Callable[[Certificate], Remade | None]) -> Sequence[Certificate]:
-    """Settle every open intent in one commit; the rows as they are then, issued or unknown.
+async def resume(
+    world: World, intents: Sequence[Certificate], remake: Callable[[Certificate], Remade | None]
+) -> Sequence[Certificate]:
+    """Settle these open intents in one commit; the rows as they are then, issued or unknown.
 
     What the journal holds is issued.  The rest is prepared again from configuration with the intent's serial and
     not_before, and signed only if that gives the stored row byte for byte and the key signs deterministically.  All
@@ -37,13 +39,13 @@ async def resume(world: World, remake: Callable[[Certificate], Remade | None]) -
 
     Args:
         world: what may be touched.
+        intents: open, and nobody's who is still at work.
         remake: what configuration says the intent is for; None where it says nothing (any more).
 
     Raises:
         PkicodeError: as `issue`.
         StateError: an intent, or what the journal holds of it, was damaged.
     """
-    intents = await world.store.intents()
     if not intents:
         return []
     for one in intents:

@@ -167,6 +167,12 @@ async def _sign(change: Change, run: Run) -> Problem | None:
         return authorities.missing(change.address.name, change.address)
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
+    ca = run.config.block("ca", authority.name)
+    values = _values(str(counted), block.spec, ca.spec if ca else None)
+    number = await template_number(block, run)
+    if _is_told(change.held, (number, values, authority.at), world.now):
+        # Somebody else signed it since this was planned.
+        return None
     revocations = await world.store.revocations(authority.issuer_key)
     try:
         found = await lists.scopes(authority, block.spec, run)
@@ -183,12 +189,11 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     untouched = [max(facts.this_update for facts in one.scope.earlier) for one in drawn if one not in due]
     row = after(
         change,
-        await template_number(block, run),
+        number,
         due=min([one.this_update for one in made] + untouched) + block.spec.refresh,
         needs=authority.at,
     )
-    ca = run.config.block("ca", authority.name)
-    row = evolve(row, values=_values(str(counted), block.spec, ca.spec if ca else None))
+    row = evolve(row, values=values)
     full = made[0]
     record = json.dumps(
         {"next_update": full.next_update, "number": full.number, "sha256": full.sha256, "this_update": full.this_update}
@@ -196,6 +201,13 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     await world.store.commit(write(run, "crl", [change], held=[(row, record)], artefacts=made), world.lease)
     world.reach(FaultPoint.CRL_STORED)
     return None
+
+
+def _is_told(held: Held | None, now_said: tuple[int, str, str], now: int) -> bool:
+    """Whether the lists there are say what new ones would, and are not due."""
+    if held is None or held.status == "forgotten" or held.due <= now:
+        return False
+    return (held.template, held.values, held.needs) == now_said
 
 
 def _from_the_future(change: Change, newest: int, now: int) -> Problem:
@@ -216,6 +228,7 @@ async def _made(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Ru
     next_update = min(this_update + spec.validity, NO_EXPIRY)
     tbs = await world.work(lists.signable, drawn, authority, number, this_update, next_update)
     signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
+    await world.keep()
     der: bytes = await world.work(lists.verified, tbs, signer.sign(tbs), authority)
     digest = hashlib.sha256(der).hexdigest()
     return Artefact("crl", authority.stem, drawn.scope.shard, f"{number:x}", this_update, next_update, digest, der)
@@ -231,5 +244,5 @@ KIND = Kind(
     diff=diff,
     foresee=foresee,
     apply=apply,
-    tells=True,
+    lists=lambda name, _: [name],
 )

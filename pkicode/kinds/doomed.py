@@ -2,14 +2,16 @@
 sign no more.  Pure; that it is taken away is revocation.py's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pkicode.config.language import COMPROMISES, CaSpec, Revoke
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
+from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.row import Held
 from pkicode.plan.kind import Outlook
 from pkicode.ports import Certificate, CertificateStatus
 
@@ -58,6 +60,26 @@ def _doomed(outlook: Outlook) -> dict[tuple[str, str], dict[int, Doomed]]:
             if one.status != CertificateStatus.REVOKED:
                 add(one, (why, Reason(ReasonCode.KEY_BLOCKED)) if blocks_key(entry, one) else (why,), first=first)
     return found
+
+
+def marked(held: Sequence[Held], revoked: Iterable[Certificate], blocked: Container[str]) -> list[Held]:
+    """Rows as the inventory knows them: a certificate that was revoked beside an apply has lost its row its good name.
+
+    Who may write rows marks them in the state; until then they are marked here, for every plan.
+    """
+    taken: dict[tuple[str, str, int], str] = {}
+    for one in revoked:
+        if one.address.startswith("cert."):
+            address, _ = parse(one.address)
+            taken[address.name, address.key, one.generation] = one.spki
+    if not taken:
+        return list(held)
+    rows = []
+    for row in held:
+        spki = taken.get((row.name, row.key, row.generation)) if row.kind == "cert" and row.status == "ok" else None
+        status = BLOCKED if spki in blocked else REVOKED
+        rows.append(row if spki is None else evolve(row, status=status, due=NO_EXPIRY))
+    return rows
 
 
 def blocks_key(entry: Revoke, certificate: Certificate) -> bool:

@@ -149,5 +149,5 @@ KIND = Kind(
     diff=diff,
     foresee=foresee,
     apply=apply,
-    tells=True,
+    lists=lambda name, _: [name],
 )

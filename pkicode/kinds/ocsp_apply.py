@@ -135,9 +135,11 @@ async def _answered(
     if usable is not None and not wanted:
         return _Told(None, _first(kept)[0] + spec.refresh)
     next_update = min(this_update + spec.validity, delegate.not_after)
-    signer = await run.world.keystores[authorities.store_of(authority.name, run)].signer(delegate.label)
+    signer = await world.keystores[authorities.store_of(authority.name, run)].signer(delegate.label)
+    await world.keep()
     kept.update(await _signed(wanted, maker, signer, (this_update, next_update), authority, run))
     body = await asyncio.to_thread(_body, maker, kept, this_update)
+    await world.keep()
     data = pack.signed(body, signer.sign(pack.to_sign(body)))
     pack.read(data)
     number = int(stored.number, 16) + 1 if stored else 1

@@ -20,7 +20,7 @@ from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
-from pkicode.model.problem import Foreign, PkicodeError, Problem
+from pkicode.model.problem import Foreign, LeaseLost, PkicodeError, Problem
 from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, Kind, Outlook, Run
@@ -128,6 +128,11 @@ def diff(
     )
 
 
+def _leased(target: str, config: Config) -> list[str]:
+    # One that nobody publishes to any more is nobody's either.
+    return _authorities(target, config) or [target]
+
+
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     return [await _publish(change, run) for change in changes]
 
@@ -144,6 +149,9 @@ async def _publish(change: Change, run: Run) -> Problem | None:
         fresh = [one for one in files if not await _holds(target, one[0], one[1])]
         newer = [one for one in fresh if one[0] in lists and await _is_newer(target, *lists[one[0]], run)]
         await target.put([one for one in fresh if one not in newer])
+    except LeaseLost:
+        # Not the target's fault, and no reason to go on.
+        raise
     except PkicodeError as error:
         return Problem("E0510", f"publish.{block.name}: {error.message}", help=error.help, address=str(change.address))
     world.reach(FaultPoint.PUBLISHED)
@@ -267,5 +275,5 @@ KIND = Kind(
     needs=needs,
     diff=diff,
     apply=apply,
-    tells=True,
+    lists=_leased,
 )

@@ -5,6 +5,7 @@ what the store holds and never signs a byte that was read from there.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 
 from pkicode.config.rows import rows as config_rows
@@ -13,15 +14,32 @@ from pkicode.issuing import resume as finish
 from pkicode.kinds import ca, cert_apply, cross, delegate
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
-from pkicode.model.problem import Problem
+from pkicode.model.problem import LeaseHeld, Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Run
 from pkicode.ports import Certificate
 
 
 async def resume(run: Run) -> Sequence[Certificate]:
-    """Finish or give up every open intent; returns them as they ended."""
-    intents = await run.world.store.intents()
+    """Finish or give up every open intent; returns them as they ended.
+
+    Those of delegates are guarded by publish leases: one whose maker is at work is left to it.
+    """
+    left = await run.world.store.intents()
+    ended = [*await _finished([one for one in left if not _is_delegate(one)], run)]
+    for name in sorted({parse(one.address)[0].name for one in left if _is_delegate(one)}):
+        with suppress(LeaseHeld):
+            async with run.publishing([name]) as leased:
+                still = await leased.world.store.intents()
+                ended += await _finished([one for one in still if _block(one) == f"ocsp.{name}"], leased)
+    return ended
+
+
+def _is_delegate(intent: Certificate) -> bool:
+    return parse(intent.address)[0].kind == "ocsp"
+
+
+async def _finished(intents: Sequence[Certificate], run: Run) -> Sequence[Certificate]:
     if not intents:
         return ()
     newest: dict[Address, Held] = {}
@@ -31,7 +49,7 @@ async def resume(run: Run) -> Sequence[Certificate]:
     remade: dict[tuple[str, str], Remade] = {}
     for _, group in groupby(sorted(intents, key=_block), key=_block):
         remade.update(await _remade(list(group), newest, run))
-    ended = await finish(run.world, lambda intent: remade.get((intent.issuer_key, intent.serial)))
+    ended = await finish(run.world, intents, lambda intent: remade.get((intent.issuer_key, intent.serial)))
     if any(intent.address.startswith("ca.") for intent in intents):
         run.memo.clear()
     return ended

@@ -24,7 +24,7 @@ from pkicode.model.problem import Part, Problem
 from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, Kind, Outlook, Run, Selected
-from pkicode.ports import Blocked, Certificate, CertificateStatus, Match, Revocation
+from pkicode.ports import NO_LEASE, Blocked, Certificate, CertificateStatus, Match, Revocation
 
 _NOTHING = Selected()
 
@@ -220,6 +220,15 @@ def _awaiting(change: Change, one: Certificate, block: Block, outlook: Outlook) 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
     """All of an entry in one transaction: revocations, block list, and the rows that hold what was taken away."""
+    if run.world.lease != NO_LEASE:
+        return await _revoke(changes, run)
+    # Rows are somebody else's now; the next plan sees in the inventory what they have lost (doomed.marked).
+    cas = [one.name for one in run.config.blocks if one.kind == "ca"]
+    async with run.publishing(cas) as leased:
+        return await _revoke(changes, leased, rows=False)
+
+
+async def _revoke(changes: Sequence[Change], run: Run, *, rows: bool = True) -> Sequence[Problem | None]:
     block = block_of(changes[0])
     entry: Revoke = block.spec
     world = run.world
@@ -239,7 +248,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
         run,
         "revoke",
         changes,
-        held=await _rows_of(good, below, frozenset(keys), stopped, run),
+        held=await _rows_of(good, below, frozenset(keys), stopped, run) if rows else (),
         revocations=revocations,
         blocked=[Blocked(one, world.now, entry.reason, entry.id) for one in sorted(keys)],
         matches=[Match(entry.id, one.issuer_key, one.serial, entry.reason, world.now) for one in meant],

@@ -23,6 +23,8 @@ class FaultPoint(StrEnum):
     """Revocations are committed; no CRL says so yet."""
     ENTRY_STAGED = "entry-staged"
     """What `pkicode revoke` revoked is published, and the new pki.toml is complete beside the old one."""
+    LISTS_LEASED = "lists-leased"
+    """A publish lease is held; nothing of the lists it guards was read."""
     CRL_SIGNED = "crl-signed"
     """The CRL exists in memory only."""
     CRL_STORED = "crl-stored"

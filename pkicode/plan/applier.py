@@ -15,7 +15,7 @@ from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Plan, Readiness, Stage
 from pkicode.model.event import Event
 from pkicode.model.instants import NO_EXPIRY
-from pkicode.model.problem import Problem
+from pkicode.model.problem import LeaseHeld, Problem
 from pkicode.plan.kind import Kind, Run
 from pkicode.ports import Write
 
@@ -50,17 +50,44 @@ async def apply(
     for (kind_name, _), group in groupby(ready, key=lambda one: (one.address.kind, one.address.block)):
         if run.stopping():
             break
-        block = list(group)
-        moving = [one for one in block if one.action is Action.MOVE]
-        leaving = [one for one in block if one.action is Action.FORGET]
-        await _rename(moving, run)
-        await _forget(leaving, run)
-        outcome.done.update(str(one.action) for one in (*moving, *leaving))
-        rest = [one for one in block if one.action not in (Action.MOVE, Action.FORGET)]
-        kind = by_name[kind_name]
-        free = [one for one in rest if not _blocked(one, outcome.failed)]
-        await _block(kind, free, run, width if kind.parallel else 1, outcome)
+        kind, block = by_name[kind_name], list(group)
+        if kind.lists is None:
+            await _group(kind, block, run, width, outcome)
+            continue
+        try:
+            async with run.publishing(kind.lists(block[0].address.name, run.config)) as leased:
+                await _group(kind, await _as_they_are(block, leased), leased, width, outcome)
+        except LeaseHeld as error:
+            for change in block:
+                _fail(change, _busy(change, error), run, outcome)
     return outcome
+
+
+async def _group(kind: Kind, block: Sequence[Change], run: Run, width: int, outcome: Outcome) -> None:
+    moving = [one for one in block if one.action is Action.MOVE]
+    leaving = [one for one in block if one.action is Action.FORGET]
+    await _rename(moving, run)
+    await _forget(leaving, run)
+    outcome.done.update(str(one.action) for one in (*moving, *leaving))
+    rest = [one for one in block if one.action not in (Action.MOVE, Action.FORGET)]
+    free = [one for one in rest if not _blocked(one, outcome.failed)]
+    await _block(kind, free, run, width if kind.parallel else 1, outcome)
+
+
+async def _as_they_are(block: Sequence[Change], run: Run) -> list[Change]:
+    """With the rows of now: another process may have signed or published since the plan was made."""
+    first = block[0].address
+    there = {one.address: one for one in await run.world.store.held(first.kind, first.name)}
+    return [evolve(one, held=there.get(one.address)) for one in block]
+
+
+def _busy(change: Change, error: LeaseHeld) -> Problem:
+    return Problem("E0512", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
+
+
+def _fail(change: Change, problem: Problem, run: Run, outcome: Outcome) -> None:
+    outcome.failed[str(change.address)] = problem
+    run.world.emit(Event(change.address.kind, problem.message, address=str(change.address), failed=True))
 
 
 async def apply_plan(
@@ -129,8 +156,7 @@ async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, ou
                     outcome.done[str(change.action)] += str(change.address) not in outcome.told
                     outcome.told.update([str(change.address)] if kind.tells else ())
                 else:
-                    outcome.failed[str(change.address)] = problem
-                    run.world.emit(Event(kind.name, problem.message, address=str(change.address), failed=True))
+                    _fail(change, problem, run, outcome)
             done += len(batch)
             text = str(batch[0].address) if len(changes) == 1 else batch[0].address.block
             run.world.emit(Event(kind.name, text, done, len(changes), address=text))

@@ -3,12 +3,13 @@
 The kinds themselves stand in kinds/, one file each; nothing in this room knows any of them.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address
@@ -122,6 +123,16 @@ class Run:
     """True once the user asked to stop: what is under way is finished, nothing new is begun."""
     memo: dict[Any, Any] = field(factory=dict)
 
+    @asynccontextmanager
+    async def publishing(self, names: Sequence[str]) -> AsyncIterator["Run"]:
+        """This run under the publish leases of these CAs: at their instant, and knowing nothing that was read before.
+
+        Raises:
+            LeaseHeld: another process signs or publishes their lists, and goes on.
+        """
+        async with self.world.publishing(names) as (lease, now):
+            yield evolve(self, world=evolve(self.world, lease=lease, now=now), memo={})
+
 
 @frozen
 class Ahead:
@@ -179,8 +190,9 @@ class Kind:
     """Everything that can be said of a row without state; `validate` asks it of all rows."""
     survey: Callable[[Outlook], Iterable[Problem]] | None = None
     """Once per plan, whatever blocks there are."""
-    tells: bool = False
-    """Whether it makes what relying parties read: done before what may only follow it (CRL before reissue)."""
+    lists: Callable[[str, Config], Sequence[str]] | None = None
+    """Of kinds that make what relying parties read, which is done before what may only follow it (CRL before reissue):
+    name of a block -> the CAs under whose publish leases it is applied."""
     whole: bool = False
     """Whether all changes of a block are one batch, and so one transaction, however many."""
     parallel: bool = False
@@ -188,6 +200,11 @@ class Kind:
     fans_out: bool = False
     """Whether rows are those of the certificate block of the same name, one for each key, whatever the day.  A forecast
     looks at such a row when it, or a row of the same name and key, is due; at the rows of other kinds daily."""
+
+    @property
+    def tells(self) -> bool:
+        """Whether it makes what relying parties read."""
+        return self.lists is not None
 
 
 def covers(patterns: Sequence[str], address: Address) -> bool:

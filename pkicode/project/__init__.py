@@ -30,16 +30,20 @@ from pkicode.plan import planfile, planner
 from pkicode.plan.applier import Outcome, apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import Certificate, Lease, Want, World
+from pkicode.ports import NO_LEASE, Certificate, Lease, Want, World
 from pkicode.project import breakglass, telling
 from pkicode.project import world as worlds
 from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.breakglass import Asked, Revoked
 from pkicode.project.foresight import Foresight
-from pkicode.project.state import LEASE_TTL, State
+from pkicode.project.leases import TTL, Leave
+from pkicode.project.state import State
 from pkicode.project.status import Vitals
 from pkicode.project.telling import Explanation, Exported
 from pkicode.project.upkeep import Upkeep
+
+LISTS = tuple(kind for kind in KINDS if kind.tells)
+_TELLING = frozenset(kind.name for kind in LISTS)
 
 
 def drop(told: object) -> None:
@@ -194,8 +198,9 @@ class Project:
 
         Args:
             plan: what was shown and agreed to; anything else is refused as stale.
+            only: with crl, ocsp and publish alone nobody is waited for, and nothing that was left open is finished.
             only_reasons: reason codes that may be acted on; everything else waits.
-            kinds: what is looked at; what an earlier apply left open is finished only where that is everything.
+            kinds: what is looked at.
             jobs: worker processes; as many as there are cores when there is much to sign.
             emit: gets progress.
             show: gets the plan before anything is done.
@@ -209,9 +214,14 @@ class Project:
             only, except_, allow = scope["only"], scope["except"], plan.document["allow"]
         elif plan is not None:
             (only, except_), allow = plan.scope, dict(plan.allow)
-        async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
+        leave = Leave.ALL
+        if only and all(pattern.partition(".")[0] in _TELLING for pattern in only):
+            leave = Leave.LISTS
+            # What is told does not wait for what is wrong elsewhere.
+            kinds = LISTS if plan is None else kinds
+        async with self.state.writing(now, leave) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
-            ended = await resume(run) if kinds is KINDS else []
+            ended = await resume(run) if leave is Leave.ALL else []
             fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow, kinds)
             if plan is not None:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
@@ -249,7 +259,7 @@ class Project:
             now=now,
             environ=self._environ,
             clock=self.clock,
-            ttl=LEASE_TTL,
+            take=partial(self.state.lease, store),
             journal=self.state.journal,
             emit=emit,
             reach=self._reach,
@@ -264,16 +274,21 @@ class Project:
     ) -> Revoked:
         """Revoke, publish the lists that say so, and write the [[revoke]] entry into pki.toml, in this order.
 
+        Nobody else's apply is waited for: what it took away there is found by the next plan in the inventory.
+
         Raises:
             PkicodeError: nothing is selected, or a brake holds it: nothing was done.
         """
         now = self.clock()
-        async with self.state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
+        opened = self.state.writing(now, Leave.EITHER)
+        async with opened as (store, lease), self._world(store, lease, now, emit) as world:
             entry = await breakglass.entry_of(asked, self.config, store, now)
             config = breakglass.with_entry(self.config, entry)
             planned = partial(breakglass.planned, entry, evolve(self.state, config=config), store, now, allow or {})
             plan = await planned()
             breakglass.refuse_nothing(plan, asked)
+            if lease == NO_LEASE:
+                breakglass.refuse_ca(plan)
             refuse_denied(plan)
             run = Run(evolve(world, plan_id=planfile.plan_id(plan)), config, lambda: False)
             parts = apply_plan(plan, run, planned, kinds=breakglass.KINDS, width=1)
@@ -281,7 +296,7 @@ class Project:
         return await asyncio.to_thread(breakglass.ended, self.config, entry, plan, outcome, self._reach)
 
     async def _with_heartbeat(self, run: Run, applying: Coroutine[Any, Any, Outcome]) -> Outcome:
-        """Apply while the lease is kept alive; losing it stops everything at once."""
+        """Apply while leases are kept alive; losing one stops everything at once."""
         work = asyncio.create_task(applying)
         beat = asyncio.create_task(self._heartbeat(run))
         try:
@@ -296,8 +311,8 @@ class Project:
 
     async def _heartbeat(self, run: Run) -> None:
         while True:
-            await asyncio.sleep(LEASE_TTL / 4)
-            await run.world.store.renew(run.world.lease, now=self.clock(), ttl=LEASE_TTL)
+            await asyncio.sleep(TTL / 4)
+            await run.world.keep()
 
     def save(self, plan: Plan, path: Path) -> str:
         """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""

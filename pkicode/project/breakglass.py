@@ -23,7 +23,7 @@ from pkicode.model.address import Address, parse
 from pkicode.model.change import Plan
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.instants import rfc3339
-from pkicode.model.problem import PkicodeError, Problem, StateError
+from pkicode.model.problem import LeaseHeld, PkicodeError, Problem, StateError
 from pkicode.plan import planner
 from pkicode.plan.applier import Outcome
 from pkicode.ports import Certificate, Store, Want
@@ -79,6 +79,20 @@ def refuse_nothing(plan: Plan, asked: Asked) -> None:
     if not any(one.address.kind == "revoke" for one in plan.changes):
         mend = "`pkicode inventory` lists what there is; what is revoked already is not revoked again"
         raise PkicodeError(f"`{asked.selector}` selects no unexpired certificate", help=mend)
+
+
+def refuse_ca(plan: Plan) -> None:
+    """Revoking a CA stops the issuance that somebody else is at, and changes the rows of all that stands on it.
+
+    Raises:
+        LeaseHeld: the plan revokes a CA.
+    """
+    for one in plan.changes:
+        if one.address.kind == "revoke" and one.address.key.startswith("ca."):
+            raise LeaseHeld(
+                f"{one.address.key} is not revoked while somebody else is applying; nothing was done",
+                help="end that apply, or wait for it: `pkicode state lock show` says who it is",
+            )
 
 
 def ended(config: Config, entry: Revoke, plan: Plan, outcome: Outcome, reach: Reach) -> Revoked:

@@ -21,15 +21,14 @@ from pkicode.config.reader import Config
 from pkicode.config.state_url import Server
 from pkicode.config.wrong import WrongForm
 from pkicode.kinds.authority import several
+from pkicode.kinds.doomed import marked
 from pkicode.kinds.selecting import select
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
 from pkicode.plan.kind import Snapshot
-from pkicode.ports import About, CertificateStatus, Lease, Want
+from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
+from pkicode.project.leases import PROJECT, TTL, Leave
 
-LEASE = "project"
-LEASE_TTL = 60
-"""Seconds a lease outlives its last heartbeat."""
 CLOCK_TOLERANCE = 300
 """Apply refuses a clock that is further behind the newest event."""
 _POLL = 0.2
@@ -162,8 +161,8 @@ class State:
             return None
 
     @asynccontextmanager
-    async def writing(self, now: int) -> AsyncIterator[tuple[StateStore, Lease]]:
-        """The store and the lease on it, waited for as long as [state] lock_timeout says.
+    async def writing(self, now: int, leave: Leave = Leave.ALL) -> AsyncIterator[tuple[StateStore, Lease]]:
+        """The store and the project's lease, waited for as long as [state] lock_timeout says; NO_LEASE for lists.
 
         Raises:
             LeaseHeld: somebody else is applying.
@@ -171,7 +170,7 @@ class State:
         """
         store = await self.open()
         try:
-            lease = await self._lease(store)
+            lease = await self._leave(store, leave)
             try:
                 about = await store.about()
                 if now < about.newest - CLOCK_TOLERANCE:
@@ -181,15 +180,31 @@ class State:
                     )
                 yield store, lease
             finally:
-                await store.release(lease)
+                if lease != NO_LEASE:
+                    await store.release(lease)
         finally:
             await store.close()
 
-    async def _lease(self, store: StateStore) -> Lease:
-        until = time.monotonic() + self.config.settings.state.lock_timeout
+    async def _leave(self, store: Store, leave: Leave) -> Lease:
+        if leave is Leave.LISTS:
+            return NO_LEASE
+        try:
+            return await self.lease(store, PROJECT, waits=leave is Leave.ALL)
+        except LeaseHeld:
+            if leave is Leave.EITHER:
+                return NO_LEASE
+            raise
+
+    async def lease(self, store: Store, name: str, *, waits: bool = True) -> Lease:
+        """A lease, waited for as long as [state] lock_timeout says.
+
+        Raises:
+            LeaseHeld: somebody else has it.
+        """
+        until = time.monotonic() + (self.config.settings.state.lock_timeout if waits else 0)
         while True:
             try:
-                return await store.acquire(LEASE, holder=holder(), now=self.clock(), ttl=LEASE_TTL)
+                return await store.acquire(name, holder=holder(), now=self.clock(), ttl=TTL)
             except LeaseHeld:
                 if time.monotonic() >= until:
                     raise
@@ -204,13 +219,17 @@ class State:
         """What a plan at this instant needs to know: a handful of queries, whatever the number of certificates."""
         if store is None:
             return self.empty()
-        unknown = await store.certificates(Want(statuses=(CertificateStatus.UNKNOWN,), with_der=False))
+        # One walk over the inventory for both.
+        wrong = (CertificateStatus.UNKNOWN, CertificateStatus.REVOKED)
+        found = await store.certificates(Want(statuses=wrong, with_der=False))
         lost: dict[str, int] = {}
-        for one in unknown:
-            lost[one.address] = max(one.generation, lost.get(one.address, 0))
+        for one in found:
+            if one.status == CertificateStatus.UNKNOWN:
+                lost[one.address] = max(one.generation, lost.get(one.address, 0))
+        blocked = await store.blocked()
         snapshot = Snapshot(
             about=await store.about(),
-            held=await store.held(),
+            held=marked(await store.held(), found, blocked),
             templates=await store.templates(),
             authorities=await store.authorities(),
             artefacts=await store.artefacts(),
@@ -218,7 +237,7 @@ class State:
             lost=lost,
             selected=await select(self.config, store, self.clock() if at is None else at),
             entries=await store.entries(),
-            blocked=await store.blocked(),
+            blocked=blocked,
         )
         if any(block.kind == "ca" and block.spec.ocsp for block in self.config.blocks):
             snapshot = evolve(snapshot, signed=await store.signed())

@@ -2,7 +2,7 @@
 
 pki.toml is read anew each round.  While it is broken, or no plan can be made or policy refuses it, the last one that
 was good goes on keeping CRLs, OCSP answers and what is published fresh, and nothing else: relying parties are served,
-and nothing is issued that the file as it stands does not ask for.
+and nothing is issued that the file as it stands does not ask for.  So it goes, too, while somebody else is applying.
 """
 
 import asyncio
@@ -14,10 +14,9 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from pkicode.adapters.store import StateStore
-from pkicode.kinds import KINDS
 from pkicode.model.event import Event
-from pkicode.model.problem import ConfigError, Denied, PkicodeError
-from pkicode.project import Project, drop
+from pkicode.model.problem import ConfigError, Denied, LeaseHeld, PkicodeError
+from pkicode.project import LISTS, Project, drop
 from pkicode.project.applied import Applied
 
 POLL = 5
@@ -26,7 +25,8 @@ LONGEST = 600
 """Seconds after which a round is made though nobody saw anything change: a CSR that was overwritten, a new include."""
 BACKOFF = 5
 """Seconds to wait after a failure; doubled with each that follows, up to LONGEST."""
-LISTS = tuple(kind for kind in KINDS if kind.name in ("crl", "ocsp", "publish"))
+BUSY = 20
+"""The most of BACKOFF while somebody else is applying: what is revoked meanwhile is to show within a minute or two."""
 
 
 @frozen
@@ -126,7 +126,9 @@ class Watch:
             self._current = await asyncio.to_thread(self._open)
             applied = await self._apply(self._current)
         except (ConfigError, Denied) as error:
-            return await self._lists(at, error, wait)
+            return await self._lists(self._good, at, error, wait)
+        except LeaseHeld as error:
+            return await self._lists(self._current, at, error, min(wait, BUSY))
         except PkicodeError as error:
             return Round(at, None, error, wait)
         except OSError as error:
@@ -139,14 +141,13 @@ class Watch:
             only=self.only, except_=self.except_, only_reasons=self.only_reasons, jobs=self.jobs, emit=self.emit
         )
 
-    async def _lists(self, at: int, why: PkicodeError, wait: int) -> Round:
-        """What relying parties need, by the last configuration that could be applied."""
-        if self._good is None or self.only:
+    async def _lists(self, by: Project | None, at: int, why: PkicodeError, wait: int) -> Round:
+        """What relying parties need, by the last configuration that could be applied, or that can be and is not yet."""
+        if by is None or self.only:
             return Round(at, None, why, wait)
-        self._current = self._good
+        self._current = by
         try:
-            applied = await self._good.aapply(
-                kinds=LISTS,
+            applied = await by.aapply(
                 only=tuple(f"{kind.name}.*" for kind in LISTS),
                 except_=self.except_,
                 only_reasons=self.only_reasons,

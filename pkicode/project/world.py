@@ -4,7 +4,7 @@ Here the environment, randomness and processes are handed over; below nobody rea
 """
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -21,7 +21,8 @@ from pkicode.config.reader import Config
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach
 from pkicode.model.problem import KeyStoreError
-from pkicode.ports import KeyStore, Lease, Store, World
+from pkicode.ports import NO_LEASE, KeyStore, Lease, Store, World
+from pkicode.project.leases import Leases
 from pkicode.project.state import told
 
 _TOP = 1 << 158
@@ -67,21 +68,25 @@ async def opened(
     now: int,
     environ: Mapping[str, str],
     clock: Callable[[], int],
-    ttl: int,
+    take: Callable[[str], Awaitable[Lease]],
     journal: Journal,
     emit: Callable[[Event], None],
     reach: Reach,
 ) -> AsyncIterator[World]:
-    """Everything joined; closed on the way out."""
+    """Everything joined; closed on the way out.
+
+    Args:
+        lease: the project's, or NO_LEASE.
+        take: waits for a lease of this name.
+    """
 
     def warn(text: str) -> None:
         emit(Event("keys", text, failed=True))
 
-    async def still_ours() -> None:
-        await store.renew(lease, now=clock(), ttl=ttl)
+    leases = Leases(store, take, clock, reach, [] if lease == NO_LEASE else [lease])
 
     async def hook(command: Sequence[str], told: Mapping[str, str]) -> str:
-        await still_ours()
+        await leases.check()
         return await run_hook(command, told, root=config.root, outer=environ)
 
     async def secret(where: Secret) -> bytes:
@@ -94,18 +99,20 @@ async def opened(
             stack.push_async_callback(one.close)
         workers = await stack.enter_async_context(Workers(1))
         publishers = {
-            one.name: open_publisher(one.url, config.root, reach=reach, check=still_ours)
+            one.name: open_publisher(one.url, config.root, reach=reach, check=leases.check)
             for one in config.settings.publish
         }
         yield World(
             store=store,
             lease=lease,
+            publishing=leases.publishing,
+            keep=leases.keep,
             keystores=keystores,
             publishers=publishers,
             journal=journal.append,
             journalled=journal.journalled,
             work=workers.run,
-            write_outputs=partial(write_outputs, root=config.root, reach=reach, check=still_ours),
+            write_outputs=partial(write_outputs, root=config.root, reach=reach, check=leases.check),
             run_hook=hook,
             secret=secret,
             now=now,

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -47,10 +47,15 @@ class _Reach:
 
 
 def start(
-    root: Path, now: int, fault: Fault, asked: Asked | None = None, allow: Mapping[str, str] | None = None
+    root: Path,
+    now: int,
+    fault: Fault,
+    asked: Asked | None = None,
+    allow: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> BaseProcess:
     """An apply of `root`, or a revocation, that is running when this returns."""
-    process = _SERVER.Process(target=_apply, args=(root, now, fault, asked, allow))
+    process = _SERVER.Process(target=_apply, args=(root, now, fault, asked, allow, only))
     process.start()
     return process
 
@@ -66,9 +71,9 @@ def ended(process: BaseProcess) -> int:
 
 
 @contextmanager
-def asleep(root: Path, now: int, point: FaultPoint, nth: int = 1) -> Iterator[BaseProcess]:
+def asleep(root: Path, now: int, point: FaultPoint, nth: int = 1, *, only: Sequence[str] = ()) -> Iterator[BaseProcess]:
     """An apply that has stopped at a fault point; `wake` lets it go on."""
-    process = start(root, now, Fault(point, nth, SIGSTOP))
+    process = start(root, now, Fault(point, nth, SIGSTOP), only=only)
     try:
         while _state(process) != "T":
             if not process.is_alive():
@@ -95,21 +100,41 @@ def _state(process: BaseProcess) -> str:
 
 
 def crash(
-    root: Path, now: int, fault: Fault, asked: Asked | None = None, *, allow: Mapping[str, str] | None = None
+    root: Path,
+    now: int,
+    fault: Fault,
+    asked: Asked | None = None,
+    *,
+    allow: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> None:
     """Apply, or revoke what is asked, and die at the fault; it is an error to end in any other way."""
-    code = ended(start(root, now, fault, asked, allow))
+    code = ended(start(root, now, fault, asked, allow, only))
     if code != KILLED:
         raise AssertionError(f"the process ended with {code}: {fault} was not reached")
 
 
-def _apply(root: Path, now: int, fault: Fault, asked: Asked | None, allow: Mapping[str, str] | None) -> None:
+def _apply(
+    root: Path,
+    now: int,
+    fault: Fault,
+    asked: Asked | None,
+    allow: Mapping[str, str] | None,
+    only: Sequence[str],
+) -> None:
+    clock = root / "clock"
     try:
-        project = open_project(root / "pki.toml", environ={}, now=now, reach=_Reach(fault, fault.nth))
+        project = open_project(
+            root / "pki.toml",
+            environ={},
+            # Who sleeps while time passes elsewhere wakes up to what the file says.
+            now=lambda: int(clock.read_text()) if clock.exists() else now,
+            reach=_Reach(fault, fault.nth),
+        )
         if asked:
             project.revoke(asked)
             os._exit(0)
-        applied = project.apply(allow=allow)
+        applied = project.apply(allow=allow, only=only)
     except PkicodeError as error:
         # The test reads this instead of a traceback.
         (root / "told").write_text(f"{type(error).__name__}: {error.message}\n")

@@ -67,6 +67,8 @@ class Ground:
         world = World(
             store=store,
             lease=lease,
+            publishing=_unused,
+            keep=_unused,
             keystores={"soft": keystore},
             publishers={},
             journal=journal.append,

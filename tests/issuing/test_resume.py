@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from attrs import evolve
@@ -44,6 +44,11 @@ POINTS = [
 ]
 REQUEST = csr()
 ORDERS = (leaf("a"), leaf("b", csr=REQUEST), leaf("c"))
+
+
+async def resumed(world: World, remake: Callable[[Certificate], Remade | None]) -> Sequence[Certificate]:
+    """Every open intent, settled."""
+    return await resume(world, await world.store.intents(), remake)
 
 
 async def says(template: Template, orders: tuple[Order, ...], world: World) -> Callable[[Certificate], Remade | None]:
@@ -91,7 +96,7 @@ def test_stopped_anywhere_resume_and_apply_again_reach_the_same_end(ground: Grou
         before = list(ground.signed)
         async with ground.open(session="s2", plan_id="p2", now=NOW + 3600) as world:
             intents = {one.serial: one.der for one in await world.store.intents()}
-            ended = await resume(world, await says(template, ORDERS, world))
+            ended = await resumed(world, await says(template, ORDERS, world))
             assert {one.status for one in ended} <= {CertificateStatus.ISSUED}
             for one in ended:
                 assert tbs_of(one.der) == intents[one.serial]
@@ -100,7 +105,7 @@ def test_stopped_anywhere_resume_and_apply_again_reach_the_same_end(ground: Grou
             left = [one for one in ORDERS if one.address.removeprefix("cert.") not in held]
             assert len(left) == (3 if point is FaultPoint.KEYS_MADE else 0)
             await issue(template, left, world, settle=await rows(world)) if left else None
-            assert not await resume(world, lambda intent: None)
+            assert not await resumed(world, lambda intent: None)
             inventory = await world.store.certificates(Want(ca="issuing"))
             assert sorted(one.address for one in inventory) == ["cert.a", "cert.b", "cert.c"]
             assert {one.status for one in inventory} == {CertificateStatus.ISSUED}
@@ -122,7 +127,7 @@ def test_a_root_stopped_anywhere_is_finished_as_the_same_certificate(ground: Gro
             with pytest.raises(Stopped):
                 await made(template, order, world)
         async with ground.open(now=NOW + 60) as world:
-            await resume(world, await says(template, (order,), world))
+            await resumed(world, await says(template, (order,), world))
             if point is FaultPoint.KEYS_MADE:
                 await made(template, order, world)
             [root] = await world.store.certificates(Want(ca="root"))
@@ -146,7 +151,7 @@ def test_a_commit_that_fails_or_only_seems_to_loses_nothing(ground: Ground, comm
             except StateError as error:
                 assert "disk went away" in str(error)  # noqa: PT017 - with commit 1 it may well succeed
         async with ground.open() as world:
-            await resume(world, await says(template, ORDERS, world))
+            await resumed(world, await says(template, ORDERS, world))
             inventory = await world.store.certificates(Want(ca="issuing"))
             assert len(inventory) == (0 if (commit, happened) == (1, False) else 3)
             assert {one.status for one in inventory} <= {CertificateStatus.ISSUED}
@@ -165,7 +170,7 @@ def test_an_intent_nobody_asked_for_is_never_signed(ground: Ground) -> None:
             await world.store.commit(
                 Write(at=NOW, actor="evil", action="plant", subject="x", intents=[evil]), world.lease
             )
-            ended = await resume(world, await says(template, (), world))
+            ended = await resumed(world, await says(template, (), world))
             assert len(ended) == 4
             await only_unknown(world, list(ended))
             assert len(ground.signed) == before
@@ -196,7 +201,7 @@ def test_an_intent_altered_in_the_database_is_never_signed(ground: Ground, colum
         tampered(ground, column, value)
         before = len(ground.signed)
         async with ground.open() as world:
-            ended = await resume(world, await says(template, ORDERS, world))
+            ended = await resumed(world, await says(template, ORDERS, world))
             await only_unknown(world, list(ended))
             assert len(ground.signed) == before
 
@@ -208,7 +213,7 @@ def test_an_intent_that_begins_in_the_future_is_never_signed(ground: Ground) -> 
         template = await stopped(ground, FaultPoint.INTENTS_STORED, ORDERS[:1], now=NOW + 100 * DAY)
         before = len(ground.signed)
         async with ground.open() as world:
-            await only_unknown(world, list(await resume(world, await says(template, ORDERS, world))))
+            await only_unknown(world, list(await resumed(world, await says(template, ORDERS, world))))
             assert len(ground.signed) == before
 
     asyncio.run(main())
@@ -220,7 +225,7 @@ def test_an_intent_that_would_outlive_the_issuer_is_never_signed(ground: Ground)
         before = len(ground.signed)
         ends_earlier = evolve(template, issuer_not_after=NOW + DAY)
         async with ground.open() as world:
-            await only_unknown(world, list(await resume(world, await says(ends_earlier, ORDERS, world))))
+            await only_unknown(world, list(await resumed(world, await says(ends_earlier, ORDERS, world))))
             assert len(ground.signed) == before
 
     asyncio.run(main())
@@ -235,7 +240,7 @@ def test_of_two_intents_for_one_generation_neither_is_signed(ground: Ground) -> 
             other = evolve(one, serial="abcdef", der=one.der + b"x")
             write = Write(at=NOW, actor="evil", action="plant", subject="x", intents=[other])
             await world.store.commit(write, world.lease)
-            await only_unknown(world, list(await resume(world, await says(template, ORDERS, world))))
+            await only_unknown(world, list(await resumed(world, await says(template, ORDERS, world))))
             assert len(ground.signed) == before
 
     asyncio.run(main())
@@ -250,7 +255,7 @@ def test_what_configuration_no_longer_says_is_not_signed_but_what_exists_is_kept
         other = Ground(folder)
         template = await stopped(other, point, ORDERS[:1])
         async with other.open() as world:
-            [ended] = await resume(world, await says(template, says_now, world))
+            [ended] = await resumed(world, await says(template, says_now, world))
             return ended.status, "a" in {one.name for one in await world.store.held()}
 
     async def main() -> None:
@@ -270,7 +275,7 @@ def test_a_forged_certificate_in_the_journal_settles_nothing(ground: Ground) -> 
             forged = der.tlv(der.SEQUENCE, one.der, der.tlv(*parts[1]), der.tlv(*parts[2]))
             await world.journal([forged])
             assert hashlib.sha256(one.der).hexdigest() in await world.journalled()
-            await only_unknown(world, list(await resume(world, lambda intent: None)))
+            await only_unknown(world, list(await resumed(world, lambda intent: None)))
 
     asyncio.run(main())
 
@@ -282,12 +287,12 @@ def test_a_journal_line_that_is_no_certificate_and_a_serial_that_is_none_stop_wi
             [one] = await world.store.intents()
             await world.journal([der.tlv(der.SEQUENCE, one.der, der.tlv(der.NULL))])
             with pytest.raises(StateError, match="not a certificate") as caught:
-                await resume(world, await says(template, ORDERS, world))
+                await resumed(world, await says(template, ORDERS, world))
             assert "state verify" in caught.value.help
         tampered(ground, "serial", "zz")
         async with ground.open() as world:
             with pytest.raises(StateError, match="`zz`, which is none of ours"):
-                await resume(world, await says(template, ORDERS, world))
+                await resumed(world, await says(template, ORDERS, world))
 
     asyncio.run(main())
 
@@ -296,7 +301,7 @@ def test_a_key_that_does_not_sign_the_same_twice_burns_the_serial(ground: Ground
     async def main() -> None:
         template = await stopped(ground, FaultPoint.SIGNED)
         async with ground.open() as world:
-            await only_unknown(world, list(await resume(on_token(world), await says(template, ORDERS, world))))
+            await only_unknown(world, list(await resumed(on_token(world), await says(template, ORDERS, world))))
         async with ground.open() as world:
             again = [evolve(one, generation=2) for one in ORDERS]
             answers = await issue(template, again, world, settle=await rows(world))
@@ -310,7 +315,7 @@ def test_a_key_lost_since_the_intent_is_not_made_again(ground: Ground) -> None:
         template = await stopped(ground, FaultPoint.INTENTS_STORED, ORDERS[:1])
         moved = evolve(ORDERS[0], key_label="cert.gone@1")
         async with ground.open() as world:
-            await only_unknown(world, list(await resume(world, await says(template, (moved,), world))))
+            await only_unknown(world, list(await resumed(world, await says(template, (moved,), world))))
             assert "cert.gone@1" not in await world.keystores["soft"].labels()
 
     asyncio.run(main())
@@ -322,9 +327,9 @@ def test_resume_stopped_anywhere_is_resumed(ground: Ground) -> None:
         for point in (FaultPoint.SIGNED, FaultPoint.JOURNALLED, FaultPoint.ISSUED):
             async with ground.open(reach=stop_at(point)) as world:
                 with pytest.raises(Stopped):
-                    await resume(world, await says(template, ORDERS, world))
+                    await resumed(world, await says(template, ORDERS, world))
         async with ground.open() as world:
-            assert not await resume(world, await says(template, ORDERS, world))
+            assert not await resumed(world, await says(template, ORDERS, world))
             inventory = await world.store.certificates(Want(ca="issuing", statuses=(CertificateStatus.ISSUED,)))
             assert len(inventory) == 3
             assert len(set(ground.signed)) == 2 + 3
@@ -342,7 +347,7 @@ def test_what_was_blocked_after_the_crash_is_not_signed_by_resume(ground: Ground
             spkis = [one.spki for one in intents] if which == "the key" else [intents[0].issuer_key]
             blocked = [Blocked(one, NOW, "keyCompromise", "INC-1") for one in spkis]
             await world.store.commit(Write(NOW, "test", "revoke", "x", blocked=blocked), world.lease)
-            await only_unknown(world, [*await resume(world, await says(template, ORDERS, world))])
+            await only_unknown(world, [*await resumed(world, await says(template, ORDERS, world))])
             assert ground.signed == before
             answers = await issue(template, ORDERS, world, settle=await rows(world))
             assert [one.code for one in answers if isinstance(one, Problem)] == ["E0528"] * len(ORDERS)

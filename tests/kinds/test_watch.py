@@ -109,7 +109,7 @@ def test_a_revocation_written_into_pki_toml_is_published_within_a_minute(days: D
 
 
 def test_what_another_process_writes_into_the_state_wakes_it(days: Days) -> None:
-    """The state says one more revocation than the CRL was signed with."""
+    """The inventory says one more revocation than the CRL was signed with: it is told, and what is gone is replaced."""
 
     def elsewhere() -> None:
         (web,) = [one for one in days.site.open().inventory(Want()) if one.address == "cert.web"]
@@ -118,7 +118,7 @@ def test_what_another_process_writes_into_the_state_wakes_it(days: Days) -> None
 
     days.happens[NOW + 1000] = elsewhere
     days.live(NOW + 1000 + MINUTE)
-    assert [set(counts) for _, counts in days.done] == [{"sign", "publish"}]
+    assert [set(counts) for _, counts in days.done] == [{"renew", "sign", "publish"}]
     assert NOW + 1000 <= NOW + days.done[0][0] <= NOW + 1000 + 2 * POLL
 
 

@@ -132,6 +132,11 @@ def revoked_serials(crl: bytes) -> list[str]:
     return [serial.strip().lower().lstrip("0") or "0" for serial in found]
 
 
+def crl_number(crl: bytes) -> int:
+    """The cRLNumber as OpenSSL reads it."""
+    return int(openssl("crl", "-inform", "DER", "-noout", "-crlnumber", stdin=crl).partition("=")[2], 16)
+
+
 def assert_key_matches(key: bytes, certificate: bytes) -> None:
     """The private key (PEM or DER PKCS#8) is the one in the certificate."""
     form = "PEM" if key.startswith(b"-----") else "DER"
