@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -346,6 +346,19 @@ class Project:
         """See `inventory`."""
         async with self.state.reading() as store:
             return await store.certificates(want) if store else ()
+
+    def facts(
+        self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
+    ) -> list[Any]:
+        """Fields of what `inventory` gives, while they are read; see ports.Store.facts."""
+        return loop.run(self.afacts(want, names, made))
+
+    async def afacts(
+        self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
+    ) -> list[Any]:
+        """See `facts`."""
+        async with self.state.reading() as store:
+            return await store.facts(want, names, made) if store else made(())
 
     def explain(self, address: str) -> Explanation:
         """Why an address is as it is, and what a plan would do to it now.
