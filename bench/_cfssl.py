@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from _postgres import Postgres
 from attrs import frozen
 
 CLIENTS = 8
@@ -81,13 +82,21 @@ def generating(hosts: Iterable[str]) -> Iterator[dict[str, object]]:
         yield {"request": {"CN": host, "hosts": [host], "key": {"algo": "ecdsa", "size": 256}}}
 
 
-def serve(ca: Path, work: Path, endpoint: str, bodies: Iterable[dict[str, object]]) -> Served:
+def serve(
+    ca: Path, work: Path, endpoint: str, bodies: Iterable[dict[str, object]], postgres: Postgres | None = None
+) -> Served:
     """One round: a fresh database, a fresh server, all of `bodies`."""
     work.mkdir(parents=True)
-    database = work / "certs.db"
-    with sqlite3.connect(database) as connection:
-        connection.executescript(_SCHEMA)
-    (work / "db.json").write_text(json.dumps({"driver": "sqlite3", "data_source": str(database)}))
+    file, name = work / "certs.db", f"cfssl_{work.name}"
+    if postgres:
+        postgres.sql(f"CREATE DATABASE {name}")
+        postgres.sql(_SCHEMA.replace("blob", "bytea").replace("timestamp", "timestamptz"), name)
+        source = {"driver": "postgres", "data_source": postgres.url(name, sslmode="disable")}
+    else:
+        with sqlite3.connect(file) as connection:
+            connection.executescript(_SCHEMA)
+        source = {"driver": "sqlite3", "data_source": str(file)}
+    (work / "db.json").write_text(json.dumps(source))
     with _server(ca, work) as (port, usage):
         requests = work / "requests"
         with requests.open("wb") as file:
@@ -104,8 +113,12 @@ def serve(ca: Path, work: Path, endpoint: str, bodies: Iterable[dict[str, object
         )
         cpu = usage() - before
     said = json.loads(told.stdout)
-    with sqlite3.connect(database) as connection:
-        [issued] = connection.execute("SELECT count(*) FROM certificates WHERE status = 'good'").fetchone()
+    counting = "SELECT count(*) FROM certificates WHERE status = 'good'"
+    if postgres:
+        issued = int(postgres.sql(counting, name))
+    else:
+        with sqlite3.connect(file) as connection:
+            [issued] = connection.execute(counting).fetchone()
     return Served(said["seconds"], issued, said["refused"], cpu, said["p99"])
 
 

@@ -1,12 +1,11 @@
 """Projects to measure on: one root, one issuing CA, a fan-out of hosts from a CSV file, with their CSRs if wanted."""
 
-import random
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from _measure import PKICODE, run
+from _postgres import Postgres
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -95,21 +94,32 @@ def apply_authorities(folder: Path) -> None:
     run(PKICODE, "apply", "-y", "--only", "ca.*", "--only", "crl.*", "--only", "publication.*", cwd=folder)
 
 
-def issued(folder: Path) -> int:
-    """How many leaves its database holds, read by a process that is not pkicode."""
-    statement = "SELECT count(*) FROM certificates WHERE status = 'issued' AND address LIKE 'cert.%'"
-    told = run("sqlite3", "-readonly", str(folder / ".pkicode" / "state.db"), statement)
-    return int(told.output)
+def into(folder: Path, postgres: Postgres, schema: str) -> None:
+    """Have its state in a new schema from now on."""
+    (folder / "pki.toml").write_text(f'{_TEXT}[state]\nurl = "{postgres.url(schema=schema)}"\n')
+    run(PKICODE, "state", "migrate", cwd=folder)
 
 
-def verified(folder: Path, work: Path, sample: int = 200) -> int:
+def _asked(folder: Path, statement: str, postgres: Postgres | None, schema: str) -> list[str]:
+    """The lines that a process which is not pkicode answers with."""
+    if postgres:
+        return postgres.sql(f"SET search_path = {schema};\n{statement};").splitlines()
+    return run("sqlite3", "-readonly", str(folder / ".pkicode" / "state.db"), statement).output.splitlines()
+
+
+def issued(folder: Path, postgres: Postgres | None = None, schema: str = "") -> int:
+    """How many leaves its database holds."""
+    counting = "SELECT count(*) FROM certificates WHERE status = 'issued' AND address LIKE 'cert.%'"
+    return int(_asked(folder, counting, postgres, schema)[0])
+
+
+def verified(folder: Path, work: Path, postgres: Postgres | None = None, schema: str = "", *, sample: int = 200) -> int:
     """How many of `sample` random leaves `openssl verify` accepts under the published root."""
-    with sqlite3.connect(f"file:{folder}/.pkicode/state.db?mode=ro", uri=True) as state:
-        ids = [one for (one,) in state.execute("SELECT id FROM certificates WHERE address LIKE 'cert.%'")]
-        chosen = random.sample(ids, min(sample, len(ids)))
-        for place, one in enumerate(chosen):
-            [der] = state.execute("SELECT der FROM certificates WHERE id = ?", (one,)).fetchone()
-            (work / f"{place}.der").write_bytes(der)
+    hexed = "encode(der, 'hex')" if postgres else "hex(der)"
+    statement = f"SELECT {hexed} FROM certificates WHERE address LIKE 'cert.%' ORDER BY random() LIMIT {sample}"
+    chosen = _asked(folder, statement, postgres, schema)
+    for place, one in enumerate(chosen):
+        (work / f"{place}.der").write_bytes(bytes.fromhex(one))
     for name in ("root", "issuing"):
         subprocess.run(
             ["openssl", "x509", "-inform", "DER", "-in", folder / f"public/ca/{name}-g1.cer", "-out", f"{name}.pem"],

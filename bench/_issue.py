@@ -11,15 +11,22 @@ from pathlib import Path
 import _cfssl
 import _fleet
 from _measure import PKICODE, Ran, run, sign_seconds, tell
+from _postgres import Postgres
 
 
-def bench(mode: str, bodies: Callable[[Path, int], Sequence[dict[str, object]]], bars: tuple[float, float]) -> None:
+def bench(
+    mode: str,
+    bodies: Callable[[Path, int], Sequence[dict[str, object]]],
+    bars: tuple[float, float],
+    postgres: Postgres | None = None,
+) -> None:
     """Measure one way of getting certificates.
 
     Args:
         mode: csr or keys.
         bodies: what CFSSL is asked: the project's folder and how many -> request bodies.
         bars: times CFSSL's rate, and signs of CPU for each certificate.
+        postgres: where both sides have their database; else each has one of SQLite.
     """
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--n", type=int, default=20_000, help="certificates of each of our applies")
@@ -34,16 +41,17 @@ def bench(mode: str, bodies: Callable[[Path, int], Sequence[dict[str, object]]],
         served, both, single = [], [], []
         sign = sign_seconds()
         for number in range(given.rounds):
-            served.append(_cfssl.serve(work / "ca", work / f"cfssl{number}", _ENDPOINT[mode], asked))
-            both.append(_apply(folder, given.n))
-            single.append(_apply(folder, given.n, "--jobs", "1"))
+            served.append(_cfssl.serve(work / "ca", work / f"cfssl{number}", _ENDPOINT[mode], asked, postgres))
+            both.append(_apply(folder, given.n, postgres, f"both{number}"))
+            single.append(_apply(folder, given.n, postgres, f"single{number}", "--jobs", "1"))
         (work / "sample").mkdir()
-        good = _fleet.verified(folder, work / "sample")
+        good = _fleet.verified(folder, work / "sample", postgres, f"single{given.rounds - 1}")
         if good != min(200, given.n):
             sys.exit(f"openssl verify accepts only {good} of the sample")
         peer = statistics.median(one.rate for one in served)
+        named = f"{mode}.postgres" if postgres else mode
         tell(
-            f"{mode}.cfssl",
+            f"{named}.cfssl",
             peer,
             rates=[round(one.rate) for one in served],
             p99=round(statistics.median(one.p99 for one in served), 4),
@@ -51,19 +59,21 @@ def bench(mode: str, bodies: Callable[[Path, int], Sequence[dict[str, object]]],
             cpu_signs=round(statistics.median(one.cpu / one.issued for one in served) / sign, 1),
             sign_us=round(sign * 1e6, 2),
         )
-        _tell(f"{mode}.apply", both, served, given.n, sign, bars)
-        _tell(f"{mode}.apply-jobs-1", single, served, given.n, sign, (4.0, bars[1]))
+        _tell(f"{named}.apply", both, served, given.n, sign, bars)
+        _tell(f"{named}.apply-jobs-1", single, served, given.n, sign, (4.0, bars[1]))
 
 
 _ENDPOINT = {"csr": "sign", "keys": "newcert"}
 
 
-def _apply(folder: Path, count: int, *options: str) -> Ran:
+def _apply(folder: Path, count: int, postgres: Postgres | None, schema: str, *options: str) -> Ran:
     for made in (".pkicode", "public"):
         shutil.rmtree(folder / made, ignore_errors=True)
+    if postgres:
+        _fleet.into(folder, postgres, schema)
     _fleet.apply_authorities(folder)
     ran = run(PKICODE, "-q", "apply", "-y", *options, cwd=folder)
-    if (found := _fleet.issued(folder)) != count:
+    if (found := _fleet.issued(folder, postgres, schema)) != count:
         sys.exit(f"{count} certificates were asked for and {found} are in the database:\n{ran.output[-2000:]}")
     return ran
 

@@ -3,7 +3,7 @@
 Nothing in here does anything; adapters/ implements, everything else depends on these shapes.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -267,6 +267,9 @@ class Want:
     """A [[revoke]] entry that blocked the key."""
     expiring_before: int | None = None
     valid_at: int | None = None
+    seen_as: Sequence[str] = ()
+    """Any of `good`, `revoked`, `expired`, `unknown`: what relying parties see at `seen_at`."""
+    seen_at: int = 0
     with_der: bool = True
     """False leaves `der` empty: frames of 100,000 need no bytes."""
 
@@ -333,6 +336,19 @@ class Store(Protocol):
 
     async def certificates(self, want: Want) -> Sequence[Certificate]:
         """In the order they were created."""
+
+    async def facts(
+        self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
+    ) -> list[Any]:
+        """Fields of the certificates that are wanted, in the order of their creation, while they are read.
+
+        Args:
+            want: which certificates.
+            names: fields of Certificate.
+            made: is given rows of these fields, once or several times, maybe in another thread; what it makes of
+                them is joined.  What it keeps is all that is kept: a million certificates need not fit into memory.
+        """
+        ...
 
     async def intents(self) -> Sequence[Certificate]:
         """Every row whose status is still intent."""

@@ -246,8 +246,17 @@ lease_values = attrgetter(*_columns(Lease))
 audited_values = attrgetter(*_columns(Audited))
 
 
-def certificates(want: Want) -> tuple[str, list[Any]]:
-    """The query for what is wanted, and its values."""
+_SEEN = {
+    "revoked": "status = 'revoked'",
+    "expired": "status NOT IN ('revoked', 'aborted') AND not_after < {at}",
+    "good": "status = 'issued' AND not_after >= {at}",
+    "unknown": "status NOT IN ('issued', 'revoked', 'aborted') AND not_after >= {at}",
+}
+"""What relying parties see at an instant."""
+
+
+def certificates(want: Want, names: Sequence[str] = ()) -> tuple[str, list[Any]]:
+    """The query for what is wanted, and its values; of all fields, or of those named."""
     values: list[Any] = []
 
     def mark(value: object) -> str:
@@ -279,7 +288,13 @@ def certificates(want: Want) -> tuple[str, list[Any]]:
         at = mark(want.valid_at)
         conditions.append(f"not_before <= {at} AND not_after >= {at}")
     conditions += _by_entry(want, mark)
-    columns = ", ".join(name for name in _CERTIFICATE if want.with_der or name != "der")
+    if want.seen_as:
+        # PostgreSQL refuses a value that no condition names.
+        at = mark(want.seen_at) if any(one != "revoked" for one in want.seen_as) else ""
+        conditions.append(f"({' OR '.join(f'({_SEEN[one].format(at=at)})' for one in want.seen_as)})")
+    # Only names of ours stand in a query.
+    chosen = [_CERTIFICATE[_CERTIFICATE.index(name)] for name in names]
+    columns = ", ".join(chosen or [name for name in _CERTIFICATE if want.with_der or name != "der"])
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {columns} FROM certificates{where} ORDER BY id", values
 

@@ -5,7 +5,7 @@ to, and what makes a write durable there, is sqlite.py's and postgres.py's.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import starmap
 from pathlib import Path
@@ -67,8 +67,9 @@ class StateStore:
         return await self.database.ask(steps.about)
 
     async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
-        asked = (sql.HELD_OF, kind, name) if kind else (sql.HELD,)
-        return await self.database.ask(partial(steps.read, *asked, made=sql.held))
+        if kind:
+            return await self.database.ask(partial(steps.read, sql.HELD_OF, kind, name, made=sql.held))
+        return await self.database.ask(partial(steps.read, sql.HELD, made=sql.held))
 
     async def templates(self) -> Mapping[int, str]:
         return dict(await self._read(sql.TEMPLATES))
@@ -122,6 +123,12 @@ class StateStore:
     async def certificates(self, want: Want) -> Sequence[Certificate]:
         statement, values = sql.certificates(want)
         made = partial(sql.certificate_rows, with_der=want.with_der)
+        return await self.database.ask(partial(steps.read, statement, *values, made=made))
+
+    async def facts(
+        self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
+    ) -> list[Any]:
+        statement, values = sql.certificates(want, names)
         return await self.database.ask(partial(steps.read, statement, *values, made=made))
 
     async def intents(self) -> Sequence[Certificate]:

@@ -1,7 +1,12 @@
 """Commands on what was signed: inventory, export."""
 
+import json
 import os
+import sys
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -9,7 +14,13 @@ from pkicode.cli.options import addresses, allow_clock, formats, secret
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import Want
-from pkicode.views.inventory import COLUMNS, SHOWN, STATUSES, cells, records
+from pkicode.views.inventory import COLUMNS, FIELDS, SHOWN, STATUSES, Facts, Record, cells, records
+
+if TYPE_CHECKING:
+    from pkicode.project import Project
+
+_AT_ONCE = 1000
+"""Certificates that are made into text at once."""
 
 
 @click.command("inventory")
@@ -22,22 +33,48 @@ def inventory_command(
     session: Session, *, ca: str | None, statuses: tuple[str, ...], expiring: str | None, form: str
 ) -> None:
     """Every certificate ever signed, whoever asked for it."""
-    from pkicode.views.table import csv_text, table
+    from pkicode.views.table import table
 
     project = session.project()
     now = project.clock()
     until = None if expiring is None else now + _duration(expiring)
     name = ca.removeprefix("ca.") if ca else None
-    rows = project.inventory(Want(ca=name, expiring_before=until, with_der=False))
-    found = records(
-        rows if until is None else [row for row in rows if row.not_after >= now], now=now, statuses=statuses
+    want = Want(
+        ca=name, expiring_before=until, unexpired_at=None if until is None else now, seen_as=statuses, seen_at=now
     )
-    if form == "json":
-        say_json(found)
-    elif form == "csv":
-        say(csv_text(COLUMNS, cells(found)))
-    else:
-        say(table(SHOWN, cells(found, SHOWN)))
+    if form == "table" or (form == "json" and sys.stdout.isatty()):
+        found: list[Record] = project.facts(want, FIELDS, lambda rows: [*records(rows, now=now)])
+        if form == "table":
+            say(table(SHOWN, cells(found, SHOWN)))
+        else:
+            say_json(found)
+        return
+    _piped(project, want, now, is_json=form == "json")
+
+
+def _piped(project: "Project", want: Want, now: int, *, is_json: bool) -> None:
+    """Written while it is read: what goes into a file may be a million."""
+    from pkicode.views.table import csv_text
+
+    written = 0
+
+    def write(rows: Iterable[Facts]) -> list[None]:
+        nonlocal written
+        found = records(rows, now=now)
+        while some := [*islice(found, _AT_ONCE)]:
+            if is_json:
+                text = (", " if written else "[") + ", ".join(map(json.dumps, some))
+            else:
+                text = csv_text(() if written else COLUMNS, cells(some))
+            click.echo(text, nl=False)
+            written += len(some)
+        return []
+
+    project.facts(want, FIELDS, write)
+    if is_json:
+        click.echo("]" if written else "[]")
+    elif not written:
+        click.echo(csv_text(COLUMNS, ()), nl=False)
 
 
 def _duration(text: str) -> int:

@@ -46,7 +46,7 @@ def _show_plan_file(session: Session, path: Path, *, detailed: bool, full: bool,
 def _show_address(session: Session, text: str, *, form: str) -> None:
     from pkicode.model.address import parse
     from pkicode.ports import CertificateStatus, Want
-    from pkicode.views.inventory import COLUMNS, cells, records
+    from pkicode.views.inventory import COLUMNS, cells, facts_of, records
     from pkicode.views.table import listing
 
     try:
@@ -62,7 +62,7 @@ def _show_address(session: Session, text: str, *, form: str) -> None:
     held = [one for one in held if one.status != CertificateStatus.ABORTED]
     if not held:
         raise PkicodeError(f"no certificate was ever signed for {text}", help="`pkicode explain` says what is planned")
-    found = records(held, now=project.clock())
+    found = [*records(map(facts_of, held), now=project.clock())]
     # An intent has no digest yet, and its bytes are no certificate.
     pems = [_pem(one.der) if one.sha256 else "" for one in held]
     if form == "json":

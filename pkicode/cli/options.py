@@ -99,7 +99,7 @@ def addresses(context: click.Context, _option: click.Parameter, typed: str) -> l
         project = session_of(context.find_root().params).project()
         known = {f"{block.kind}.{block.name}" for block in project.config.blocks}
         if "[" in typed:
-            known = {one.address for one in project.inventory(Want(with_der=False))}
+            known = set(project.facts(Want(), ("address",), lambda rows: [address for (address,) in rows]))
     except (PkicodeError, click.UsageError):
         # A shell that prints errors while one types is of no help.
         return []

@@ -1,13 +1,16 @@
 """The inventory as a DataFrame: one row is one certificate ever signed, or that may have been."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
 
-import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pkicode.frames.columns import category, instants, text, tuples, whole
-from pkicode.ports import Certificate, CertificateStatus
+from pkicode.frames.columns import arrow_category, arrow_instants, arrow_text, arrow_whole, tuples
+from pkicode.ports import CertificateStatus
 
 STATUSES = ("good", "revoked", "expired", "unknown")
 """What relying parties see, best first; `unknown` counts as issued until it is settled."""
@@ -19,10 +22,31 @@ REASONS = (
 """RFC 5280 section 5.3.1, in the order of their numbers."""
 
 
-def inventory_frame(certificates: Iterable[Certificate], *, now: int) -> pd.DataFrame:
-    """One row per certificate, in the order they were created.
+FIELDS = (
+    "address", "generation", "ca", "ca_generation", "profile", "serial", "subject", "sans", "not_before", "not_after",
+    "status", "revoked_at", "revocation_reason", "key_alg", "spki", "sha256", "created",
+)  # fmt: skip
+"""Of ports.Certificate, in the order in which batches have them."""
+_WHOLE = frozenset({"generation", "ca_generation", "not_before", "not_after", "revoked_at", "created"})
+_SCHEMA = pa.schema([(name, pa.int64() if name in _WHOLE else pa.string()) for name in FIELDS])
+_AT_ONCE = 50_000
+
+
+def batches(facts: Iterable[Sequence[Any]]) -> list[pa.RecordBatch]:
+    """FIELDS of certificates as columns, while they are read: a million rows as tuples would be 2 GB."""
+    there = iter(facts)
+    found = []
+    while some := [*islice(there, _AT_ONCE)]:
+        columns = zip(_SCHEMA, zip(*some, strict=True), strict=True)
+        found.append(pa.record_batch([pa.array(values, one.type) for one, values in columns], schema=_SCHEMA))
+    return found
+
+
+def inventory_frame(found: Sequence[pa.RecordBatch], *, now: int) -> pd.DataFrame:
+    """One row per certificate that was signed or may have been, in the order they were created.
 
     Args:
+        found: what `batches` made of them.
         now: epoch seconds; decides what is expired.
 
     Columns:
@@ -33,37 +57,32 @@ def inventory_frame(certificates: Iterable[Certificate], *, now: int) -> pd.Data
         not_before, not_after, created, revoked_at: datetime64[s, UTC]; revoked_at is NaT unless revoked.
         status, reason: ordered category; reason is the RFC 5280 name, missing unless revoked with one.
     """
-    rows = [one for one in certificates if one.status != CertificateStatus.ABORTED]
-    not_after = np.fromiter((one.not_after for one in rows), "int64", len(rows))
-    return pd.DataFrame(
-        {
-            "address": text(one.address for one in rows),
-            "generation": whole(one.generation for one in rows),
-            "ca": text(one.ca for one in rows),
-            "ca_generation": whole(one.ca_generation for one in rows),
-            "profile": text(one.profile for one in rows),
-            "serial_number": text(one.serial for one in rows),
-            "subject": text(one.subject for one in rows),
-            "sans": tuples([tuple(json.loads(one.sans)) for one in rows]),
-            "not_before": instants([one.not_before for one in rows]),
-            "not_after": instants([one.not_after for one in rows]),
-            "status": _status(np.array([one.status for one in rows], dtype="object"), expired=not_after < now),
-            "revoked_at": instants([one.revoked_at for one in rows]),
-            "reason": category([one.revocation_reason for one in rows], REASONS),
-            "key_alg": text(one.key_alg for one in rows),
-            "spki": text(one.spki for one in rows),
-            "sha256": text(one.sha256 for one in rows),
-            "created": instants([one.created for one in rows]),
-        }
-    )
+    there = pa.Table.from_batches(found, schema=_SCHEMA)
+    there = there.filter(pc.not_equal(there["status"], CertificateStatus.ABORTED))
+    columns = {
+        "address": arrow_text(there["address"]),
+        "generation": arrow_whole(there["generation"]),
+        "ca": arrow_text(there["ca"]),
+        "ca_generation": arrow_whole(there["ca_generation"]),
+        "profile": arrow_text(there["profile"]),
+        "serial_number": arrow_text(there["serial"]),
+        "subject": arrow_text(there["subject"]),
+        "sans": tuples([tuple(json.loads(one)) for one in there["sans"].to_pylist()]),
+        "not_before": arrow_instants(there["not_before"]),
+        "not_after": arrow_instants(there["not_after"]),
+        "status": arrow_category(_status(there, now), STATUSES),
+        "revoked_at": arrow_instants(there["revoked_at"]),
+        "reason": arrow_category(there["revocation_reason"], REASONS),
+        "key_alg": arrow_text(there["key_alg"]),
+        "spki": arrow_text(there["spki"]),
+        "sha256": arrow_text(there["sha256"]),
+        "created": arrow_instants(there["created"]),
+    }
+    return pd.DataFrame(columns)
 
 
-def _status(
-    stored: "np.ndarray[tuple[int], np.dtype[np.object_]]", *, expired: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> "pd.Series[str]":
-    words = np.select(
-        [stored == CertificateStatus.REVOKED, expired, stored == CertificateStatus.ISSUED],
-        ["revoked", "expired", "good"],
-        "unknown",
-    )
-    return category(words.tolist(), STATUSES)
+def _status(there: pa.Table, now: int) -> pa.ChunkedArray:
+    is_revoked = pc.equal(there["status"], CertificateStatus.REVOKED)
+    is_good = pc.equal(there["status"], CertificateStatus.ISSUED)
+    expired = pc.less(there["not_after"], now)
+    return pc.if_else(is_revoked, "revoked", pc.if_else(expired, "expired", pc.if_else(is_good, "good", "unknown")))

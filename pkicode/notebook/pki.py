@@ -132,11 +132,11 @@ class Pki:
     async def ainventory(self) -> "DataFrame":
         """See `inventory`."""
         with mended(), framed():
-            from pkicode.frames.inventory import inventory_frame
+            from pkicode.frames.inventory import FIELDS, batches, inventory_frame
 
         with mended():
             project = self._project()
-            return inventory_frame(await project.ainventory(Want(with_der=False)), now=project.clock())
+            return inventory_frame(await project.afacts(Want(), FIELDS, batches), now=project.clock())
 
     def forecast(self, until: str | datetime, *, full: bool = False) -> Foretold:
         """Every coming action up to an instant, as an apply a day would do them.  Reads only: no key, no lock.

@@ -81,7 +81,7 @@ class Snapshot:
     ends: Mapping[tuple[str, int], Ends] = field(factory=dict)
     """(ca, generation) -> when what it signed ends; asked for only when a CA has a second generation or is retired."""
     lost: Mapping[str, int] = field(factory=dict)
-    """Address -> highest generation that ended as unknown: its number is burnt."""
+    """Address -> highest generation that ended as unknown or revoked: its number is burnt, whatever the row says."""
     selected: Mapping[str, Selected] = field(factory=dict)
     """By id of the [[revoke]] entry."""
     entries: Mapping[str, int] = field(factory=dict)

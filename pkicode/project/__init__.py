@@ -7,7 +7,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,8 @@ from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
 from pkicode.model.problem import PkicodeError, Problem
 from pkicode.plan import planfile, planner
-from pkicode.plan.applier import Outcome, apply_plan
+from pkicode.plan.applier import Outcome as Outcome
+from pkicode.plan.applier import apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import NO_LEASE, Certificate, Lease, Want, World
@@ -36,7 +37,7 @@ from pkicode.project import world as worlds
 from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.breakglass import Asked, Revoked
 from pkicode.project.foresight import Foresight
-from pkicode.project.leases import TTL, Leave
+from pkicode.project.leases import Leave, kept_alive
 from pkicode.project.state import State
 from pkicode.project.status import Vitals
 from pkicode.project.telling import Explanation, Exported
@@ -238,7 +239,7 @@ class Project:
                     return held_to(planned, only_reasons)
 
                 parts = apply_plan(fresh, evolve(run, world=fit), again, kinds=KINDS, width=width)
-                outcome = await self._with_heartbeat(run, parts)
+                outcome = await kept_alive(run.world.keep, parts)
         ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
         left = ready - outcome.done.total() - len(outcome.failed)
         return Applied(
@@ -292,27 +293,8 @@ class Project:
             refuse_denied(plan)
             run = Run(evolve(world, plan_id=planfile.plan_id(plan)), config, lambda: False)
             parts = apply_plan(plan, run, planned, kinds=breakglass.KINDS, width=1)
-            outcome = await self._with_heartbeat(run, parts)
+            outcome = await kept_alive(run.world.keep, parts)
         return await asyncio.to_thread(breakglass.ended, self.config, entry, plan, outcome, self._reach)
-
-    async def _with_heartbeat(self, run: Run, applying: Coroutine[Any, Any, Outcome]) -> Outcome:
-        """Apply while leases are kept alive; losing one stops everything at once."""
-        work = asyncio.create_task(applying)
-        beat = asyncio.create_task(self._heartbeat(run))
-        try:
-            await asyncio.wait({work, beat}, return_when=asyncio.FIRST_COMPLETED)
-            if beat.done():
-                beat.result()
-            return work.result()
-        finally:
-            beat.cancel()
-            work.cancel()
-            await asyncio.gather(beat, work, return_exceptions=True)
-
-    async def _heartbeat(self, run: Run) -> None:
-        while True:
-            await asyncio.sleep(TTL / 4)
-            await run.world.keep()
 
     def save(self, plan: Plan, path: Path) -> str:
         """Write a plan file, 0600, and give its plan_id; a plan holds no secret, but says much of what you run."""
@@ -346,6 +328,19 @@ class Project:
         """See `inventory`."""
         async with self.state.reading() as store:
             return await store.certificates(want) if store else ()
+
+    def facts(
+        self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
+    ) -> list[Any]:
+        """Fields of what `inventory` gives, while they are read; see ports.Store.facts."""
+        return loop.run(self.afacts(want, names, made))
+
+    async def afacts(
+        self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
+    ) -> list[Any]:
+        """See `facts`."""
+        async with self.state.reading() as store:
+            return await store.facts(want, names, made) if store else made(())
 
     def explain(self, address: str) -> Explanation:
         """Why an address is as it is, and what a plan would do to it now.

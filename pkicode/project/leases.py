@@ -3,15 +3,19 @@
 docs/explanation/writers.md says who needs which.  Here they are kept alive and given back.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum, auto
+from typing import Any, TypeVar
 
 from attrs import frozen
 
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.problem import LeaseLost
 from pkicode.ports import Lease, Store
+
+T = TypeVar("T")
 
 PROJECT = "project"
 TTL = 60
@@ -79,3 +83,23 @@ class Leases:
         if not self._held:
             raise LeaseLost("no lease is held, and nothing is written without one", help="report this")
         await self.keep()
+
+
+async def kept_alive(keep: Callable[[], Awaitable[None]], work: Coroutine[Any, Any, T]) -> T:
+    """Do some work while leases are kept alive; losing one stops everything at once."""
+
+    async def heartbeat() -> None:
+        while True:
+            await asyncio.sleep(TTL / 4)
+            await keep()
+
+    working, beat = asyncio.create_task(work), asyncio.create_task(heartbeat())
+    try:
+        await asyncio.wait({working, beat}, return_when=asyncio.FIRST_COMPLETED)
+        if beat.done():
+            beat.result()
+        return working.result()
+    finally:
+        beat.cancel()
+        working.cancel()
+        await asyncio.gather(beat, working, return_exceptions=True)

@@ -224,8 +224,7 @@ class State:
         found = await store.certificates(Want(statuses=wrong, with_der=False))
         lost: dict[str, int] = {}
         for one in found:
-            if one.status == CertificateStatus.UNKNOWN:
-                lost[one.address] = max(one.generation, lost.get(one.address, 0))
+            lost[one.address] = max(one.generation, lost.get(one.address, 0))
         blocked = await store.blocked()
         snapshot = Snapshot(
             about=await store.about(),

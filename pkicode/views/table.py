@@ -23,10 +23,14 @@ def listing(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def csv_text(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """CSV that a spreadsheet reads as text: a cell that would start a formula gets an apostrophe in front."""
+    """CSV that a spreadsheet reads as text: a cell that would start a formula gets an apostrophe in front.
+
+    Without headers there is no line of them: more rows of a text that has one.
+    """
     out = StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(headers)
+    if headers:
+        writer.writerow(headers)
     writer.writerows([_inert(cell) for cell in row] for row in rows)
     return out.getvalue()
 

@@ -46,6 +46,22 @@ def test_inventory_can_be_asked_for_a_part(run, applied, monkeypatch):
 
 def test_inventory_of_an_empty_folder_is_empty(run):
     assert run("inventory", "--format", "json").json == []
+    assert run("inventory", "--format", "csv").out.startswith("address,generation,")
+    assert len(run("inventory", "--format", "csv").out.splitlines()) == 1
+
+
+def test_inventory_is_written_in_portions_and_reads_as_one(run, folder):
+    """3,000 hosts: more than are made into text at once."""
+    names = ", ".join(f'"h{place:04}"' for place in range(3000))
+    fleet = f'[cert.fleet]\nprofile = "server"\nfor_each = {{ values = [{names}] }}\n'
+    fleet += 'dns = ["${each.value}.corp.example"]\n'
+    (folder / "pki.toml").write_text(CONFIG.replace("[cert.portal]", f"{fleet}[cert.portal]", 1), "utf-8")
+    assert run("apply", "-y", "--allow-clock", "--jobs", "1").code == 0
+    told = run("inventory", "--format", "json").json
+    assert len({one["serial_number"] for one in told}) == len(told) > 3000
+    rows = [*csv.DictReader(io.StringIO(run("inventory", "--format", "csv").out))]
+    assert [one["address"] for one in rows] == [one["address"] for one in told]
+    assert len(run("inventory", "--status", "good", "--format", "json").json) == len(told)
 
 
 def test_export_writes_files_that_openssl_reads_and_keeps_the_key_private(run, applied):

@@ -16,7 +16,6 @@ from pkicode.model.instants import DAY, HOUR, rfc3339
 from pkicode.project.breakglass import Asked
 from tests.cli.running import COMMAND, environment, spawn
 from tests.faults import corp
-from tests.faults.corp import Ground
 from tests.faults.run import Fault, asleep, crash, ended, start, wake
 from tests.faults.test_two_applies import seen
 from tests.kinds.site import Site
@@ -30,7 +29,7 @@ COMPROMISED = Asked("cert.portal", "keyCompromise", id="INC-1")
 
 
 @pytest.fixture
-def site(applied: Ground, quick_path: Path) -> Site:
+def site(applied: corp.Ground, quick_path: Path) -> Site:
     """All leaves are due, and so are the lists."""
     return corp.before(corp.RENEWAL, quick_path / "corp", applied)
 
@@ -111,7 +110,7 @@ def test_a_revocation_is_published_while_another_process_applies_and_neither_dis
 
 
 @pytest.mark.invariant(8)
-def test_what_was_revoked_beside_an_apply_is_replaced_by_the_next_one(applied: Ground, quick_path: Path) -> None:
+def test_what_was_revoked_beside_an_apply_is_replaced_by_the_next_one(applied: corp.Ground, quick_path: Path) -> None:
     """The apply is at work on something else; the row of what was revoked is nobody's to write meanwhile."""
     site = corp.before(corp.OUTPUT, quick_path / "corp", applied)
     with asleep(site.root, site.now, FaultPoint.OUTPUT_STAGED) as applying:
@@ -244,7 +243,7 @@ def test_of_two_applies_and_a_publisher_one_sleeps_and_the_others_leave_it_nothi
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.heavy)])
 def test_of_concurrent_applies_one_works_and_the_other_waits_or_exits_5(
-    times: int, applied: Ground, quick_path: Path
+    times: int, applied: corp.Ground, quick_path: Path
 ) -> None:
     for number in range(times):
         site = corp.before(corp.RENEWAL, quick_path / str(number), applied)
@@ -267,7 +266,7 @@ def test_of_concurrent_applies_one_works_and_the_other_waits_or_exits_5(
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.heavy)])
 def test_of_concurrent_publishers_the_second_finds_nothing_left_to_sign(
-    times: int, applied: Ground, quick_path: Path
+    times: int, applied: corp.Ground, quick_path: Path
 ) -> None:
     for number in range(times):
         site = corp.before(corp.RENEWAL, quick_path / str(number), applied)
@@ -289,7 +288,7 @@ dns = ["${each.host}.corp.example"]
 @pytest.mark.heavy
 @pytest.mark.invariant(8)
 def test_beside_a_long_apply_by_the_clock_on_the_wall_each_list_follows_at_once(
-    applied: Ground, quick_path: Path
+    applied: corp.Ground, quick_path: Path
 ) -> None:
     """Lists that are due each second, a revocation, and thousands of certificates, all in processes of their own."""
     site = corp.before(corp.OUTPUT, quick_path / "corp", applied)

@@ -1,13 +1,15 @@
 """Frames have the same columns and dtypes whatever is in them, on pandas 2 and 3."""
 
 import io
+from operator import attrgetter
 
 import pandas as pd
 import pytest
 from attrs import evolve
 
 from pkicode.frames.forecast import forecast_frame
-from pkicode.frames.inventory import inventory_frame
+from pkicode.frames.inventory import FIELDS, batches
+from pkicode.frames.inventory import inventory_frame as framed
 from pkicode.frames.plan import KINDS, plan_frame
 from pkicode.model.change import Action, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY
@@ -31,6 +33,10 @@ INVENTORY_DTYPES = {
     "not_after": "datetime64[s, UTC]", "status": "category", "revoked_at": "datetime64[s, UTC]", "reason": "category",
     "key_alg": "string", "spki": "string", "sha256": "string", "created": "datetime64[s, UTC]",
 }  # fmt: skip
+
+
+def inventory_frame(certificates, *, now):
+    return framed(batches(map(attrgetter(*FIELDS), certificates)), now=now)
 
 
 def _dtypes(frame):
@@ -97,7 +103,7 @@ def test_instants_reach_the_end_of_time_and_absent_ones_are_missing():
 @pytest.mark.parametrize("now", [AT, GOOD.not_after, GOOD.not_after + 1])
 def test_the_frame_and_the_table_tell_the_same_status(stored, now):
     certificate = evolve(GOOD, status=stored)
-    assert inventory_frame([certificate], now=now)["status"].tolist() == [status(certificate, now)]
+    assert inventory_frame([certificate], now=now)["status"].tolist() == [status(stored, certificate.not_after, now)]
 
 
 def test_what_was_never_signed_is_not_in_the_frame():

@@ -249,6 +249,43 @@ def test_certificates_are_found_by_every_condition(store, run, lease):
     assert found(block="cert.fleet", statuses=("intent",), valid_at=NOW) == [1, 4]
 
 
+def test_what_relying_parties_see_is_found_as_they_see_it(store, run, lease):
+    ended = {"not_after": NOW - 1}
+    rows = [
+        *[certificate(place, status=one) for place, one in enumerate(("issued", "revoked", "unknown", "aborted"))],
+        *[certificate(4 + place, status=one, **ended) for place, one in enumerate(("issued", "revoked", "unknown"))],
+        certificate(7),
+    ]
+    run(store.commit(write(adopted=rows), lease))
+
+    def found(*words):
+        want = Want(seen_as=words, seen_at=NOW)
+        return [rows.index(row) for row in run(store.certificates(want))]
+
+    assert found("good") == [0]
+    assert found("revoked") == [1, 5]
+    assert found("expired") == [4, 6]
+    assert found("unknown") == [2, 7]
+    assert found("good", "revoked") == [0, 1, 5]
+    assert found("good", "revoked", "expired", "unknown") == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_facts_are_the_fields_that_were_asked_for_as_they_are_read(store, run, lease):
+    rows = [certificate(place) for place in range(3)]
+    run(store.commit(write(intents=rows), lease))
+    given = []
+
+    def made(facts):
+        given.append([*facts])
+        return [len(given[-1])]
+
+    assert sum(run(store.facts(Want(block="cert.fleet"), ("serial", "not_after", "der"), made))) == 3
+    assert [one for some in given for one in some] == [(row.serial, row.not_after, row.der) for row in rows]
+    assert sum(run(store.facts(Want(ca="nobody's"), ("serial",), lambda facts: [len([*facts])]))) == 0
+    with pytest.raises(ValueError, match="not in tuple"):
+        run(store.facts(Want(), ("1; DROP TABLE meta",), made))
+
+
 def test_facts_without_bytes_differ_in_the_bytes_only(store, run, lease):
     run(store.commit(write(intents=[certificate(1)]), lease))
     assert run(store.certificates(Want(with_der=False))) == [evolve(certificate(1), der=b"")]
