@@ -1,4 +1,5 @@
-"""Plans in a cold process: nothing to do for 1,000 and 100,000 rows, and the first plan of 100,000 with its plan file.
+"""Plans in a cold process: nothing to do for 1,000 and 100,000 rows, the state in a file and in PostgreSQL, and the first
+plan of 100,000 with its plan file.
 
 No peer of this kind can be installed here; the figures of Terraform are told in the design, not measured.
 """
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import _fleet
 from _measure import PKICODE, Ran, run, tell
+from _postgres import running
 
 
 def main() -> None:
@@ -36,6 +38,8 @@ def main() -> None:
         rows = given.n - 1_000
         slope = statistics.median((one.wall - other.wall) / rows for one, other in zip(many, few, strict=True))
         tell("plan.noop-us-per-row", slope * 1e6, "<= 10 us", holds=slope <= 10e-6)
+        shutil.rmtree(small)
+        _postgres(large, given.n, given.rounds)
         if given.csr:
             shutil.rmtree(large)
             hosts = _fleet.make(work / "csr", given.n, csr=True)
@@ -43,6 +47,17 @@ def main() -> None:
             run(PKICODE, "-q", "apply", "-y", cwd=hosts)
             (held,) = _in_turn([hosts], given.rounds)
             _tell(f"plan.noop-csr-{given.n}", held, 2.2)
+
+
+def _postgres(folder: Path, count: int, rounds: int) -> None:
+    """The same fleet, whose state a server has."""
+    with running(on_disk=True, shared_buffers="256MB", max_wal_size="4GB") as server:
+        for made in (".pkicode", "public"):
+            shutil.rmtree(folder / made)
+        _fleet.into(folder, server, "plans")
+        run(PKICODE, "-q", "apply", "-y", cwd=folder)
+        (held,) = _in_turn([folder], rounds)
+        _tell(f"plan.noop-postgres-{count}", held, 1.2, megabytes=150)
 
 
 def _in_turn(folders: Sequence[Path], rounds: int) -> list[list[Ran]]:

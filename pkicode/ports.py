@@ -191,6 +191,31 @@ class Published:
 
 
 @frozen
+class Archive:
+    """What one file of an archive took from the inventory of one CA generation; the row is its receipt.
+
+    Counts and ends that only rise go on from here, as if nothing had left.
+    """
+
+    file: str
+    """Its name, below the folder of archives."""
+    issuer_key: str
+    ca: str
+    ca_generation: int
+    sha256: str
+    """Of the file, hex."""
+    at: int
+    certificates: int
+    """How many it holds of this generation, whatever their status."""
+    revoked: int
+    """How many revocations, those for keyCompromise counted twice (Store.revoked)."""
+    newest: int
+    """The last not_after of all of them."""
+    ended: int
+    """The last not_after of those that count for Store.ends, 0 where none does."""
+
+
+@frozen
 class Write:
     """Everything one commit changes, in one transaction with its audit event.
 
@@ -220,6 +245,11 @@ class Write:
     matches: Sequence[Match] = ()
     artefacts: Sequence[Artefact] = ()
     published: Sequence[Published] = ()
+    archives: Sequence[Archive] = ()
+    archived: Sequence[Certificate] = ()
+    """Leave the inventory, with their revocations; refused for one that is not as it is given here, or has not ended."""
+    parted: Sequence[Match] = ()
+    """Leave with them."""
     meta: Mapping[str, str] = field(factory=dict)
 
 
@@ -353,8 +383,8 @@ class Store(Protocol):
     async def intents(self) -> Sequence[Certificate]:
         """Every row whose status is still intent."""
 
-    async def revocations(self, issuer_key: str) -> Sequence[Revocation]:
-        """Every revocation of an issuer key, sorted by serial as a number."""
+    async def revocations(self, issuer_key: str, serials: Sequence[str] | None = None) -> Sequence[Revocation]:
+        """Every revocation of an issuer key, sorted by serial as a number; or those of these serials, in no order."""
 
     async def revoked(self) -> Mapping[str, int]:
         """Issuer key -> number of revocations recorded for it, which only rises.  One query."""
@@ -364,6 +394,12 @@ class Store(Protocol):
 
     async def entries(self) -> Mapping[str, int]:
         """[[revoke]] entry -> the end of the last certificate it was about, 0 where it only blocked keys."""
+
+    async def matches(self) -> Sequence[Match]:
+        """Every certificate that a [[revoke]] entry was about.  One query; asked for only by an archive."""
+
+    async def archives(self) -> Sequence[Archive]:
+        """The receipts of all that was archived.  One query."""
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         """Take the lease, with a higher epoch than anybody before.

@@ -5,7 +5,7 @@ Placeholders are `$n`; an adapter rewrites them if its database wants another fo
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from operator import attrgetter
 from typing import Any
@@ -15,9 +15,9 @@ from attrs import fields, frozen
 from pkicode.model.address import Address
 from pkicode.model.problem import StateError
 from pkicode.model.row import Held
-from pkicode.ports import Artefact, Audited, Blocked, Certificate, Lease, Match, Published, Revocation, Want
+from pkicode.ports import Archive, Artefact, Audited, Blocked, Certificate, Lease, Match, Published, Revocation
 
-SCHEMA = 2
+SCHEMA = 3
 """Rises with each migration; a state with a higher number was made by a newer pkicode."""
 
 
@@ -35,7 +35,7 @@ class NewState:
 def migrations() -> tuple[str, ...]:
     """The scripts that lead from nothing to SCHEMA, one for each version."""
     scripts = files("pkicode.adapters")
-    return tuple(scripts.joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema2.sql"))
+    return tuple(scripts.joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema2.sql", "schema3.sql"))
 
 
 OWN_FACTS = frozenset({"project", "env", "lineage", "schema", "created", "sequence", "head"})
@@ -98,7 +98,6 @@ def _rest(number: int) -> str:
 
 _HELD = "kind, name, key, generation, template, vals, due, needs, status, version"
 _CERTIFICATE = _columns(Certificate)
-_DER = _CERTIFICATE.index("der")
 SERIAL = _CERTIFICATE.index("serial")
 _ARTEFACT = "kind, name, scope, number, this_update, next_update, sha256"
 _LEASE = ", ".join(_columns(Lease))
@@ -106,6 +105,7 @@ _REVOCATION = ", ".join(_columns(Revocation))
 _BLOCKED = ", ".join(_columns(Blocked))
 _MATCH = ", ".join(_columns(Match))
 _EVENT = ", ".join(_columns(Audited))
+_ARCHIVE = ", ".join(_columns(Archive))
 _ROW = "kind = $1 AND name = $2 AND key = $3 AND generation = $4"
 
 # ruff: noqa: S608 - these texts are joined from column names of ours; every value is a placeholder.
@@ -142,9 +142,12 @@ LIVING = (
     f" AND not_after >= $1 AND NOT ({_OWN}) GROUP BY ca, ca_generation"
 )
 ENDS = (
-    "SELECT ca, ca_generation, max(CASE WHEN address LIKE 'ca.%' THEN 0 ELSE not_after END), max(not_after)"
-    " FROM certificates WHERE ca <> '' AND status <> 'aborted' AND address NOT LIKE 'ocsp.%'"
-    f" AND NOT ({_OWN}) GROUP BY ca, ca_generation"
+    "SELECT ca, ca_generation, max(leaf), max(anything) FROM ("
+    "SELECT ca, ca_generation, max(CASE WHEN address LIKE 'ca.%' THEN 0 ELSE not_after END) AS leaf,"
+    " max(not_after) AS anything FROM certificates WHERE ca <> '' AND status <> 'aborted'"
+    f" AND address NOT LIKE 'ocsp.%' AND NOT ({_OWN}) GROUP BY ca, ca_generation UNION ALL"
+    " SELECT ca, ca_generation, max(ended), max(ended) FROM archives WHERE ended <> 0 AND ca <> '' GROUP BY ca, ca_generation"
+    ") AS told GROUP BY ca, ca_generation"
 )
 DUTIES = (
     "SELECT DISTINCT duty FROM certificates WHERE ca = $1 AND ca_generation = $2 AND not_after >= $3"
@@ -155,7 +158,8 @@ DUTY = _among("SELECT issuer_key, serial, duty FROM certificates", "serial")
 SIGNED = (
     "SELECT ca, ca_generation, CAST(sum(found) AS bigint) FROM ("
     "SELECT ca, ca_generation, count(*) AS found FROM certificates GROUP BY ca, ca_generation UNION ALL"
-    " SELECT ca, ca_generation, -count(*) FROM certificates WHERE status = 'intent' GROUP BY ca, ca_generation"
+    " SELECT ca, ca_generation, -count(*) FROM certificates WHERE status = 'intent' GROUP BY ca, ca_generation UNION ALL"
+    " SELECT ca, ca_generation, sum(certificates) FROM archives GROUP BY ca, ca_generation"
     ") AS counted GROUP BY ca, ca_generation"
 )
 ANSWERABLE = (
@@ -186,10 +190,24 @@ MARK_REVOKED = (
 )
 # Hexadecimal without leading zeros sorts as a number by length first.
 REVOCATIONS = f"SELECT {_REVOCATION} FROM revocations WHERE issuer_key = $1 ORDER BY length(serial), serial"
+REVOCATIONS_OF = f"{_among(f'SELECT {_REVOCATION} FROM revocations', 'serial')} AND issuer_key = {_rest(1)}"
 # A reason that was upgraded counts once more: the list that says so differs from the one before.
+_WEIGHT = "CASE WHEN reason = 'keyCompromise' THEN 2 ELSE 1 END"
 REVOKED = (
-    "SELECT issuer_key, count(*) + count(*) FILTER (WHERE reason = 'keyCompromise') FROM revocations"
-    " GROUP BY issuer_key"
+    "SELECT issuer_key, CAST(sum(found) AS bigint) FROM ("
+    f"SELECT issuer_key, sum({_WEIGHT}) AS found FROM revocations GROUP BY issuer_key UNION ALL"
+    " SELECT issuer_key, sum(revoked) FROM archives GROUP BY issuer_key"
+    ") AS counted WHERE found > 0 GROUP BY issuer_key"
+)
+MATCHES = f"SELECT {_MATCH} FROM matches"
+ARCHIVES = f"SELECT {_ARCHIVE} FROM archives ORDER BY file, issuer_key, ca, ca_generation"
+ARCHIVE_ADD = f"INSERT INTO archives ({_ARCHIVE}) VALUES ({_marks(len(_columns(Archive)))})"
+MATCH_DROP = "DELETE FROM matches WHERE entry = $1 AND issuer_key = $2 AND serial = $3"
+REVOCATION_DROP = "DELETE FROM revocations WHERE issuer_key = $1 AND serial = $2"
+# What is deleted is what was written to the file: a row that changed since, or has not ended, stays where it is.
+CERTIFICATE_DROP = (
+    "DELETE FROM certificates WHERE issuer_key = $1 AND serial = $2 AND status = $3 AND sha256 = $4 AND address = $5"
+    " AND not_after < $6 AND status <> 'intent'"
 )
 BLOCK = f"INSERT INTO blocked ({_BLOCKED}) VALUES ({_marks(4)}) ON CONFLICT (spki) DO NOTHING"
 BLOCKED = f"SELECT {_BLOCKED} FROM blocked"
@@ -244,79 +262,8 @@ artefact_values = attrgetter(*_columns(Artefact))
 published_values = attrgetter(*_columns(Published))
 lease_values = attrgetter(*_columns(Lease))
 audited_values = attrgetter(*_columns(Audited))
-
-
-_SEEN = {
-    "revoked": "status = 'revoked'",
-    "expired": "status NOT IN ('revoked', 'aborted') AND not_after < {at}",
-    "good": "status = 'issued' AND not_after >= {at}",
-    "unknown": "status NOT IN ('issued', 'revoked', 'aborted') AND not_after >= {at}",
-}
-"""What relying parties see at an instant."""
-
-
-def certificates(want: Want, names: Sequence[str] = ()) -> tuple[str, list[Any]]:
-    """The query for what is wanted, and its values; of all fields, or of those named."""
-    values: list[Any] = []
-
-    def mark(value: object) -> str:
-        values.append(value)
-        return f"${len(values)}"
-
-    conditions = [
-        f"{column} = {mark(value)}"
-        for column, value in (
-            ("ca", want.ca),
-            ("ca_generation", want.ca_generation),
-            ("address", want.address),
-            ("serial", want.serial),
-            ("spki", want.spki),
-            ("issuer_key", want.issuer_key),
-            ("generation", want.generation),
-        )
-        if value is not None
-    ]
-    if want.statuses:
-        conditions.append(f"status IN ({', '.join([mark(status) for status in want.statuses])})")
-    if want.block is not None:
-        # Rows of a fan-out are `block["key"]`; a backslash is the character after the bracket.
-        low, high = mark(want.block + "["), mark(want.block + "\\")
-        conditions.append(f"(address = {mark(want.block)} OR (address >= {low} AND address < {high}))")
-    if want.expiring_before is not None:
-        conditions.append(f"not_after < {mark(want.expiring_before)}")
-    if want.valid_at is not None:
-        at = mark(want.valid_at)
-        conditions.append(f"not_before <= {at} AND not_after >= {at}")
-    conditions += _by_entry(want, mark)
-    if want.seen_as:
-        # PostgreSQL refuses a value that no condition names.
-        at = mark(want.seen_at) if any(one != "revoked" for one in want.seen_as) else ""
-        conditions.append(f"({' OR '.join(f'({_SEEN[one].format(at=at)})' for one in want.seen_as)})")
-    # Only names of ours stand in a query.
-    chosen = [_CERTIFICATE[_CERTIFICATE.index(name)] for name in names]
-    columns = ", ".join(chosen or [name for name in _CERTIFICATE if want.with_der or name != "der"])
-    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return f"SELECT {columns} FROM certificates{where} ORDER BY id", values
-
-
-def _by_entry(want: Want, mark: Callable[[object], str]) -> Iterator[str]:
-    """The conditions that [[revoke]] entries ask by."""
-    for column, values in (("serial", want.serials), ("spki", want.spkis)):
-        if values:
-            yield f"{column} IN ({', '.join(map(mark, values))})"
-    if want.created_before is not None:
-        yield f"created < {mark(want.created_before)}"
-    if want.unexpired_at is not None:
-        yield f"not_after >= {mark(want.unexpired_at)}"
-    if want.blocked_by is not None:
-        yield f"spki IN (SELECT spki FROM blocked WHERE entry = {mark(want.blocked_by)})"
-    matched = "EXISTS (SELECT 1 FROM matches AS m WHERE m.issuer_key = certificates.issuer_key"
-    matched += " AND m.serial = certificates.serial AND m.entry = "
-    if want.matched_by is not None:
-        yield f"{matched}{mark(want.matched_by)})"
-    if want.not_matched_by is not None:
-        entry, reason = want.not_matched_by
-        yield f"NOT {matched}{mark(entry)} AND m.reason = {mark(reason)})"
+archive_values = attrgetter(*_columns(Archive))
+archived_values = attrgetter("issuer_key", "serial", "status", "sha256", "address")
 
 
 def held(rows: Iterable[Sequence[Any]]) -> list[Held]:
@@ -328,11 +275,6 @@ def held(rows: Iterable[Sequence[Any]]) -> list[Held]:
              one(status, status), version)
         for kind, name, key, generation, template, vals, due, needs, status, version in rows
     ]  # fmt: skip
-
-
-def certificate_rows(rows: Iterable[Sequence[Any]], *, with_der: bool) -> list[Certificate]:
-    """The rows of such a query; `der` is empty where it was not asked for."""
-    return [Certificate(*(row if with_der else (*row[:_DER], b"", *row[_DER:]))) for row in rows]
 
 
 def clash(entering: Sequence[tuple[Any, ...]], there: Sequence[tuple[str, str, bytes]]) -> tuple[Any, ...] | None:
@@ -375,6 +317,13 @@ def number_fell(kind: str, name: str, scope: str, number: str, *_: object) -> St
     return StateError(
         f"the {kind} {name}{scoped} has the number {number} or a higher one already; nothing was written",
         help="numbers only rise: read the newest list before signing the next",
+    )
+
+
+def stays(issuer_key: str, serial: str, *_: object) -> StateError:
+    return StateError(
+        f"certificate {serial} of the issuer key {issuer_key[:16]}... is not what was archived; nothing was removed",
+        help="somebody else wrote meanwhile: run it again",
     )
 
 

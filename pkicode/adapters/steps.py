@@ -90,7 +90,7 @@ def _each(statement: str, rows: Iterable[Row], refused: Callable[..., PkicodeErr
             raise refused(*untouched)
 
 
-def _among(statement: str, wanted: Sequence[str], *rest: object) -> Steps[list[Any]]:
+def among(statement: str, wanted: Sequence[str], *rest: object) -> Steps[list[Any]]:
     """The rows of a statement that looks for AT_ONCE values."""
     found: list[Any] = []
     for start in range(0, len(wanted), sql.AT_ONCE):
@@ -119,13 +119,13 @@ def records(kind: str, name: str, keys: Sequence[str] | None) -> Steps[dict[tupl
     if keys is None:
         rows = yield from read(sql.RECORDS, kind, name)
     else:
-        rows = yield from _among(sql.RECORDS_OF, keys, kind, name)
+        rows = yield from among(sql.RECORDS_OF, keys, kind, name)
     return {(key, generation): record for key, generation, record in rows}
 
 
 def told_of(statement: str, ids: Ids) -> Steps[list[Any]]:
     """What a statement tells of each certificate, None where there is no such one, in the order asked."""
-    rows = yield from _among(statement, [serial for _, serial in ids])
+    rows = yield from among(statement, [serial for _, serial in ids])
     found = {(issuer_key, serial): value for issuer_key, serial, value in rows}
     return [found.get(one) for one in ids]
 
@@ -133,7 +133,7 @@ def told_of(statement: str, ids: Ids) -> Steps[list[Any]]:
 def owners(spkis: Sequence[str], now: int) -> Steps[list[list[str]]]:
     """The addresses each key was certified for, each once."""
     found: dict[str, dict[str, None]] = {one: {} for one in spkis}
-    for spki, address in (yield from _among(sql.OWNERS, spkis, now)):
+    for spki, address in (yield from among(sql.OWNERS, spkis, now)):
         found[spki][address] = None
     return [list(found[one]) for one in spkis]
 
@@ -145,7 +145,7 @@ def blocked(spkis: Sequence[str] | None) -> Steps[list[Any]]:
     # Most projects have no such list: issuance asks for each key.
     if not (yield from read(sql.ANY_BLOCKED)):
         return []
-    return (yield from _among(sql.BLOCKED_OF, spkis))
+    return (yield from among(sql.BLOCKED_OF, spkis))
 
 
 def template(key: str) -> Steps[int | None]:
@@ -230,6 +230,7 @@ def commit(write: Write, lease: Lease) -> Steps[int]:
     yield from _inventory(write)
     yield from _revocations(write)
     yield from _rows(write)
+    yield from _archived(write)
     for name in write.meta:
         if name in sql.OWN_FACTS:
             raise StateError(f"`{name}` is the store's own fact; nothing was written", help="report this")
@@ -239,7 +240,7 @@ def commit(write: Write, lease: Lease) -> Steps[int]:
 
 def _inventory(write: Write) -> Steps[None]:
     entering = [*map(sql.certificate_values, (*write.intents, *write.adopted))]
-    there = yield from _among(sql.SERIALS_TAKEN, [row[sql.SERIAL] for row in entering])
+    there = yield from among(sql.SERIALS_TAKEN, [row[sql.SERIAL] for row in entering])
     if clash := sql.clash(entering, there):
         raise sql.taken(*clash)
     yield from _many(sql.CERTIFICATE_ADD, entering)
@@ -250,7 +251,7 @@ def _inventory(write: Write) -> Steps[None]:
 def _revocations(write: Write) -> Steps[None]:
     """After the inventory, whose rows they may refer to."""
     said = {(one.issuer_key, one.serial) for one in write.revocations}
-    for issuer_key, serial in (yield from _among(sql.OPEN, [one.serial for one in write.revocations])):
+    for issuer_key, serial in (yield from among(sql.OPEN, [one.serial for one in write.revocations])):
         if (issuer_key, serial) in said:
             # Settling it afterwards would un-revoke it in the inventory.
             raise StateError(
@@ -277,6 +278,15 @@ def _rows(write: Write) -> Steps[None]:
     yield from _each(sql.HELD_DROP, gone, sql.changed)
     yield from _each(sql.ARTEFACT_PUT, map(sql.artefact_values, write.artefacts), sql.number_fell)
     yield from _each(sql.PUBLISHED_PUT, map(sql.published_values, write.published), sql.changed)
+
+
+def _archived(write: Write) -> Steps[None]:
+    """What leaves the inventory, and the receipt for it."""
+    yield from _each(sql.ARCHIVE_ADD, map(sql.archive_values, write.archives), sql.stays)
+    gone = [(*sql.archived_values(one), write.at) for one in write.archived]
+    yield from _each(sql.CERTIFICATE_DROP, gone, sql.stays)
+    yield from _many(sql.REVOCATION_DROP, [row[:2] for row in gone])
+    yield from _many(sql.MATCH_DROP, [sql.match_values(one)[:3] for one in write.parted])
 
 
 def _append(write: Write) -> Steps[int]:

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
-from pkicode.adapters import sql, sqlite, steps
+from pkicode.adapters import sql, sqlite, steps, wanted
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import SqliteDatabase
 from pkicode.config.state_url import Server
 from pkicode.model.row import Held
 from pkicode.ports import (
     About,
+    Archive,
     Artefact,
     Audited,
     Blocked,
     Certificate,
     Ends,
     Lease,
+    Match,
     Published,
     Revocation,
     Want,
@@ -121,21 +123,24 @@ class StateStore:
         return list(starmap(Published, await self._read(sql.PUBLISHED)))
 
     async def certificates(self, want: Want) -> Sequence[Certificate]:
-        statement, values = sql.certificates(want)
-        made = partial(sql.certificate_rows, with_der=want.with_der)
+        statement, values = wanted.certificates(want)
+        made = partial(wanted.certificate_rows, with_der=want.with_der)
         return await self.database.ask(partial(steps.read, statement, *values, made=made))
 
     async def facts(
         self, want: Want, names: Sequence[str], made: Callable[[Iterable[Sequence[Any]]], list[Any]]
     ) -> list[Any]:
-        statement, values = sql.certificates(want, names)
+        statement, values = wanted.certificates(want, names)
         return await self.database.ask(partial(steps.read, statement, *values, made=made))
 
     async def intents(self) -> Sequence[Certificate]:
         return list(starmap(Certificate, await self._read(sql.INTENTS)))
 
-    async def revocations(self, issuer_key: str) -> Sequence[Revocation]:
-        return list(starmap(Revocation, await self._read(sql.REVOCATIONS, issuer_key)))
+    async def revocations(self, issuer_key: str, serials: Sequence[str] | None = None) -> Sequence[Revocation]:
+        if serials is None:
+            return list(starmap(Revocation, await self._read(sql.REVOCATIONS, issuer_key)))
+        found = await self.database.ask(partial(steps.among, sql.REVOCATIONS_OF, serials, issuer_key))
+        return list(starmap(Revocation, found))
 
     async def revoked(self) -> Mapping[str, int]:
         return dict(await self._read(sql.REVOKED))
@@ -146,6 +151,12 @@ class StateStore:
 
     async def entries(self) -> Mapping[str, int]:
         return dict(await self._read(sql.ENTRIES))
+
+    async def matches(self) -> Sequence[Match]:
+        return list(starmap(Match, await self._read(sql.MATCHES)))
+
+    async def archives(self) -> Sequence[Archive]:
+        return list(starmap(Archive, await self._read(sql.ARCHIVES)))
 
     async def acquire(self, name: str, *, holder: str, now: int, ttl: int) -> Lease:
         at, place = now + self.database.skew, str(self.database.place)

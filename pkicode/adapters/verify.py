@@ -11,21 +11,25 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pkicode.adapters import sql, statefile
+from cryptography import x509
+
+from pkicode.adapters import sql, statefile, wanted
 from pkicode.adapters.journal import Journal, to_be_signed
+from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.ports import Audited, Certificate, Want
 from pkicode.x509 import der
 
 _SIGNED = frozenset({"issued", "revoked"})
 
 
-def verify(path: Path, journal: Path | None, *, whole: bool = True) -> list[str]:
+def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Path | None = None) -> list[str]:
     """Everything that is wrong with the state at `path`, one sentence each; an empty list for a sound one.
 
     Args:
         path: the state file.
         journal: the issuance journal beside it; None compares with none, as for a backup.
         whole: whether that journal has everything that was ever signed from this state.
+        archives: the folder of those archives that are still at hand; None compares with none.
 
     Raises:
         FileNotFoundError: there is no state.
@@ -43,6 +47,7 @@ def verify(path: Path, journal: Path | None, *, whole: bool = True) -> list[str]
             *_revocations(connection),
             *_artefacts(connection),
             *(_journal(connection, before, Journal(journal).read(), whole=whole) if journal else ()),
+            *(_archives(connection, archives) if archives else ()),
         ]
 
 
@@ -103,7 +108,7 @@ def _chain(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _certificates(connection: sqlite3.Connection) -> Iterator[str]:
-    statement, values = sql.certificates(Want())
+    statement, values = wanted.certificates(Want())
     for row in connection.execute(statement, values):
         certificate = Certificate(*row)
         for wrong in _wrong(certificate):
@@ -204,4 +209,26 @@ def _journal(
             yield f"certificate {serial} ({address}): signed, but still an intent; `pkicode apply` finishes it"
         elif tbs in before:
             yield f"certificate {serial} ({address}): the journal holds it, but it is listed as {status}"
-    yield from (f"the journal holds a certificate that is not in the inventory: TBS {tbs}" for tbs in sorted(missing))
+    yield from _unknown(connection, missing, after)
+
+
+def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapping[str, bytes]) -> Iterator[str]:
+    """What only the journal knows; as many as were archived have left the inventory in good order."""
+    newest, count = connection.execute("SELECT max(newest), sum(certificates) FROM archives").fetchone()
+    ended = {one for one in missing if newest is not None and _not_after(journalled[one]) <= newest}
+    if len(ended) > (count or 0):
+        yield f"the journal holds {len(ended)} certificates that ended by {rfc3339(newest)}, of which {count} were archived"
+    rest = sorted(missing - ended)
+    yield from (f"the journal holds a certificate that is not in the inventory: TBS {tbs}" for tbs in rest)
+
+
+def _not_after(certificate: bytes) -> int:
+    return from_datetime(x509.load_der_x509_certificate(certificate).not_valid_after_utc)
+
+
+def _archives(connection: sqlite3.Connection, folder: Path) -> Iterator[str]:
+    """Archives may be kept elsewhere; those that are at hand are what was written."""
+    for name, sha256 in connection.execute("SELECT DISTINCT file, sha256 FROM archives ORDER BY file"):
+        path = folder / name
+        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+            yield f"the archive {path} is not what was written"

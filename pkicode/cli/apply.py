@@ -1,12 +1,11 @@
 """pkicode apply: show the plan, ask, make it so, and say what was done."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pkicode.cli.options import allow_clock, allowing, formats, scope
+from pkicode.cli.options import allow_clock, allowing, confirm, formats, scope
 from pkicode.cli.plan import rendered
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
@@ -70,7 +69,7 @@ def apply_command(
         expected = project.plan(only=only, except_=except_, allow=allow, commands=True)
         show(expected)
         if expected.has_changes:
-            _confirm()
+            confirm("Apply this plan?", "give -y, or apply a plan saved with `pkicode plan -o FILE`")
     with progress(session) as emit:
         applied = project.apply(
             expected,
@@ -105,15 +104,6 @@ def _reasons(given: str | None) -> tuple[str, ...]:
     if unknown:
         raise click.UsageError(f"--only-reasons: `{unknown[0]}` is no reason code; they are {', '.join(ReasonCode)}")
     return codes
-
-
-def _confirm() -> None:
-    """Ask on a terminal; nobody there to ask means no."""
-    if not sys.stdin.isatty():
-        raise click.UsageError("nobody can be asked here: give -y, or apply a plan saved with `pkicode plan -o FILE`")
-    click.echo("Apply this plan? Only `yes` will do: ", nl=False, err=True)
-    if sys.stdin.readline().strip() != "yes":
-        raise click.Abort
 
 
 def _tell(applied: "Applied", project: "Project", *, form: str) -> None:

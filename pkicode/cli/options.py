@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -72,6 +73,15 @@ def allowances(given: tuple[str, ...]) -> dict[str, str]:
             raise click.BadParameter(f"`{part}`: {word} takes a number, as in --allow {word}=10")
         found[word] = f"{found[word]} {value}" if word in NAMING and word in found else value
     return found
+
+
+def confirm(question: str, otherwise: str) -> None:
+    """Ask on a terminal; nobody there to ask means no."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nobody can be asked here: {otherwise}")
+    click.echo(f"{question} Only `yes` will do: ", nl=False, err=True)
+    if sys.stdin.readline().strip() != "yes":
+        raise click.Abort
 
 
 def instant(project: "Project", text: str) -> int:

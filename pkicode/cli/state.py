@@ -1,12 +1,12 @@
 """Commands on the state store: state, audit.  Repair is by backup; nothing here edits rows."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
-from pkicode.cli.options import allow_clock, formats
+from pkicode.cli.options import allow_clock, confirm, formats
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
@@ -100,6 +100,49 @@ def state_copy(session: Session, *, source: str, target: str, allow_clock: bool)
     say(
         printable(f"State copied to {target}.  Write it into [state] url, and move the old one away: it would live on.")
     )
+
+
+@state_command.command("prune")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be moved.")
+@allow_clock
+@formats("human", "json")
+@click.pass_obj
+def state_prune(session: Session, *, yes: bool, dry_run: bool, allow_clock: bool, form: str) -> None:
+    """Move certificates that ended longer ago than [state] keep says from the inventory into an archive (Parquet).
+
+    What is managed now, or a CRL still lists, stays.  In PostgreSQL only the role that owns the tables may.
+    """
+    from pkicode.cli.progress import progress
+    from pkicode.project.retention import Removable
+
+    def told(going: Removable, files: Sequence[Path]) -> None:
+        if form == "json":
+            counts = {"certificates": len(going.ids), "statuses": dict(sorted(going.statuses.items()))}
+            say_json({"ended_before": rfc3339(going.before), **counts, "archives": [str(one) for one in files]})
+        elif files:
+            say(printable(f"Archived in {', '.join(str(one) for one in files)}: copy it to where your backups are."))
+
+    upkeep = session.writable(allow_clock=allow_clock).upkeep
+    if form == "human" or dry_run:
+        going = upkeep.removable()
+        if form == "human":
+            say(_going(going.statuses, rfc3339(going.before)))
+        if dry_run or (form == "human" and not going.ids):
+            told(going, ())
+            return
+    if not yes:
+        confirm("Move them into an archive?", "give -y, or look with --dry-run")
+    with progress(session) as emit:
+        told(*upkeep.prune(emit))
+
+
+def _going(statuses: Mapping[str, int], before: str) -> str:
+    """What leaves the inventory, in a sentence."""
+    if not statuses:
+        return f"Nothing to move: whatever ended before {before} is archived, or still needed."
+    counts = ", ".join(f"{count:,} {status}" for status, count in sorted(statuses.items()))
+    return f"To move, ended before {before} and needed by nothing: {counts}."
 
 
 @state_command.group("lock")

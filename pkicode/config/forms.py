@@ -10,9 +10,11 @@ from attrs import field, frozen
 from pkicode.config import state_url
 from pkicode.config.wrong import WrongForm
 from pkicode.model.address import parse
-from pkicode.model.instants import YEAR, parse_duration
+from pkicode.model.instants import DAY, YEAR, duration, parse_duration
 
 _LONGEST = 1000 * YEAR
+_KEPT = 30 * DAY
+"""The least that certificates are kept after their end: a list says once more that they are revoked, and people ask."""
 _FRACTION = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})\Z")
 _PERCENT = re.compile(r"(100|[0-9]{1,2})%\Z")
 _MODE = re.compile(r"0[0-7]{3}\Z")
@@ -55,6 +57,15 @@ def _duration(text: str) -> int:
         raise WrongForm("E0205", str(error)) from error
     if not 0 < seconds <= _LONGEST:
         raise WrongForm("E0212", f"`{text}` is not between 1s and 1000y")
+    return seconds
+
+
+def _kept(text: str) -> int:
+    seconds = _duration(text)
+    if seconds < _KEPT:
+        raise WrongForm(
+            "E0212", f"`{text}` is less than {duration(_KEPT)}", f'write keep = "{duration(_KEPT)}" or more'
+        )
     return seconds
 
 
@@ -178,6 +189,7 @@ def covers(text: str, version: str) -> bool:
 
 FORMS: Mapping[str, Form] = {
     "duration": Form('a duration such as "90d"', '"90d"', _duration, "^[0-9]{1,9}[smhdwy]$"),
+    "kept": Form('a duration such as "2y"', '"2y"', _kept, "^[0-9]{1,9}[smhdwy]$"),
     "fraction-or-duration": Form(
         'a fraction such as "2/3" or a duration such as "30d"',
         '"2/3"',

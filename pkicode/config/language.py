@@ -61,6 +61,11 @@ class StateSpec:
     )
     password: Secret | None = says("of the PostgreSQL role: env, file or command; never a literal", default=None)
     lock_timeout: int = says("how long apply waits for another apply", form="duration", default=30)
+    keep: int | None = says(
+        "how long after its end a certificate stays in the inventory; `pkicode state prune` then archives it",
+        form="kept",
+        default=None,
+    )
     plan_ttl: int = says("how long a saved plan may be applied", form="duration", default=86400)
 
 

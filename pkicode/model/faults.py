@@ -43,6 +43,12 @@ class FaultPoint(StrEnum):
     """The link points at the new pair; the hook has not run."""
     HOOK_RUN = "hook-run"
     """The deploy hook succeeded; the store does not know yet."""
+    ARCHIVE_STAGED = "archive-staged"
+    """The archive is written and fsynced, not yet under its name."""
+    ARCHIVED = "archived"
+    """The archive is in place and was read back; all it holds is still in the inventory."""
+    PRUNED = "pruned"
+    """What the archive holds has left the inventory; the next archive is not begun."""
 
 
 Reach = Callable[[FaultPoint], None]

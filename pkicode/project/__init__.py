@@ -120,7 +120,7 @@ class Project:
     @property
     def upkeep(self) -> Upkeep:
         """Looking after the state and the keystores."""
-        return Upkeep(self.state, self.keystore)
+        return Upkeep(self.state, self.keystore, self._reach)
 
     def plan(
         self,

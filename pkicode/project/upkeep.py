@@ -14,9 +14,12 @@ from pkicode.adapters.backup import as_file, backup, restore
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
+from pkicode.model.event import Event
+from pkicode.model.faults import Reach
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import About, Audited, Lease
-from pkicode.project import moving
+from pkicode.project import moving, retention
+from pkicode.project.retention import Removable
 from pkicode.project.state import State, holder
 
 T = TypeVar("T")
@@ -40,6 +43,7 @@ class Upkeep:
 
     _state: State
     _keystore: Callable[[str], SealedKeyStore] = field(repr=False)
+    _reach: Reach = field(repr=False)
 
     def info(self) -> StateFacts:
         """Whose state it is, and how much is in it.
@@ -65,7 +69,10 @@ class Upkeep:
         # Where many machines write to one database, each has the journal of what it signed itself.
         whole = isinstance(self._state.place, Path)
         async with self._file() as path:
-            found = await asyncio.to_thread(verify_state, path, self._state.journal.path, whole=whole)
+            archives = retention.folder(self._state)
+            found = await asyncio.to_thread(
+                verify_state, path, self._state.journal.path, whole=whole, archives=archives
+            )
         return [*await moving.altered(self._state), *found]
 
     def verify_audit(self) -> list[str]:
@@ -136,6 +143,24 @@ class Upkeep:
     def copy(self, source: str, target: str) -> None:
         """Carry the state from one [state] url to another where none is; every row is compared on arrival."""
         loop.run(moving.copy(self._state.at(source), self._state.at(target), actor=holder()))
+
+    def removable(self) -> Removable:
+        """What `prune` would take now."""
+        return loop.run(self._removable())
+
+    async def _removable(self) -> Removable:
+        async with self._state.reading() as store:
+            if store is None:
+                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+            return await retention.removable(self._state, store)
+
+    def prune(self, emit: Callable[[Event], None]) -> tuple[Removable, tuple[Path, ...]]:
+        """Move certificates that ended longer ago than [state] keep says into archives; see retention.prune."""
+        return loop.run(self._prune(emit))
+
+    async def _prune(self, emit: Callable[[Event], None]) -> tuple[Removable, tuple[Path, ...]]:
+        async with self._state.writing(self._state.clock()) as (store, lease):
+            return await retention.prune(self._state, store, lease, actor=holder(), reach=self._reach, emit=emit)
 
     def leases(self) -> Sequence[Lease]:
         """The leases that are held."""

@@ -1,0 +1,88 @@
+"""Certificates that leave the inventory, as Parquet: whole, durable and read back before anything is deleted.
+
+One row has all that the state knew of one certificate.  Which of them may leave is retention.py's question.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from attrs import fields, frozen
+
+from pkicode.adapters.durable import make_folder, sync, write_new
+from pkicode.model.faults import FaultPoint, Reach
+from pkicode.model.problem import StateError
+from pkicode.ports import Certificate, Match, Revocation
+
+_INSTANT = pa.timestamp("s", tz="UTC")
+_TYPES: Mapping[str, pa.DataType] = {
+    "generation": pa.int64(),
+    "ca_generation": pa.int64(),
+    "issuer_dn": pa.binary(),
+    "der": pa.binary(),
+    "not_before": _INSTANT,
+    "not_after": _INSTANT,
+    "created": _INSTANT,
+    "revoked_at": _INSTANT,
+}
+_OF_CERTIFICATE = tuple(one.name for one in fields(Certificate))
+SCHEMA = pa.schema(
+    [(name, _TYPES.get(name, pa.string())) for name in _OF_CERTIFICATE]
+    + [("revoked_by", pa.string()), ("invalidity", _INSTANT), ("matched_by", pa.list_(pa.string()))]
+)
+"""Fields of ports.Certificate; what asked for the revocation, and since when the key may have been another's; the
+[[revoke]] entries that were about it."""
+
+
+@frozen
+class Leaving:
+    """One certificate with all that is known of it."""
+
+    certificate: Certificate
+    revocation: Revocation | None
+    matches: tuple[Match, ...] = ()
+
+
+def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
+    """Put an archive at `path` (0600), instead of one that a crash left there; its sha256, hex.
+
+    Raises:
+        StateError: it cannot be written, or does not hold what was written; nothing was removed from anywhere.
+    """
+    rows = pa.Table.from_pylist([_row(one) for one in leaving], schema=SCHEMA)
+    sink = pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="zstd")
+    data = sink.getvalue().to_pybytes()
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        make_folder(path.parent, 0o700)
+        draft.unlink(missing_ok=True)
+        write_new(draft, data, 0o600)
+        reach(FaultPoint.ARCHIVE_STAGED)
+        draft.replace(path)
+        sync(path.parent)
+        there = path.read_bytes()
+    except OSError as error:
+        raise StateError(
+            f"the archive {path} cannot be written: {error.strerror}; nothing left the inventory",
+            help="make room, or give the folder to this user, and run it again",
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    if not pq.read_table(pa.BufferReader(there)).equals(rows):
+        raise StateError(
+            f"the archive {path} does not hold what was written; nothing left the inventory", help="look at the disk"
+        )
+    reach(FaultPoint.ARCHIVED)
+    return hashlib.sha256(there).hexdigest()
+
+
+def _row(one: Leaving) -> dict[str, object]:
+    row = {name: getattr(one.certificate, name) for name in _OF_CERTIFICATE}
+    row["revoked_by"] = one.revocation.entry if one.revocation else None
+    row["invalidity"] = one.revocation.invalidity if one.revocation else None
+    row["matched_by"] = [match.entry for match in one.matches]
+    return row
