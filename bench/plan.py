@@ -1,5 +1,5 @@
-"""Plans in a cold process: nothing to do for 1,000 and 100,000 rows, the state in a file and in PostgreSQL, and the first
-plan of 100,000 with its plan file.
+"""Plans in a cold process: nothing to do for 1,000 and 100,000 rows (these in PostgreSQL as well), and the first plan
+of 100,000 with its plan file.
 
 No peer of this kind can be installed here; the figures of Terraform are told in the design, not measured.
 """

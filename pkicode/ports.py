@@ -247,7 +247,7 @@ class Write:
     published: Sequence[Published] = ()
     archives: Sequence[Archive] = ()
     archived: Sequence[Certificate] = ()
-    """Leave the inventory, with their revocations; refused for one that is not as it is given here, or has not ended."""
+    """Leave the inventory with their revocations; refused for one that is not as given here, or has not ended."""
     parted: Sequence[Match] = ()
     """Leave with them."""
     meta: Mapping[str, str] = field(factory=dict)

@@ -4,8 +4,7 @@ One row has all that the state knew of one certificate.  Which of them may leave
 """
 
 import hashlib
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,21 +16,25 @@ from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.problem import StateError
 from pkicode.ports import Certificate, Match, Revocation
 
-_INSTANT = pa.timestamp("s", tz="UTC")
+_INSTANT = pa.timestamp("ms", tz="UTC")
+"""Parquet has no whole seconds."""
+_INSTANTS = ("not_before", "not_after", "created", "revoked_at", "invalidity")
 _TYPES: Mapping[str, pa.DataType] = {
     "generation": pa.int64(),
     "ca_generation": pa.int64(),
     "issuer_dn": pa.binary(),
     "der": pa.binary(),
-    "not_before": _INSTANT,
-    "not_after": _INSTANT,
-    "created": _INSTANT,
-    "revoked_at": _INSTANT,
+    **dict.fromkeys(_INSTANTS, _INSTANT),
 }
+_NAMES = pa.list_(pa.field("element", pa.string()))
 _OF_CERTIFICATE = tuple(one.name for one in fields(Certificate))
 SCHEMA = pa.schema(
     [(name, _TYPES.get(name, pa.string())) for name in _OF_CERTIFICATE]
-    + [("revoked_by", pa.string()), ("invalidity", _INSTANT), ("matched_by", pa.list_(pa.string()))]
+    + [
+        ("revoked_by", pa.string()),
+        ("invalidity", _INSTANT),
+        ("matched_by", _NAMES),
+    ]
 )
 """Fields of ports.Certificate; what asked for the revocation, and since when the key may have been another's; the
 [[revoke]] entries that were about it."""
@@ -56,7 +59,8 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd")
     data = sink.getvalue().to_pybytes()
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # One process at a time is here, under the project's lease: a draft that is there was left by a crash.
+    draft = path.with_name(f".{path.name}")
     try:
         make_folder(path.parent, 0o700)
         draft.unlink(missing_ok=True)
@@ -70,8 +74,6 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
             f"the archive {path} cannot be written: {error.strerror}; nothing left the inventory",
             help="make room, or give the folder to this user, and run it again",
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
     if not pq.read_table(pa.BufferReader(there)).equals(rows):
         raise StateError(
             f"the archive {path} does not hold what was written; nothing left the inventory", help="look at the disk"
@@ -85,4 +87,4 @@ def _row(one: Leaving) -> dict[str, object]:
     row["revoked_by"] = one.revocation.entry if one.revocation else None
     row["invalidity"] = one.revocation.invalidity if one.revocation else None
     row["matched_by"] = [match.entry for match in one.matches]
-    return row
+    return row | {name: row[name] * 1000 for name in _INSTANTS if row[name] is not None}

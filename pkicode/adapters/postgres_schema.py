@@ -12,6 +12,9 @@ from pkicode.adapters.postgres import PostgresDatabase
 from pkicode.adapters.postgres_connection import NoState
 from pkicode.adapters.sql import NewState
 
+_ROLES = 3
+_HAS_ROLES = "SELECT count(*) FROM pg_roles WHERE rolname IN ($1 || '_planner', $1 || '_applier', $1 || '_responder')"
+
 
 def roles(schema: str) -> str:
     """The statements that make the three roles of a state and say what each may do."""
@@ -40,6 +43,9 @@ async def migrate(database: PostgresDatabase, new: NewState) -> tuple[int, int]:
             await connection.execute(script)
         told = {"schema": str(sql.SCHEMA)} if facts else sql.first_facts(new)
         await connection.executemany(sql.META_PUT, [*told.items()])
+        if await connection.fetchval(_HAS_ROLES, database.place.schema) == _ROLES:
+            # Nobody may use a new table until they are told of it.
+            await connection.execute(roles(database.place.schema))
         return before, sql.SCHEMA
 
     return await database.transact(work)

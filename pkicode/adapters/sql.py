@@ -146,7 +146,8 @@ ENDS = (
     "SELECT ca, ca_generation, max(CASE WHEN address LIKE 'ca.%' THEN 0 ELSE not_after END) AS leaf,"
     " max(not_after) AS anything FROM certificates WHERE ca <> '' AND status <> 'aborted'"
     f" AND address NOT LIKE 'ocsp.%' AND NOT ({_OWN}) GROUP BY ca, ca_generation UNION ALL"
-    " SELECT ca, ca_generation, max(ended), max(ended) FROM archives WHERE ended <> 0 AND ca <> '' GROUP BY ca, ca_generation"
+    " SELECT ca, ca_generation, max(ended), max(ended) FROM archives WHERE ended <> 0 AND ca <> ''"
+    " GROUP BY ca, ca_generation"
     ") AS told GROUP BY ca, ca_generation"
 )
 DUTIES = (
@@ -158,7 +159,8 @@ DUTY = _among("SELECT issuer_key, serial, duty FROM certificates", "serial")
 SIGNED = (
     "SELECT ca, ca_generation, CAST(sum(found) AS bigint) FROM ("
     "SELECT ca, ca_generation, count(*) AS found FROM certificates GROUP BY ca, ca_generation UNION ALL"
-    " SELECT ca, ca_generation, -count(*) FROM certificates WHERE status = 'intent' GROUP BY ca, ca_generation UNION ALL"
+    " SELECT ca, ca_generation, -count(*) FROM certificates WHERE status = 'intent' GROUP BY ca, ca_generation"
+    " UNION ALL"
     " SELECT ca, ca_generation, sum(certificates) FROM archives GROUP BY ca, ca_generation"
     ") AS counted GROUP BY ca, ca_generation"
 )

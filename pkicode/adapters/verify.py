@@ -217,7 +217,8 @@ def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapp
     newest, count = connection.execute("SELECT max(newest), sum(certificates) FROM archives").fetchone()
     ended = {one for one in missing if newest is not None and _not_after(journalled[one]) <= newest}
     if len(ended) > (count or 0):
-        yield f"the journal holds {len(ended)} certificates that ended by {rfc3339(newest)}, of which {count} were archived"
+        held = f"the journal holds {len(ended)} certificates that ended by {rfc3339(newest)}"
+        yield f"{held} and are not in the inventory, but only {count} were archived"
     rest = sorted(missing - ended)
     yield from (f"the journal holds a certificate that is not in the inventory: TBS {tbs}" for tbs in rest)
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pkicode.frames.columns import arrow_category, arrow_instants, arrow_text, arrow_whole, tuples
 from pkicode.ports import CertificateStatus
@@ -40,6 +42,23 @@ def batches(facts: Iterable[Sequence[Any]]) -> list[pa.RecordBatch]:
         columns = zip(_SCHEMA, zip(*some, strict=True), strict=True)
         found.append(pa.record_batch([pa.array(values, one.type) for one, values in columns], schema=_SCHEMA))
     return found
+
+
+def archived(paths: Sequence[Path]) -> list[pa.RecordBatch]:
+    """The same columns of archives (Parquet), as `batches` makes them."""
+    found = []
+    for path in paths:
+        columns = pq.read_table(path, columns=list(FIELDS))
+        seconds = {
+            name: pc.divide(columns[name].cast(pa.int64()), 1000) for name in _WHOLE if _is_instant(columns[name])
+        }
+        table = pa.table([seconds.get(name, columns[name]) for name in FIELDS], schema=_SCHEMA)
+        found += table.to_batches()
+    return found
+
+
+def _is_instant(column: pa.ChunkedArray) -> bool:
+    return pa.types.is_timestamp(column.type)  # type: ignore[no-any-return] # pyarrow has no types
 
 
 def inventory_frame(found: Sequence[pa.RecordBatch], *, now: int) -> pd.DataFrame:

@@ -138,6 +138,24 @@ class Pki:
             project = self._project()
             return inventory_frame(await project.afacts(Want(), FIELDS, batches), now=project.clock())
 
+    def archive(self) -> "DataFrame":
+        """One row per certificate that `pkicode state prune` moved out of the inventory, with the inventory's columns.
+
+        Raises:
+            PkicodeError: a file is not in the folder of archives.
+        """
+        return loop.run(self.aarchive())
+
+    async def aarchive(self) -> "DataFrame":
+        """See `archive`."""
+        with mended(), framed():
+            from pkicode.frames.inventory import archived, inventory_frame
+
+        with mended():
+            project = self._project()
+            paths = await project.upkeep.aarchives()
+            return inventory_frame(archived(paths), now=project.clock())
+
     def forecast(self, until: str | datetime, *, full: bool = False) -> Foretold:
         """Every coming action up to an instant, as an apply a day would do them.  Reads only: no key, no lock.
 

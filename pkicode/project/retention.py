@@ -17,7 +17,7 @@ from attrs import field, frozen
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.crl_lists import LIMIT
 from pkicode.model.event import Event
-from pkicode.model.faults import Reach
+from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import Archive, CertificateStatus, Lease, Match, Revocation, Store, Want, Write
@@ -131,37 +131,49 @@ def _on_list(der: bytes) -> frozenset[str]:
     return frozenset(f"{one.serial:x}" for one in crl.read(der, limit=LIMIT).entries)
 
 
-async def prune(
-    state: State, store: Store, lease: Lease, *, actor: str, reach: Reach, emit: Callable[[Event], None]
-) -> tuple[Removable, tuple[Path, ...]]:
-    """Move what nothing needs into archives, a file and a commit at a time; safe to repeat wherever it stopped.
+@frozen
+class Mover:
+    """Moves what nothing needs into archives, a file and a commit at a time; safe to repeat wherever it stopped."""
 
-    Raises:
-        PkicodeError: pyarrow is missing, or pki.toml does not say how long certificates are kept.
-        StateError: an archive cannot be written, or a row changed meanwhile; what is not archived is still there.
-    """
-    try:
-        from pkicode.adapters import archive
-    except ImportError as error:
-        raise PkicodeError("archives are Parquet, and pyarrow is missing", help="pip install pyarrow") from error
-    going = await removable(state, store)
-    parting: dict[Id, list[Match]] = defaultdict(list)
-    for match in await store.matches() if going.ids else ():
-        parting[match.issuer_key, match.serial].append(match)
-    lineage = (await store.about()).lineage
-    number = len({one.file for one in await store.archives()})
-    made = []
-    for start in range(0, len(going.ids), AT_ONCE):
-        number += 1
-        # The same name for the same number: what a crash left there is written again, never counted twice.
-        path = folder(state) / f"{lineage[:8]}-{number:06}.parquet"
-        leaving = await _leaving(going.ids[start : start + AT_ONCE], parting, store, going.before)
-        digest = await asyncio.to_thread(archive.write, path, leaving, reach)
-        lease = await store.renew(lease, now=state.clock(), ttl=TTL)
-        await store.commit(_write(path.name, digest, leaving, state.clock(), actor), lease)
-        made.append(path)
-        emit(Event("archive", path.name, start + len(leaving), len(going.ids)))
-    return going, tuple(made)
+    _state: State
+    _store: Store
+    _actor: str
+    _reach: Reach
+    _emit: Callable[[Event], None]
+    _at_once: int
+    """Certificates in a file."""
+
+    async def prune(self, lease: Lease) -> tuple[Removable, tuple[Path, ...]]:
+        """What was moved, and where to.
+
+        Raises:
+            PkicodeError: pyarrow is missing, or pki.toml does not say how long certificates are kept.
+            StateError: an archive cannot be written, or a row changed meanwhile; what is not archived is still there.
+        """
+        try:
+            from pkicode.adapters import archive
+        except ImportError as error:
+            raise PkicodeError("archives are Parquet, and pyarrow is missing", help="pip install pyarrow") from error
+        state, store = self._state, self._store
+        going = await removable(state, store)
+        parting: dict[Id, list[Match]] = defaultdict(list)
+        for match in await store.matches() if going.ids else ():
+            parting[match.issuer_key, match.serial].append(match)
+        lineage = (await store.about()).lineage
+        number = len({one.file for one in await store.archives()})
+        made = []
+        for start in range(0, len(going.ids), self._at_once):
+            number += 1
+            # The same name for the same number: what a crash left there is written again, never counted twice.
+            path = folder(state) / f"{lineage[:8]}-{number:06}.parquet"
+            leaving = await _leaving(going.ids[start : start + self._at_once], parting, store, going.before)
+            digest = await asyncio.to_thread(archive.write, path, leaving, self._reach)
+            lease = await store.renew(lease, now=state.clock(), ttl=TTL)
+            await store.commit(_write(path.name, digest, leaving, state.clock(), self._actor), lease)
+            self._reach(FaultPoint.PRUNED)
+            made.append(path)
+            self._emit(Event("archive", path.name, start + len(leaving), len(going.ids)))
+        return going, tuple(made)
 
 
 async def _leaving(

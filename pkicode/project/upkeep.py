@@ -154,13 +154,29 @@ class Upkeep:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
             return await retention.removable(self._state, store)
 
-    def prune(self, emit: Callable[[Event], None]) -> tuple[Removable, tuple[Path, ...]]:
+    def prune(
+        self, emit: Callable[[Event], None], *, at_once: int = retention.AT_ONCE
+    ) -> tuple[Removable, tuple[Path, ...]]:
         """Move certificates that ended longer ago than [state] keep says into archives; see retention.prune."""
-        return loop.run(self._prune(emit))
+        return loop.run(self._prune(emit, at_once))
 
-    async def _prune(self, emit: Callable[[Event], None]) -> tuple[Removable, tuple[Path, ...]]:
+    async def _prune(self, emit: Callable[[Event], None], at_once: int) -> tuple[Removable, tuple[Path, ...]]:
         async with self._state.writing(self._state.clock()) as (store, lease):
-            return await retention.prune(self._state, store, lease, actor=holder(), reach=self._reach, emit=emit)
+            mover = retention.Mover(self._state, store, holder(), self._reach, emit, at_once)
+            return await mover.prune(lease)
+
+    async def aarchives(self) -> list[Path]:
+        """The files that the state has receipts for, oldest first.
+
+        Raises:
+            PkicodeError: one is not in the folder of archives.
+        """
+        async with self._state.reading() as store:
+            names = sorted({one.file for one in await store.archives()}) if store else []
+        folder = retention.folder(self._state)
+        if gone := [name for name in names if not (folder / name).exists()]:
+            raise PkicodeError(f"the archive {folder / gone[0]} is not there", help="bring it back from your backups")
+        return [folder / name for name in names]
 
     def leases(self) -> Sequence[Lease]:
         """The leases that are held."""

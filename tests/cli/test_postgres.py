@@ -37,8 +37,8 @@ def test_state_migrate_makes_a_state_that_apply_and_plan_use(run, folder, url):
     assert run("plan", "-e").code == 2  # there is none yet: everything is to be made
     ran = run("apply", "-y", "--allow-clock")
     assert (ran.code, "state migrate" in ran.err) == (1, True)
-    assert run("state", "migrate").out == "The state has schema 2: made.\n"
-    assert run("state", "migrate").out == "The state has schema 2: was there already.\n"
+    assert run("state", "migrate").out == "The state has schema 3: made.\n"
+    assert run("state", "migrate").out == "The state has schema 3: was there already.\n"
     assert run("apply", "-y", "--allow-clock").code == 0
     assert run("plan", "-e").code == 0
     assert run("state", "verify").code == 0
@@ -48,8 +48,8 @@ def test_state_migrate_makes_a_state_that_apply_and_plan_use(run, folder, url):
 
 
 def test_state_migrate_of_a_file_makes_it(run, folder):
-    assert run("state", "migrate").out == "The state has schema 2: made.\n"
-    assert run("state", "migrate").out == "The state has schema 2: was there already.\n"
+    assert run("state", "migrate").out == "The state has schema 3: made.\n"
+    assert run("state", "migrate").out == "The state has schema 3: was there already.\n"
 
 
 def test_state_roles_prints_sql_for_the_schema(run, folder, postgres):

@@ -217,3 +217,50 @@ def test_no_command_tells_a_secret(applied, arguments):
     assert ran.code == 0
     assert secret not in ran.out + ran.err
     assert key not in ran.out + ran.err
+
+
+@pytest.fixture
+def aged(run, applied, folder, monkeypatch):
+    """A year later, portal renewed; what ended may go."""
+    text = (folder / "pki.toml").read_text("utf-8")
+    (folder / "pki.toml").write_text(f'{text}\n[state]\nkeep = "90d"\n', "utf-8")
+    monkeypatch.setenv("PKICODE_NOW", "2027-12-01")
+    assert run("apply", "-y", "--allow-clock").code == 0
+
+
+def test_state_prune_says_what_it_would_move_and_moves_it(run, aged, folder):
+    told = run("state", "prune", "--dry-run", "--allow-clock")
+    assert told.out.startswith("To move, ended before 2027-09-02T00:00:00Z and needed by nothing: ")
+    assert told.out.endswith(" issued.\n")
+    before = run("inventory", "--format", "json").json
+    ran = run("state", "prune", "-y", "--allow-clock")
+    assert ran.code == 0
+    assert "-000001.parquet: copy it to where your backups are." in ran.out
+    after = run("inventory", "--format", "json").json
+    assert len(before) - len(after) == sum(int(word) for word in told.out.split() if word.isdecimal())
+    assert run("state", "verify").code == 0
+    again = run("state", "prune", "-y", "--allow-clock")
+    assert again.out.startswith("Nothing to move: whatever ended before 2027-09-02T00:00:00Z is archived")
+    assert run("plan", "-e").code == 0
+
+
+def test_state_prune_speaks_json(run, aged):
+    told = run("state", "prune", "--dry-run", "--allow-clock", "--format", "json").json
+    assert (told["archives"], told["certificates"] > 0) == ([], True)
+    done = run("state", "prune", "-y", "--allow-clock", "--format", "json").json
+    assert {**done, "archives": []} == told
+    assert len(done["archives"]) == 1
+
+
+def test_state_prune_asks_and_needs_to_be_told_how_long(run, applied, folder):
+    ran = run("state", "prune", "-y", "--allow-clock")
+    assert (ran.code, 'keep = "2y"' in ran.err) == (1, True)
+    text = (folder / "pki.toml").read_text("utf-8")
+    (folder / "pki.toml").write_text(f'{text}\n[state]\nkeep = "7d"\n', "utf-8")
+    assert "`7d` is less than 30d" in run("validate").out
+
+
+def test_state_prune_that_nobody_can_be_asked_about_is_refused(run, aged):
+    ran = run("state", "prune", "--allow-clock")
+    assert (ran.code, "nobody can be asked here" in ran.err) == (64, True)
+    assert run("state", "prune", "--dry-run", "--allow-clock").out.startswith("To move")

@@ -22,6 +22,8 @@ _SERVER.set_forkserver_preload(["pytest", "pkicode.adapters.postgres", __name__]
 
 KILLED = -SIGKILL
 SECONDS = 60
+PRUNE = "prune"
+"""What is asked instead of an apply."""
 
 
 @frozen
@@ -50,7 +52,7 @@ def start(
     root: Path,
     now: int,
     fault: Fault,
-    asked: Asked | None = None,
+    asked: Asked | str | None = None,
     allow: Mapping[str, str] | None = None,
     only: Sequence[str] = (),
 ) -> BaseProcess:
@@ -103,7 +105,7 @@ def crash(
     root: Path,
     now: int,
     fault: Fault,
-    asked: Asked | None = None,
+    asked: Asked | str | None = None,
     *,
     allow: Mapping[str, str] | None = None,
     only: Sequence[str] = (),
@@ -118,7 +120,7 @@ def _apply(
     root: Path,
     now: int,
     fault: Fault,
-    asked: Asked | None,
+    asked: Asked | str | None,
     allow: Mapping[str, str] | None,
     only: Sequence[str],
 ) -> None:
@@ -131,8 +133,11 @@ def _apply(
             now=lambda: int(clock.read_text()) if clock.exists() else now,
             reach=_Reach(fault, fault.nth),
         )
-        if asked:
+        if isinstance(asked, Asked):
             project.revoke(asked)
+            os._exit(0)
+        if asked == PRUNE:
+            project.upkeep.prune(lambda _event: None)
             os._exit(0)
         applied = project.apply(allow=allow, only=only)
     except PkicodeError as error:

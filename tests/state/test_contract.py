@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from pkicode.adapters import sql
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
-from pkicode.ports import Blocked, Ends, Match, Published, Want
+from pkicode.ports import Archive, Blocked, Ends, Match, Published, Want
 from tests.state.samples import ISSUER, NEW, NOW, certificate, crl, held, revocation, settled, sha, write
 
 
 def test_a_new_state_says_whose_it_is_and_that_nothing_happened(store, run):
     about = run(store.about())
     assert (about.project, about.env, about.lineage) == (NEW.project, NEW.env, NEW.lineage)
-    assert (about.sequence, about.newest, about.schema) == (0, 0, 2)
+    assert (about.sequence, about.newest, about.schema) == (0, 0, 3)
     assert run(store.held()) == []
     assert run(store.templates()) == {}
     assert run(store.audit()) == []
@@ -524,3 +524,63 @@ def test_an_upgraded_reason_counts_once_more(store, run, lease):
     assert run(store.revoked()) == {ISSUER: before + 1}
     run(store.commit(write(revocations=[revocation("1", reason="keyCompromise")]), lease))
     assert run(store.revoked()) == {ISSUER: before + 1}
+
+
+def receipt(**changes):
+    one = Archive("5f0c-000001.parquet", ISSUER, "issuing", 1, "ab" * 32, NOW, 2, 1, NOW + 1001, NOW + 1001)
+    return evolve(one, **changes)
+
+
+def filled(store, run, lease):
+    """Two issued, one of them revoked and matched."""
+    rows = [certificate(1), certificate(2)]
+    run(store.commit(write(intents=rows), lease))
+    match = Match("INC-1", ISSUER, rows[0].serial, "superseded", NOW)
+    run(store.commit(write(settled=[settled(one) for one in rows]), lease))
+    run(store.commit(write(revocations=[revocation(rows[0].serial)], matches=[match]), lease))
+    return run(store.certificates(Want())), match
+
+
+def test_what_is_archived_leaves_with_its_revocation_and_counts_go_on(store, run, lease):
+    rows, match = filled(store, run, lease)
+    ends, signed, revoked = run(store.ends()), run(store.signed()), run(store.revoked())
+    left = write(at=NOW + 5000, archives=[receipt(ended=rows[1].not_after)], archived=rows, parted=[match])
+    run(store.commit(left, lease))
+    assert run(store.certificates(Want())) == []
+    assert run(store.revocations(ISSUER)) == []
+    assert run(store.matches()) == []
+    assert run(store.archives()) == list(left.archives)
+    assert (run(store.ends()), run(store.signed()), run(store.revoked())) == (ends, signed, revoked)
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [{"status": "unknown"}, {"sha256": "00" * 32}, {"address": "cert.other"}, {"serial": "7777"}],
+    ids=lambda one: next(iter(one)),
+)
+def test_nothing_leaves_when_one_is_not_what_was_archived(store, run, lease, stale):
+    rows, match = filled(store, run, lease)
+    left = write(at=NOW + 5000, archives=[receipt()], archived=[rows[0], evolve(rows[1], **stale)])
+    with pytest.raises(StateError, match="not what was archived; nothing was removed"):
+        run(store.commit(left, lease))
+    assert run(store.certificates(Want())) == rows
+    assert run(store.matches()) == [match]
+    assert run(store.archives()) == []
+
+
+def test_neither_what_is_valid_nor_an_intent_leaves(store, run, lease):
+    rows, _ = filled(store, run, lease)
+    with pytest.raises(StateError, match="nothing was removed"):
+        run(store.commit(write(at=NOW + 10, archived=rows[:1]), lease))
+    run(store.commit(write(intents=[certificate(3)]), lease))
+    with pytest.raises(StateError, match="nothing was removed"):
+        run(store.commit(write(at=NOW + 50_000, archived=run(store.intents())), lease))
+    assert len(run(store.certificates(Want()))) == 3
+
+
+def test_revocations_of_some_serials(store, run, lease):
+    rows, _ = filled(store, run, lease)
+    (one,) = run(store.revocations(ISSUER))
+    assert run(store.revocations(ISSUER, [row.serial for row in rows])) == [one]
+    assert run(store.revocations(ISSUER, ["7777"])) == []
+    assert run(store.revocations("00" * 32, [one.serial])) == []

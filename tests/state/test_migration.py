@@ -3,31 +3,39 @@
 import shutil
 import sqlite3
 from contextlib import closing
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 from pkicode.adapters.backup import backup, place_of_file, restore
+from pkicode.adapters.sql import SCHEMA, migrations
 from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
 from pkicode.model.problem import StateError
 from pkicode.ports import Blocked, Match
 from tests.state.samples import ISSUER, NEW, NOW, revocation, write
 
+NEWER = {1: ("blocked", "matches", "archives"), 2: ("archives",)}
+"""The tables that a version did not have."""
+
 
 @pytest.fixture
-def path(tmp_path: Path, run) -> Path:
-    """A state as version 1 left it."""
+def version() -> int:
+    return 1
+
+
+@pytest.fixture
+def path(tmp_path: Path, run, version: int) -> Path:
+    """A state as that version left it."""
     path = tmp_path / ".pkicode" / "state.db"
     store = run(open_sqlite(path, create=NEW))
     run(store.close())
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("DROP TABLE blocked")
-        connection.execute("DROP TABLE matches")
-        connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
+        for table in NEWER[version]:
+            connection.execute(f"DROP TABLE {table}")
+        connection.execute("UPDATE meta SET value = ? WHERE key = 'schema'", (str(version),))
         tables = {row[0] for row in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
-        first = files("pkicode.adapters").joinpath("schema.sql").read_text("utf-8")
+        first = "".join(migrations()[:version]).replace("IF NOT EXISTS ", "")
         assert all(table.split("(", maxsplit=1)[0] in first for table in tables)
     return path
 
@@ -36,25 +44,28 @@ def schema(path: Path) -> tuple[str, int]:
     with closing(sqlite3.connect(path)) as connection:
         (version,) = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
         (count,) = connection.execute(
-            "SELECT count(*) FROM sqlite_master WHERE name IN ('blocked', 'matches')"
+            "SELECT count(*) FROM sqlite_master WHERE name IN ('blocked', 'matches', 'archives')"
         ).fetchone()
         return version, count
 
 
-def test_an_older_state_is_read_and_verified_without_being_touched(path, run):
+@pytest.mark.parametrize("version", NEWER)
+def test_an_older_state_is_read_and_verified_without_being_touched(path, run, version):
     store = run(open_sqlite(path, create=NEW, read_only=True))
-    assert (run(store.blocked()), run(store.entries()), run(store.about()).schema) == ({}, {}, 1)
+    assert (run(store.blocked()), run(store.entries()), run(store.about()).schema) == ({}, {}, version)
+    assert (run(store.signed()), run(store.ends()), run(store.archives())) == ({}, {}, [])
     run(store.close())
     assert verify(path, None) == []
-    assert schema(path) == ("1", 0)
+    assert schema(path) == (str(version), 3 - len(NEWER[version]))
 
 
-def test_an_older_state_is_brought_up_when_it_is_written_and_twice_is_once(path, run):
+@pytest.mark.parametrize("version", NEWER)
+def test_an_older_state_is_brought_up_when_it_is_written_and_twice_is_once(path, run, version):
     for _ in range(2):
         store = run(open_sqlite(path, create=NEW))
-        assert run(store.about()).schema == 2
+        assert run(store.about()).schema == SCHEMA
         run(store.close())
-    assert schema(path) == ("2", 2)
+    assert schema(path) == (str(SCHEMA), 3)
     assert verify(path, None) == []
 
 
@@ -75,7 +86,7 @@ def test_a_backup_of_an_older_state_is_restored_and_brought_up(path, run, tmp_pa
     assert schema(copy) == ("1", 0)
     path.unlink()
     run(restore(copy, place_of_file(path, NOW + 9), whose=NEW, now=NOW + 9, actor="bob"))
-    assert schema(path) == ("2", 2)
+    assert schema(path) == (str(SCHEMA), 3)
     assert verify(path, None) == []
 
 
@@ -103,7 +114,7 @@ def test_a_state_of_version_1_restores_over_one_that_blocked_nothing(path, run, 
     shutil.copy(path, old)
     go(path, run)
     run(restore(old, place_of_file(path, NOW + 9), whose=NEW, now=NOW + 9, actor="bob"))
-    assert schema(path) == ("2", 2)
+    assert schema(path) == (str(SCHEMA), 3)
 
 
 @pytest.mark.parametrize(

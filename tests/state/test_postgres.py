@@ -61,10 +61,10 @@ def test_making_the_state_twice_changes_nothing(run, place):
 def test_an_older_state_is_brought_up_by_its_owner_and_until_then_refused(run, place, postgres):
     run(made(place))
     postgres.sql(
-        f"SET search_path = {place.schema}; DROP TABLE blocked, matches; UPDATE meta SET value = '1'"
+        f"SET search_path = {place.schema}; DROP TABLE blocked, matches, archives; UPDATE meta SET value = '1'"
         " WHERE key = 'schema'"
     )
-    assert "state migrate" in refused(run, place, "has schema 1; this pkicode needs 2").help
+    assert "state migrate" in refused(run, place, f"has schema 1; this pkicode needs {sql.SCHEMA}").help
     assert run(made(place)) == (1, sql.SCHEMA)
     store = run(opened(place))
     assert run(store.entries()) == {}
@@ -414,11 +414,23 @@ def test_an_applier_commits_everything_a_commit_can_hold(run, with_roles):
 
 
 @pytest.mark.parametrize(
-    "table", ["events", "certificates", "revocations", "blocked", "matches", "artefacts", "leases"]
+    "table", ["events", "certificates", "revocations", "blocked", "matches", "artefacts", "leases", "archives"]
 )
 def test_an_applier_deletes_nothing_that_was_told(run, with_roles, postgres, table):
     with pytest.raises(AssertionError, match="permission denied"):
         postgres.sql(f"SET ROLE {with_roles.schema}_applier; DELETE FROM {with_roles.schema}.{table}")
+
+
+def test_an_upgrade_gives_the_roles_what_the_new_tables_need(run, with_roles, postgres):
+    postgres.sql(
+        f"SET search_path = {with_roles.schema}; DROP TABLE archives; UPDATE meta SET value = '2' WHERE key = 'schema'"
+    )
+    assert run(made(with_roles)) == (2, sql.SCHEMA)
+    planner = run(open_postgres(evolve(with_roles, user=f"{with_roles.schema}_plan"), no_password, "", create=NEW))
+    assert run(planner.archives()) == []
+    run(planner.close())
+    with pytest.raises(AssertionError, match="permission denied"):
+        postgres.sql(f"SET ROLE {with_roles.schema}_responder; SELECT * FROM {with_roles.schema}.archives")
 
 
 def test_an_applier_rewrites_no_audit(run, with_roles, postgres):

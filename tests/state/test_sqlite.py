@@ -99,8 +99,8 @@ def test_a_state_that_is_not_there_is_not_made_for_readers(path, run, how):
 
 def test_a_state_of_a_newer_pkicode_is_refused(filled, run):
     with closing(sqlite3.connect(filled)) as connection, connection:
-        connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
-    assert "upgrade" in refused(run, filled, "schema 3").help
+        connection.execute("UPDATE meta SET value = '99' WHERE key = 'schema'")
+    assert "upgrade" in refused(run, filled, "schema 99").help
 
 
 @pytest.mark.parametrize("content", [b"", b"[project]\nname = 'x'\n", b"SQLite format 3\0" + b"\0" * 84])

@@ -1,0 +1,27 @@
+"""The long life, once on each store."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("tests.retention.long")
+
+from tests.kinds.site import Site  # noqa: E402 - rewritten asserts say what differs
+from tests.retention import long  # noqa: E402 - as above
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgres"])
+def ground(request: pytest.FixtureRequest, quick_folder: Path) -> long.Ground:
+    on = request.param
+    return long.lived(quick_folder / f"lived-{on}", request.getfixturevalue("postgres") if on == "postgres" else None)
+
+
+@pytest.fixture
+def site(ground: long.Ground, quick_path: Path) -> Site:
+    return ground.copy(quick_path / "pruned")
+
+
+@pytest.fixture
+def other(ground: long.Ground, quick_path: Path) -> Site:
+    """The same, where nothing is ever archived."""
+    return ground.copy(quick_path / "whole")

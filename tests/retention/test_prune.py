@@ -1,0 +1,219 @@
+"""`state prune`: what ended long ago leaves for an archive, and nobody can tell from plans, lists or answers."""
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from cryptography import x509
+
+import pkicode
+from pkicode.model.event import Event
+from pkicode.model.faults import FaultPoint
+from pkicode.model.instants import DAY
+from pkicode.model.problem import PkicodeError, StateError
+from pkicode.ports import Certificate, Want
+from pkicode.project.retention import Removable
+from tests.faults.run import PRUNE, Fault, crash
+from tests.kinds.site import Site, told
+from tests.retention import long
+
+DAYS = (0, 4, 11, 40, 100, 400)
+
+
+def prune(site: Site) -> tuple[Removable, Sequence[Path]]:
+    return site.open().upkeep.prune(lambda _event: None)
+
+
+def inventory(site: Site) -> dict[tuple[str, str], Certificate]:
+    return {(one.issuer_key, one.serial): one for one in site.open().inventory(Want())}
+
+
+def generations(site: Site) -> set[tuple[str, int]]:
+    return {(one.address, one.generation) for one in inventory(site).values()}
+
+
+def plans(site: Site) -> list[tuple[list[str], int | None]]:
+    found = [site.plan(at=site.now + day * DAY) for day in DAYS]
+    return [(told(plan.changes), plan.next_due) for plan in found]
+
+
+def lists(site: Site) -> dict[str, set[int]]:
+    """What the published CRLs show."""
+    paths = sorted((site.root / "public/crl").rglob("*.crl"))
+    found = {str(one.relative_to(site.root)): x509.load_der_x509_crl(one.read_bytes()) for one in paths}
+    return {name: {one.serial_number for one in crl} for name, crl in found.items()}
+
+
+def test_archive_and_inventory_together_hold_what_the_inventory_held(site):
+    before = inventory(site)
+    going, paths = prune(site)
+    after = inventory(site)
+    archived = {(row["issuer_key"], row["serial"]): row for path in paths for row in pq.read_table(path).to_pylist()}
+    assert archived.keys() == before.keys() - after.keys() == set(going.ids)
+    assert len(archived) > 20
+    for which, row in archived.items():
+        one = before[which]
+        assert row["der"] == one.der
+        assert (row["address"], row["generation"], row["status"]) == (one.address, one.generation, one.status)
+        assert int(row["not_after"].timestamp()) == one.not_after < going.before
+        assert (row["revoked_by"] is None) == (one.revoked_at is None)
+    assert all(after[which] == before[which] for which in after)
+
+
+def test_what_is_needed_stays(site):
+    before = inventory(site)
+    prune(site)
+    after = inventory(site)
+    gone = [one for which, one in before.items() if which not in after]
+    assert {one.address.split(".")[0] for one in gone} == {"cert", "ocsp"}
+    entries = site.open().inventory(Want(matched_by="STAYS"))
+    assert entries, "what an entry of pki.toml was about"
+    assert {one.address for one in after.values()} >= {"ca.root", "ca.issuing", "cert.portal", 'cert.app["api"]'}
+    assert 'cert.app["search"]' in {one.address for one in gone}, "rows that were removed long ago"
+    assert 'cert.app["search"]' not in {one.address for one in after.values()}
+    assert not site.open().inventory(Want(matched_by="GOES"))
+
+
+def test_plans_lists_and_answers_go_on_as_if_nothing_had_left(site, other):
+    prune(site)
+    gone = generations(other) - generations(site)
+    assert plans(site) == plans(other)
+    for day in DAYS[1:4]:
+        for one in (site, other):
+            one.now = long.TODAY + day * DAY
+            assert one.apply().exit_code == 0
+            assert one.plan().changes == ()
+        assert lists(site).keys() == lists(other).keys()
+        assert [len(one) for one in lists(site).values()] == [len(one) for one in lists(other).values()]
+        assert generations(other) - generations(site) == gone
+
+
+def test_a_name_that_comes_back_goes_on_counting(site):
+    prune(site)
+    site.write(long.BOTH + long.STAYS + long.KEEP, base=long.BASE)
+    (change,) = [one for one in site.plan().changes if str(one.address) == 'cert.app["search"]']
+    assert change.generation > 1
+    assert site.apply().exit_code == 0
+
+
+def test_there_is_nothing_to_do_the_second_time(site):
+    going, paths = prune(site)
+    assert going.ids
+    assert len(paths) == 1
+    again, none = prune(site)
+    assert (again.ids, none) == ((), ())
+    site.now += 60 * DAY
+    assert site.apply().exit_code == 0
+    _, more = prune(site)
+    assert [one.name for one in more] == [paths[0].name.replace("000001", "000002")]
+
+
+def test_the_state_is_sound_afterwards_and_says_what_happened(site):
+    going, (path,) = prune(site)
+    assert site.open().upkeep.verify() == []
+    event = site.open().upkeep.audit(0, 10_000)[-1]
+    assert (event.action, event.subject) == ("archive", path.name)
+    assert f'"count": {len(going.ids)}' in event.detail
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_altered_archive_is_found(site):
+    _, (path,) = prune(site)
+    path.write_bytes(path.read_bytes()[:-8] + b"12345678")
+    assert site.open().upkeep.verify() == [f"the archive {path} is not what was written"]
+
+
+def test_more_that_is_gone_than_was_archived_is_found(site):
+    if site.state:
+        pytest.skip("a planted deletion is made in the file")
+    prune(site)
+    (victim,) = [one for one in inventory(site).values() if one.address == "cert.portal"][:1]
+    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as state:
+        state.execute("DELETE FROM matches WHERE serial = ?", (victim.serial,))
+        state.execute("DELETE FROM revocations WHERE serial = ?", (victim.serial,))
+        state.execute("DELETE FROM certificates WHERE serial = ?", (victim.serial,))
+        state.commit()
+    found = site.open().upkeep.verify()
+    assert len(found) == 1
+    assert "not in the inventory, but only" in found[0] or "is not in the inventory" in found[0]
+
+
+@pytest.mark.parametrize("point", [FaultPoint.ARCHIVE_STAGED, FaultPoint.ARCHIVED, FaultPoint.PRUNED])
+def test_killed_at_any_instant_it_ends_the_same_when_run_again(site, other, point):
+    before = inventory(site)
+    crash(site.root, site.now, Fault(point), PRUNE)
+    site.now += 60
+    left = inventory(site).keys()
+    assert (left == before.keys()) is (point is not FaultPoint.PRUNED)
+    prune(site)
+    prune(other)
+    assert inventory(site).keys() == inventory(other).keys()
+    (path,) = (site.root / ".pkicode/archive").iterdir()
+    gone = before.keys() - inventory(site).keys()
+    assert {(row["issuer_key"], row["serial"]) for row in pq.read_table(path).to_pylist()} == gone
+    assert site.open().upkeep.verify() == []
+
+
+def test_a_backup_from_before_can_be_restored_and_pruned_again(site, tmp_path):
+    before = inventory(site)
+    site.open().upkeep.backup(tmp_path / "backup.db")
+    prune(site)
+    site.open().upkeep.restore(tmp_path / "backup.db")
+    assert inventory(site) == before
+    prune(site)
+    assert len(inventory(site)) < len(before)
+    assert site.open().upkeep.verify() == []
+
+
+def test_a_clock_that_is_ahead_sends_nothing_away_that_is_valid(site):
+    right = site.open().upkeep.removable()
+    site.now += 3650 * DAY
+    assert site.open().upkeep.removable() == right
+
+
+def test_without_keep_nothing_is_ever_removed(site):
+    site.write(long.ONE + long.STAYS, base=long.BASE)
+    with pytest.raises(PkicodeError, match="does not say how long"):
+        prune(site)
+
+
+def test_a_full_disk_or_a_file_in_the_way_loses_nothing(site):
+    before = inventory(site)
+    (site.root / ".pkicode/archive").write_text("not a folder")
+    with pytest.raises(StateError, match="nothing left the inventory"):
+        prune(site)
+    assert inventory(site) == before
+
+
+def test_revoked_certificates_stay_while_a_list_shows_them(site):
+    kept = inventory(site)
+    listed = {serial for crl in lists(site).values() for serial in crl}
+    prune(site)
+    there = {int(one.serial, 16) for one in inventory(site).values()}
+    assert {int(one.serial, 16) for one in kept.values()} & listed <= there
+
+
+def test_many_are_moved_a_file_at_a_time(site, other):
+    events: list[Event] = []
+    going, paths = site.open().upkeep.prune(events.append, at_once=5)
+    assert len(paths) == -(-len(going.ids) // 5)
+    assert [(one.done, one.total) for one in events][-1] == (len(going.ids), len(going.ids))
+    assert sum(pq.read_table(one).num_rows for one in paths) == len(going.ids)
+    assert site.open().upkeep.verify() == []
+    assert plans(site) == plans(other)
+
+
+def test_the_frame_of_the_archive_has_what_left_the_frame_of_the_inventory(site):
+    pki = pkicode.open(site.root / "pki.toml")
+    before = pki.inventory()
+    assert pki.archive().empty
+    _, (path,) = prune(site)
+    together = pd.concat([pki.archive(), pki.inventory()]).sort_values("serial_number", ignore_index=True)
+    pd.testing.assert_frame_equal(together, before.sort_values("serial_number", ignore_index=True))
+    path.rename(path.with_suffix(".gone"))
+    with pytest.raises(PkicodeError, match="is not there"):
+        pki.archive()
