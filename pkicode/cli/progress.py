@@ -1,11 +1,16 @@
-"""Progress of an apply on stderr: a bar on a terminal, a line every ten seconds elsewhere; warnings at once."""
+"""Progress of long work on stderr: a bar on a terminal, a line every ten seconds elsewhere; warnings at once.
 
+Both tell how fast it goes and how long it will take.
+"""
+
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
+from attrs import define, field
 
 from pkicode.cli.session import Session
 from pkicode.model.event import Event
@@ -50,14 +55,29 @@ def _with_warnings(emit: Emit, tell: Callable[[str], None]) -> Emit:
     return told
 
 
+@define
+class _Pace:
+    """How fast each stage goes, from its first event on."""
+
+    _first: dict[str, tuple[float, int]] = field(factory=dict)
+
+    def of(self, event: Event) -> float:
+        """Changes a second, 0 while nobody knows."""
+        now = time.monotonic()
+        began, done = self._first.setdefault(event.stage, (now, event.done))
+        return (event.done - done) / (now - began) if event.done > done and now > began else 0.0
+
+
 def _now_and_then() -> Emit:
     last = time.monotonic()
+    pace = _Pace()
 
     def emit(event: Event) -> None:
         nonlocal last
+        rate = pace.of(event)
         if time.monotonic() - last >= EVERY_SECONDS:
             last = time.monotonic()
-            _echo(_line(event))
+            _echo(_line(event, rate))
 
     return emit
 
@@ -70,13 +90,16 @@ def _bar() -> Iterator[tuple[Emit, Callable[[str], None]]]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     stages: dict[str, TaskID] = {}
+    pace = _Pace()
 
     def emit(event: Event) -> None:
         # Not before there is something to show: the plan is printed first.
         bar.start()
         if event.stage not in stages:
             stages[event.stage] = bar.add_task(printable(event.stage), total=event.total or None)
-        bar.update(stages[event.stage], completed=event.done, total=event.total or None)
+        rate = pace.of(event)
+        told = f"{event.stage} {rate:,.0f}/s" if rate else event.stage
+        bar.update(stages[event.stage], description=printable(told), completed=event.done, total=event.total or None)
 
     try:
         yield emit, lambda text: bar.console.print(text, markup=False, highlight=False)
@@ -84,7 +107,10 @@ def _bar() -> Iterator[tuple[Emit, Callable[[str], None]]]:
         bar.stop()
 
 
-def _line(event: Event) -> str:
+def _line(event: Event, rate: float = 0.0) -> str:
+    """`issue 34,500/100,000, 4,800/s, 14 s left: cert.fleet`."""
     counted = f" {event.done:,}/{event.total:,}" if event.total else ""
+    if counted and rate:
+        counted += f", {rate:,.0f}/s, {math.ceil((event.total - event.done) / rate):,} s left"
     told = event.message if event.address in event.message else f"{event.address} {event.message}".rstrip()
     return printable(f"{event.stage}{counted}: {told}" if told else f"{event.stage}{counted}")
