@@ -27,6 +27,7 @@ _TYPES: Mapping[str, pa.DataType] = {
     **dict.fromkeys(_INSTANTS, _INSTANT),
 }
 _NAMES = pa.list_(pa.field("element", pa.string()))
+_OF_REVOCATION = {"revoked_by": "entry", "invalidity": "invalidity"}
 _OF_CERTIFICATE = tuple(one.name for one in fields(Certificate))
 SCHEMA = pa.schema(
     [(name, _TYPES.get(name, pa.string())) for name in _OF_CERTIFICATE]
@@ -55,7 +56,7 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
     Raises:
         StateError: it cannot be written, or does not hold what was written; nothing was removed from anywhere.
     """
-    rows = pa.Table.from_pylist([_row(one) for one in leaving], schema=SCHEMA)
+    rows = pa.table([pa.array(_column(name, leaving), SCHEMA.field(name).type) for name in SCHEMA.names], schema=SCHEMA)
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd")
     data = sink.getvalue().to_pybytes()
@@ -82,9 +83,11 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
     return hashlib.sha256(there).hexdigest()
 
 
-def _row(one: Leaving) -> dict[str, object]:
-    row = {name: getattr(one.certificate, name) for name in _OF_CERTIFICATE}
-    row["revoked_by"] = one.revocation.entry if one.revocation else None
-    row["invalidity"] = one.revocation.invalidity if one.revocation else None
-    row["matched_by"] = [match.entry for match in one.matches]
-    return row | {name: row[name] * 1000 for name in _INSTANTS if row[name] is not None}
+def _column(name: str, leaving: Sequence[Leaving]) -> list[object]:
+    if name == "matched_by":
+        return [[match.entry for match in one.matches] for one in leaving]
+    if name in _OF_REVOCATION:
+        found = [getattr(one.revocation, _OF_REVOCATION[name], None) for one in leaving]
+    else:
+        found = [getattr(one.certificate, name) for one in leaving]
+    return [None if one is None else one * 1000 for one in found] if name in _INSTANTS else found

@@ -28,7 +28,7 @@ from pkicode.revocation import crl
 if TYPE_CHECKING:
     from pkicode.adapters.archive import Leaving
 
-AT_ONCE = 20_000
+AT_ONCE = 10_000
 """Certificates in one file and one commit."""
 _ASKED = 250
 _LEAVING = ("cert.", "ocsp.")
@@ -61,8 +61,8 @@ class _Needed:
     listed: Mapping[tuple[str, int], frozenset[str]]
     """(ca, generation) -> serials that its newest lists still show."""
 
-    def leaves(self, rows: Iterable[Sequence[Any]]) -> Iterator[tuple[Id, str]]:
-        """Those of these certificates that nothing needs, with their status; rows are _FACTS."""
+    def leaves(self, rows: Iterable[Sequence[Any]], statuses: Counter[str]) -> Iterator[Id]:
+        """Those of these certificates that nothing needs, each counted by its status; rows are _FACTS."""
         shared: dict[str, str] = {}
         for issuer_key, serial, status, address, generation, ca, ca_generation in rows:
             if (
@@ -72,7 +72,8 @@ class _Needed:
                 and (issuer_key, serial) not in self.declared
                 and serial not in self.listed.get((ca, ca_generation), ())
             ):
-                yield (shared.setdefault(issuer_key, issuer_key), serial), status
+                statuses[status] += 1
+                yield shared.setdefault(issuer_key, issuer_key), serial
 
 
 def folder(state: State) -> Path:
@@ -95,8 +96,9 @@ async def removable(state: State, store: Store) -> Removable:
     # A clock that is ahead would send away what is valid: nothing is older than the state's last event says.
     before = min(state.clock(), (await store.about()).newest) - keep
     needed = await _needed(state, store, before)
-    found = await store.facts(Want(expiring_before=before), _FACTS, lambda rows: [*needed.leaves(rows)])
-    return Removable(before, tuple(one for one, _ in found), Counter(status for _, status in found))
+    statuses: Counter[str] = Counter()
+    found = await store.facts(Want(expiring_before=before), _FACTS, lambda rows: [*needed.leaves(rows, statuses)])
+    return Removable(before, tuple(found), statuses)
 
 
 async def _needed(state: State, store: Store, before: int) -> _Needed:
