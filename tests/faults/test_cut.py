@@ -104,8 +104,7 @@ def test_a_server_that_restarts_within_an_apply_is_waited_for(
     point: FaultPoint, crashed: bool, applied: Ground, quick_path: Path
 ) -> None:
     """On a disk, where what a server promised has to be there when it comes back."""
-    # Restarted elsewhere: waiting for it takes processor time, of which the loop would be accused.  The server dies with
-    # the thread that started it.
+    # Waiting for it takes processor time, of which the loop would be accused; it dies with the thread that started it.
     with running(on_disk=True) as own, ThreadPoolExecutor(1) as elsewhere:
         ground = corp.built(quick_path / "applied", own)
         site = corp.before(corp.RENEWAL, quick_path / "corp", ground)
