@@ -44,12 +44,11 @@ def test_a_version_without_a_minor_number_is_zero() -> None:
     assert parse("PKCS11:library-version=3").library_version == (3, 0)
 
 
-@given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20), st.binary(max_size=20))
+@given(st.text(max_size=20).filter(str.isprintable), st.binary(max_size=20))
 def test_percent_encoding_carries_any_text_and_any_octets(text: str, octets: bytes) -> None:
     encoded = "".join(f"%{octet:02X}" for octet in text.encode())
     read = parse(f"pkcs11:token={encoded};id={''.join(f'%{octet:02x}' for octet in octets)}")
-    if text.isprintable():
-        assert (read.token, read.id) == (text, octets)
+    assert (read.token, read.id) == (text, octets)
 
 
 @pytest.mark.parametrize(
