@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from pkicode.config import pkcs11_uri
-from pkicode.config.language import Output
+from pkicode.config.language import Output, Secret
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tree import Notes
 from pkicode.config.wrong import WrongForm
@@ -29,6 +29,7 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
         if isinstance(kind, str):
             _own_keys(tables.notes, store, kind)
         if kind == "pkcs11":
+            _pin(tables.notes, store)
             _module(tables.notes, store)
             _adopted(tables.notes, store)
     for entry in certs:
@@ -57,6 +58,12 @@ def _own_keys(notes: Notes, store: Entry, kind: str) -> None:
         if name not in store.raw or store.raw[name] == []:
             message = f"[keystore.{store.name}] is of type {kind} and has no `{name}`"
             notes.add("E0344", message, (*store.path, "type"), help=f"add {example}")
+
+
+def _pin(notes: Notes, store: Entry) -> None:
+    pin: Secret | None = store.values.get("pin")
+    if pin is not None and pin.create:
+        notes.add("E0344", "a PIN is not made up here: the token has it", (*store.path, "pin"), help="remove `create`")
 
 
 def _module(notes: Notes, store: Entry) -> None:
