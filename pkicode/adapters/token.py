@@ -23,7 +23,7 @@ from pkicode.config.pkcs11_uri import Pkcs11Uri
 from pkicode.model.problem import KeyStoreError
 
 if TYPE_CHECKING:
-    from pkcs11._pkcs11 import lib as Lib  # noqa: N813 - the class is called so
+    from pkcs11._pkcs11 import lib as Lib  # noqa: N812 - it is a class
 
 T = TypeVar("T")
 
