@@ -185,6 +185,6 @@ def label(text: str) -> str:
         address, generation = parse_address(text)
     except ValueError as error:
         raise WrongForm("E0206", str(error)) from error
-    if generation is None or address.kind not in ("ca", "cert"):
+    if generation is None or address.kind not in ("ca", "cert", "ocsp"):
         raise WrongForm("E0206", f"`{text}` is not the label of a key", "write ca.NAME@1 or cert.NAME@1")
     return text
