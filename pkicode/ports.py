@@ -474,7 +474,11 @@ class KeyStore(Protocol):
     async def find(self, labels: Sequence[str]) -> Mapping[str, KeyFacts]:
         """The facts of those that are there; needs no passphrase."""
 
-    async def labels(self) -> Sequence[str]: ...
+    async def labels(self) -> Sequence[str]:
+        """Of every key that is there; needs no passphrase."""
+
+    async def about(self) -> Mapping[str, str]:
+        """What it is and where, for people; needs no passphrase."""
 
     async def signer(self, label: str) -> Signer:
         """Raises KeyStoreError: not there, wrong passphrase, altered row."""

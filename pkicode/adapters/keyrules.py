@@ -5,7 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import field, frozen
 
 from pkicode.model.problem import KeyStoreError
-from pkicode.ports import KeyFacts, NewKey
+from pkicode.ports import KeyFacts, NewKey, Signer
+from pkicode.x509 import keys
+
+_PROBE = b"pkicode keystore verify: neither a certificate nor a list"
+"""No DER begins with a `p`: it is the TBS of nothing."""
 
 
 @frozen
@@ -21,17 +25,34 @@ class OutsideSigner:
         return not self.facts.alg.startswith("ec-")
 
     def sign(self, tbs: bytes) -> bytes:
-        """Waits for an answer: call it in a thread."""
-        return self._call(tbs)
+        """ports.Signer.sign, verified; waits for an answer: call it in a thread."""
+        signature = self._call(tbs)
+        try:
+            keys.verify(self.facts.spki, self.facts.alg, tbs, signature)
+        except keys.SignatureError as error:
+            raise KeyStoreError(
+                f"what was signed with the key {self.facts.label} does not verify with its public key",
+                help="`pkicode keystore verify` tries every key; nothing was given out",
+            ) from error
+        return signature
 
     def portable(self) -> bytes | None:
         """ports.Signer.portable."""
         return None
 
 
-def refuse_other_algorithms(keys: Sequence[NewKey], held: Mapping[str, KeyFacts]) -> None:
+def proved(signer: Signer) -> None:
+    """Let a key sign something worthless.
+
+    Raises:
+        KeyStoreError: it does not, or as another key.
+    """
+    signer.sign(_PROBE)
+
+
+def refuse_other_algorithms(wanted: Sequence[NewKey], held: Mapping[str, KeyFacts]) -> None:
     """Raises KeyStoreError where a label is there with another algorithm."""
-    for key in keys:
+    for key in wanted:
         if key.label in held and held[key.label].alg != key.alg:
             raise KeyStoreError(
                 f"the key {key.label} is there already, as {held[key.label].alg} and not {key.alg}",

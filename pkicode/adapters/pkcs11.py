@@ -11,15 +11,14 @@ from functools import partial
 import pkcs11
 
 from pkicode.adapters import token_keys
-from pkicode.adapters.keyrules import OutsideSigner, never_leaves, not_there, refuse_other_algorithms
+from pkicode.adapters.keyrules import OutsideSigner, never_leaves, not_there, proved, refuse_other_algorithms
 from pkicode.adapters.token import Token
-from pkicode.adapters.token_keys import PROBE, TokenKey
+from pkicode.adapters.token_keys import TokenKey
 from pkicode.config import pkcs11_uri
 from pkicode.config.pkcs11_uri import Pkcs11Uri
 from pkicode.config.wrong import WrongForm
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, Mint, MintedKey, NewKey, Signer
-from pkicode.x509 import keys as x509_keys
 
 
 class Pkcs11KeyStore:
@@ -75,6 +74,10 @@ class Pkcs11KeyStore:
         found = await self._token.call(lambda session: token_keys.labels(session, _is_label))
         return sorted({*found, *await self.find(list(self._adopted))})
 
+    async def about(self) -> Mapping[str, str]:
+        """ports.KeyStore.about."""
+        return await self._token.about()
+
     async def signer(self, label: str) -> Signer:
         """ports.KeyStore.signer."""
         if label not in self._signers:
@@ -89,9 +92,14 @@ class Pkcs11KeyStore:
 
     async def verify(self) -> Sequence[str]:
         """ports.KeyStore.verify: every key signs, is the only one of its name, and cannot leave the token."""
-        labels = sorted({*await self.labels(), *self._adopted})
-        await self._log_in()
-        return [text for label in labels for text in await self._token.call(partial(self._checked, label=label))]
+        found: list[str] = []
+        for label in sorted({*await self.labels(), *self._adopted}):
+            try:
+                await asyncio.to_thread(proved, await self.signer(label))
+                found += await self._token.call(partial(self._weaknesses, label))
+            except KeyStoreError as error:
+                found.append(error.message)
+        return found
 
     async def close(self) -> None:
         """ports.KeyStore.close: logs out."""
@@ -145,15 +153,8 @@ class Pkcs11KeyStore:
         refuse_other_algorithms([wanted], {wanted.label: found.facts})
         return found.facts
 
-    def _checked(self, session: pkcs11.Session, label: str) -> Sequence[str]:
-        try:
-            key = self._key(session, label)
-            x509_keys.verify(key.facts.spki, key.facts.alg, PROBE, key.signature(PROBE))
-        except KeyStoreError as error:
-            return [error.message]
-        except x509_keys.SignatureError:
-            return [f"the key {label} is not the private half of its public key"]
-        return key.weaknesses()
+    def _weaknesses(self, label: str, session: pkcs11.Session) -> Sequence[str]:
+        return self._key(session, label).weaknesses()
 
 
 def _is_label(text: str) -> bool:

@@ -68,6 +68,10 @@ class SealedKeyStore:
         """ports.KeyStore.labels, sorted."""
         return await self._call(self._labels)
 
+    async def about(self) -> Mapping[str, str]:
+        """ports.KeyStore.about."""
+        return {"file": str(self._path), "is there": "yes" if await self._call(self._exists) else "no"}
+
     async def signer(self, label: str) -> Signer:
         """ports.KeyStore.signer."""
         if label not in self._signers:

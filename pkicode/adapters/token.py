@@ -9,7 +9,7 @@ other code of this process should use the same module.
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +18,7 @@ import pkcs11
 from attrs import define, frozen
 from pkcs11 import exceptions as p11
 from pkcs11.constants import TokenFlag
+from pkcs11.mechanisms import Mechanism
 
 from pkicode.config.pkcs11_uri import Pkcs11Uri
 from pkicode.model.problem import KeyStoreError
@@ -131,6 +132,26 @@ class Token:
     async def call(self, work: Callable[[pkcs11.Session], T]) -> T:
         """As `run`, for an event loop."""
         return await asyncio.wrap_future(self._submit(work))
+
+    async def about(self) -> Mapping[str, str]:
+        """What the token says of itself, without a login."""
+
+        def said(session: pkcs11.Session) -> dict[str, str]:
+            # Again: the flags of a session's token are those of the day it was opened.
+            slot = session.token.slot
+            one = slot.get_token()
+            makes = [kind for kind, mechanism in _MAKES.items() if mechanism in slot.get_mechanisms()]
+            return {
+                "token": one.label,
+                "serial": one.serial.decode("ascii", "replace"),
+                "model": f"{one.model}, {one.manufacturer_id}",
+                "slot": f"{slot.slot_id}, {slot.slot_description}",
+                "module": self._path,
+                "makes": " ".join(makes),
+                "pin": next((text for flag, text in _PIN_IS.items() if flag & one.flags), "no wrong one was tried"),
+            }
+
+        return await self.call(said)
 
     async def close(self) -> None:
         """Log out, unless another keystore of this process uses the same token."""
@@ -253,6 +274,16 @@ class Token:
         self._pin = None
 
 
+_MAKES = {
+    "ec": Mechanism.EC_KEY_PAIR_GEN,
+    "rsa": Mechanism.RSA_PKCS_KEY_PAIR_GEN,
+    "ed25519": Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
+}
+_PIN_IS = {
+    TokenFlag.USER_PIN_LOCKED: "locked",
+    TokenFlag.USER_PIN_FINAL_TRY: "the next wrong one locks the token",
+    TokenFlag.USER_PIN_COUNT_LOW: "a wrong one was tried",
+}
 _REFUSALS = (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange, p11.PinLocked, p11.PinExpired)
 _TOLD: dict[type[p11.PKCS11Error], tuple[str, str]] = {
     p11.PinLocked: ("is locked: too many wrong PINs", "its security officer unlocks it"),

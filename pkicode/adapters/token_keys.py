@@ -22,8 +22,6 @@ from pkicode.ports import KeyFacts
 from pkicode.x509 import der
 from pkicode.x509 import keys as x509_keys
 
-PROBE = b"pkicode keystore verify: neither a certificate nor a list"
-"""What a key signs to show that it is there.  No DER begins with a `p`: it is no TBS of anything."""
 _CURVES = {
     "ec-p256": der.oid("1.2.840.10045.3.1.7"),
     "ec-p384": der.oid("1.3.132.0.34"),

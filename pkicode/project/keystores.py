@@ -5,8 +5,10 @@ from pathlib import Path
 
 from attrs import evolve
 
+from pkicode.adapters.command import CommandKeyStore
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.secret import read_secret
+from pkicode.adapters.talking import Talking
 from pkicode.config import pkcs11_uri
 from pkicode.config.language import KeystoreSpec, Secret
 from pkicode.config.reader import Config
@@ -32,6 +34,9 @@ def open_keystore(spec: KeystoreSpec, root: Path, environ: Mapping[str, str], wa
     """One keystore; closed by the caller."""
     if spec.type == "pkcs11":
         return _token(spec, root, environ, warn)
+    if spec.type == "command":
+        talking = Talking(spec.command, root=root, environ=environ, seconds=spec.timeout)
+        return CommandKeyStore(spec.name, talking)
     return _sealed(spec, root, environ, warn)
 
 

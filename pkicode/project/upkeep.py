@@ -160,6 +160,14 @@ class Upkeep:
         """The labels of [keystore.NAME]; needs neither passphrase nor PIN."""
         return loop.run(self._with(name, lambda store: store.labels()))
 
+    def key_facts(self, name: str) -> Mapping[str, str]:
+        """What [keystore.NAME] is, where, and how many keys are there; needs neither passphrase nor PIN."""
+
+        async def facts(store: KeyStore) -> Mapping[str, str]:
+            return {**await store.about(), "keys": str(len(await store.labels()))}
+
+        return loop.run(self._with(name, facts))
+
     def verify_keys(self, name: str) -> Sequence[str]:
         """Every key opened, or used, and compared with its public half; what is wrong, one sentence each."""
         return loop.run(self._with(name, lambda store: store.verify()))

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
+from pkcs11.constants import TokenFlag
 
 from pkicode.adapters.pkcs11 import Pkcs11KeyStore
 from pkicode.adapters.token import Token, refuse_the_last_try
@@ -153,7 +154,7 @@ def test_an_exchanged_public_key_is_found_by_verify(hsm: SoftHsm, token: str, tm
         token, "--write-object", str(tmp_path / "other"), "--type", "pubkey", "--id", identity, "--label", "ca.root@1"
     )
     found = with_store(opened(hsm, token), lambda store: store.verify())
-    assert found == ["the key ca.root@1 is not the private half of its public key"]
+    assert found == ["what was signed with the key ca.root@1 does not verify with its public key"]
 
 
 def test_half_a_key_is_no_key(hsm: SoftHsm, token: str) -> None:
@@ -352,8 +353,6 @@ def test_two_keystores_on_one_token_share_its_login(hsm: SoftHsm, token: str, tm
 
 
 def test_no_pin_is_tried_where_one_more_wrong_one_locks_the_token() -> None:
-    from pkcs11.constants import TokenFlag
-
     refuse_the_last_try("hsm", TokenFlag.USER_PIN_COUNT_LOW)
     with pytest.raises(KeyStoreError, match="locks with the next wrong PIN"):
         refuse_the_last_try("hsm", TokenFlag.USER_PIN_FINAL_TRY | TokenFlag.LOGIN_REQUIRED)

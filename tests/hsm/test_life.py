@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import Want
+from pkicode.project import open_project
 from pkicode.revocation import pack
 from pkicode.revocation.ocsp_request import cert_id
 from pkicode.revocation.ocsp_response import verified
@@ -134,9 +136,6 @@ def test_a_wrong_pin_ends_an_apply_and_the_right_one_goes_on(hsm: SoftHsm, token
 
 
 def test_a_token_pulled_out_in_the_middle_of_an_apply_loses_nothing(hsm: SoftHsm, token: str, quick_path: Path) -> None:
-    from pkicode.model.faults import FaultPoint
-    from pkicode.project import open_project
-
     site = on_token(quick_path, hsm, token)
     stored: list[FaultPoint] = []
 
@@ -152,6 +151,8 @@ def test_a_token_pulled_out_in_the_middle_of_an_apply_loses_nothing(hsm: SoftHsm
     hsm.put_back()
     site.now += 60
     assert site.apply().exit_code == 0
+    # What was reserved when the token went away is burnt, and issued anew.
+    assert sorted(one for many in statuses(site).values() for one in many).count("revoked") == 1
     site.verify("cert.portal")
     assert not site.plan().changes
     assert site.open().upkeep.verify() == []
