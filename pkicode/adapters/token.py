@@ -66,9 +66,12 @@ class _Module:
             try:
                 self._lib = pkcs11.lib(self.path)
             except p11.PKCS11Error as error:
+                is_loaded = type(error) is not p11.PKCS11Error
                 raise KeyStoreError(
-                    f"the module {self.path} cannot be loaded: {error}",
-                    help="`module` is the PKCS #11 library of the token, built for this machine",
+                    f"the module {self.path} {'does not start' if is_loaded else 'cannot be loaded'}: {_plain(error)}",
+                    help="it has a configuration of its own: the module's manual has it"
+                    if is_loaded
+                    else "`module` is the PKCS #11 library of the token, built for this machine",
                 ) from error
             if _initialised.get(self.path, os.getpid()) != os.getpid():
                 self.reset()

@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -15,6 +17,7 @@ from pkicode.config import pkcs11_uri
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, NewKey, Signer
 from pkicode.x509 import keys as x509_keys
+from tests.guards.tree import ROOT
 from tests.oracles import openssl
 from tests.softhsm import PIN, SoftHsm
 
@@ -250,6 +253,19 @@ def test_a_module_that_cannot_be_loaded_is_told(hsm: SoftHsm, token: str, tmp_pa
     (tmp_path / "no.so").write_bytes(b"not a library")
     with pytest.raises(KeyStoreError, match=r"the module .*no.so cannot be loaded"):
         with_store(opened(hsm, token, module=tmp_path / "no.so"), lambda store: store.labels())
+
+
+def test_a_module_that_does_not_start_is_told(hsm: SoftHsm, token: str, tmp_path: Path) -> None:
+    # A copy is another module for the loader, and its tokens are nowhere.
+    (tmp_path / "softhsm.so").write_bytes(hsm.module.read_bytes())
+    (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/nowhere\n")
+    code = (
+        "from pkicode.adapters.token import Token; from pkicode.config.pkcs11_uri import parse\n"
+        f"Token('hsm', parse('pkcs11:token=x'), {str(tmp_path / 'softhsm.so')!r}).run(print)"
+    )
+    environ = {**os.environ, "SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
+    assert "softhsm.so does not start: GeneralError" in done.stderr
 
 
 def test_a_token_that_was_away_is_opened_again(hsm: SoftHsm, token: str, tmp_path: Path) -> None:
