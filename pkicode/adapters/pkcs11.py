@@ -151,6 +151,11 @@ class Pkcs11KeyStore:
             token_keys.make(session, wanted.label, wanted.alg)
             found = self._key(session, wanted.label)
         refuse_other_algorithms([wanted], {wanted.label: found.facts})
+        if wanted.label not in self._adopted and (weak := found.weaknesses()):
+            raise KeyStoreError(
+                f"this is no key of [keystore.{self._name}]: {'; '.join(weak)}",
+                help=f'if it is to be used all the same, adopt it: keys = {{ "{wanted.label}" = "pkcs11:id=..." }}',
+            )
         return found.facts
 
     def _weaknesses(self, label: str, session: pkcs11.Session) -> Sequence[str]:

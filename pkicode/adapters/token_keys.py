@@ -116,11 +116,7 @@ def labels(session: pkcs11.Session, is_ours: Callable[[str], bool]) -> Sequence[
 
 
 def make(session: pkcs11.Session, label: str, alg: str) -> None:
-    """Make a key pair that never leaves the token.
-
-    Raises:
-        KeyStoreError: the token made one that may.
-    """
+    """Make a key pair for signing, and ask that it never leaves the token; what came of that, `weaknesses` says."""
     # A CKA_ID of its own: should two processes ever make one label, the pairs can be told apart, and one be removed.
     options: dict[str, Any] = {
         "id": os.urandom(16),
@@ -131,14 +127,11 @@ def make(session: pkcs11.Session, label: str, alg: str) -> None:
         "public_template": {Attribute.PRIVATE: False},
     }
     if alg.startswith("rsa-"):
-        _, private = session.generate_keypair(KeyType.RSA, int(alg[4:]), **options)
+        session.generate_keypair(KeyType.RSA, int(alg[4:]), **options)
     else:
         kind = KeyType.EC if alg in _CURVES else KeyType.EC_EDWARDS
         curve = {Attribute.EC_PARAMS: (_CURVES | _EDWARDS)[alg]}
-        _, private = session.create_domain_parameters(kind, curve, local=True).generate_keypair(**options)
-    facts = KeyFacts(label, alg, b"")
-    if weak := TokenKey(facts, private).weaknesses():
-        raise KeyStoreError(f"the token made a key that is none: {'; '.join(weak)}", help="use another token")
+        session.create_domain_parameters(kind, curve, local=True).generate_keypair(**options)
 
 
 def _objects(session: pkcs11.Session, kind: ObjectClass, where: Pkcs11Uri) -> list[Any]:

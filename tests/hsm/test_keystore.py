@@ -196,6 +196,15 @@ def test_verify_finds_keys_that_could_leave(hsm: SoftHsm, token: str) -> None:
     assert not [one for one in found if "ca.root" in one]
 
 
+def test_a_key_that_could_leave_is_used_only_if_it_is_adopted(hsm: SoftHsm, token: str) -> None:
+    generate = ("--keypairgen", "--key-type", "EC:prime256v1", "--extractable")
+    hsm.tool(token, *generate, "--label", "ca.root@1", "--id", "01")
+    with pytest.raises(KeyStoreError, match=r"the key ca.root@1 may be taken off the token"):
+        made(hsm, token, "ca.root@1")
+    store = opened(hsm, token, keys={"ca.root@1": "pkcs11:id=%01"})
+    assert with_store(store, lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
+
+
 def test_private_keys_are_not_exported(hsm: SoftHsm, token: str) -> None:
     made(hsm, token, "ca.root@1")
     with pytest.raises(KeyStoreError, match=r"the private key of ca.root@1 never leaves \[keystore.hsm\]"):

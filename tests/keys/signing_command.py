@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def hang(folder: Path, asked: dict[str, Any]) -> None:
     # A child that keeps our stdout open, as a wrapper script does.
     with subprocess.Popen(["sleep", "600"]) as child:
         (folder.parent / "pids").write_text(f"{os.getpid()} {child.pid}")
-        time.sleep(600)
+        child.wait()
 
 
 def end(folder: Path, asked: dict[str, Any]) -> None:
