@@ -108,14 +108,20 @@ class Talking:
             raise CommandFailed("has no pipes")
         deadline = time.monotonic() + self._seconds
         asked, answered = process.stdin.fileno(), process.stdout.fileno()
+        waiting = select.poll()
+        waiting.register(answered, select.POLLIN)
+        waiting.register(asked, select.POLLOUT)
         while b"\n" not in self._unread:
-            left = deadline - time.monotonic()
-            readable, writable, _ = select.select([answered], [asked] if line else [], [], max(left, 0))
-            if not readable and not writable:
+            ready = dict(waiting.poll(max(deadline - time.monotonic(), 0) * 1000))
+            if not ready:
                 raise CommandFailed(f"gave no answer in {self._seconds:g} s")
-            if writable:
-                line = line[os.write(asked, line) :]
-            if readable:
+            if asked in ready:
+                # Whoever reads no more has ended, or is about to say why not.
+                with suppress(BrokenPipeError):
+                    line = line[os.write(asked, line) :]
+                if not line or ready[asked] & select.POLLERR:
+                    waiting.unregister(asked)
+            if answered in ready:
                 self._read(process, answered)
         if line:
             raise CommandFailed("answered before it was asked")

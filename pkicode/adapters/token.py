@@ -243,7 +243,7 @@ class Token:
         if this in _refused:
             raise KeyStoreError(
                 f"the PIN of [keystore.{self._name}] was refused before, and is not tried again",
-                help="correct where `pin` is read from: every wrong try brings the token nearer to its lock",
+                help="correct where `pin` is read from, or start anew where the token's own PIN was changed",
             )
         refuse_the_last_try(self._name, token.flags)
         try:

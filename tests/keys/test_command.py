@@ -100,6 +100,16 @@ def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
         with_store(opened(tmp_path, command=["no-such-signer"]), lambda store: store.labels())
 
 
+def test_a_question_and_an_answer_may_be_larger_than_a_pipe(tmp_path: Path) -> None:
+    labels = [f"cert.{'x' * 60}{number}@1" for number in range(1200)]
+
+    async def use(store: CommandKeyStore):
+        await store.create([NewKey(one, "ed25519") for one in labels[:600]])
+        return await store.find(labels)
+
+    assert list(with_store(opened(tmp_path), use)) == labels[:600]
+
+
 def test_a_label_keeps_its_algorithm(tmp_path: Path) -> None:
     with_store(opened(tmp_path), signs)
     with pytest.raises(KeyStoreError, match=r"is there already, as ec-p256 and not ed25519"):
