@@ -478,7 +478,7 @@ class KeyStore(Protocol):
         """Of every key that is there; needs no passphrase."""
 
     async def about(self) -> Mapping[str, str]:
-        """What it is and where, for people; needs no passphrase."""
+        """What it is and where, for people, and a `warning` where there is one; needs no passphrase."""
 
     async def signer(self, label: str) -> Signer:
         """Raises KeyStoreError: not there, wrong passphrase, altered row."""

@@ -144,6 +144,7 @@ class Token:
             slot = session.token.slot
             one = slot.get_token()
             makes = [kind for kind, mechanism in _MAKES.items() if mechanism in slot.get_mechanisms()]
+            pin = [text for flag, text in _PIN_IS.items() if flag & one.flags]
             return {
                 "token": one.label,
                 "serial": one.serial.decode("ascii", "replace"),
@@ -151,7 +152,7 @@ class Token:
                 "slot": f"{slot.slot_id}, {slot.slot_description}",
                 "module": self._path,
                 "makes": " ".join(makes),
-                "pin": next((text for flag, text in _PIN_IS.items() if flag & one.flags), "no wrong one was tried"),
+                **({"warning": pin[0]} if pin else {}),
             }
 
         return await self.call(said)
@@ -283,9 +284,9 @@ _MAKES = {
     "ed25519": Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
 }
 _PIN_IS = {
-    TokenFlag.USER_PIN_LOCKED: "locked",
-    TokenFlag.USER_PIN_FINAL_TRY: "the next wrong one locks the token",
-    TokenFlag.USER_PIN_COUNT_LOW: "a wrong one was tried",
+    TokenFlag.USER_PIN_LOCKED: "its PIN is locked",
+    TokenFlag.USER_PIN_FINAL_TRY: "the next wrong PIN locks it",
+    TokenFlag.USER_PIN_COUNT_LOW: "a wrong PIN was tried",
 }
 _REFUSALS = (p11.PinIncorrect, p11.PinInvalid, p11.PinLenRange, p11.PinLocked, p11.PinExpired)
 _TOLD: dict[type[p11.PKCS11Error], tuple[str, str]] = {

@@ -114,7 +114,7 @@ class Project:
     @property
     def vitals(self) -> Vitals:
         """Whether all is well."""
-        return Vitals(self.config, self.state)
+        return Vitals(self.config, self.state, self.keystore)
 
     @property
     def upkeep(self) -> Upkeep:

@@ -65,6 +65,27 @@ def test_info_tells_which_token_it_is_without_a_pin(applied: Site, hsm: SoftHsm,
     assert spawn(applied.root, "keystore", "info", "main", "--format", "json").json["type"] == "file"
 
 
+def test_status_says_whether_the_keys_of_the_cas_are_there(applied: Site, hsm: SoftHsm, token: str) -> None:
+    def told() -> tuple[str, str]:
+        ran = spawn(applied.root, "status", "--refresh", "keystores", "--format", "json")
+        (check,) = [one for one in ran.json["checks"] if (one["check"], one["subject"]) == ("keystore", "hsm")]
+        return check["level"], check["message"]
+
+    assert told() == ("ok", "holds the keys of 2 CAs on duty")
+    with_pin(applied.root, "planted-Wrong-Pin")
+    assert spawn(applied.root, "keystore", "verify", "hsm").code == 1
+    assert told() == ("warning", "a wrong PIN was tried")
+    assert "warning   a wrong PIN was tried\n" in spawn(applied.root, "keystore", "info", "hsm").out
+    for kind in ("pubkey", "privkey"):
+        hsm.tool(token, "--delete-object", "--type", kind, "--label", "ca.root@1")
+    assert told() == ("critical", "does not hold the key of ca.root@1")
+    hsm.remove()
+    try:
+        assert told() == ("critical", "no token matches the URI of [keystore.hsm]")
+    finally:
+        hsm.put_back()
+
+
 def test_a_wrong_pin_reaches_the_token_once(hsm: SoftHsm, token: str, quick_path: Path) -> None:
     spies = [path for pattern in _SPIES for path in Path("/").glob(pattern[1:])]
     if not spies:
