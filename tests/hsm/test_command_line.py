@@ -1,10 +1,10 @@
 """pkicode on a token, as people run it; pkcs11-spy writes down every call that reaches the token."""
 
-import json
 from pathlib import Path
 
 import pytest
 
+from pkicode.ports import Want
 from tests.cli.running import spawn
 from tests.hsm.site import LEAVES, on_token, text, with_pin
 from tests.kinds.site import Site
@@ -86,20 +86,37 @@ def test_status_says_whether_the_keys_of_the_cas_are_there(applied: Site, hsm: S
         hsm.put_back()
 
 
-def test_a_wrong_pin_reaches_the_token_once(hsm: SoftHsm, token: str, quick_path: Path) -> None:
+@pytest.fixture
+def spied(hsm: SoftHsm, token: str, quick_path: Path) -> tuple[Site, dict[str, str]]:
+    """The PKI on a token behind pkcs11-spy, and the environment in which it writes spy.log."""
     spies = [path for pattern in _SPIES for path in Path("/").glob(pattern[1:])]
     if not spies:
         pytest.skip("needs pkcs11-spy of opensc")
     site = on_token(quick_path, hsm, token)
     site.write(LEAVES, base=text(hsm, token).replace(str(hsm.module), str(spies[0])))
+    return site, {"PKCS11SPY": str(hsm.module), "PKCS11SPY_OUTPUT": str(site.root / "spy.log")}
+
+
+def test_a_wrong_pin_reaches_the_token_once(spied: tuple[Site, dict[str, str]]) -> None:
+    site, environ = spied
     with_pin(site.root, "planted-Wrong-Pin")
-    log = site.root / "spy.log"
-    ran = spawn(site.root, "apply", "-y", "--allow-clock", PKCS11SPY=str(hsm.module), PKCS11SPY_OUTPUT=str(log))
+    ran = spawn(site.root, "apply", "-y", "--allow-clock", **environ)
     assert ran.code == 1
     assert "the token of [keystore.hsm] refuses the PIN" in ran.err
-    assert log.read_text().count("C_Login\n") == 1
-    assert "CKR_PIN_INCORRECT" in log.read_text()
-    assert spawn(site.root, "inventory", "--format", "json").json in ([], {"certificates": []}, {})
-    shown = json.dumps([ran.out, ran.err])
-    assert "planted" not in shown
-    assert PIN not in shown
+    log = (site.root / "spy.log").read_text()
+    assert log.count("C_Login\n") == 1
+    assert "CKR_PIN_INCORRECT" in log
+    assert site.open().inventory(Want()) == []
+    assert "planted" not in ran.out + ran.err
+
+
+def test_an_apply_logs_in_once_and_has_one_session_at_a_time(spied: tuple[Site, dict[str, str]]) -> None:
+    site, environ = spied
+    ran = spawn(site.root, "apply", "-y", "--allow-clock", **environ)
+    assert ran.code == 0, ran.err
+    assert PIN not in ran.out + ran.err
+    log = (site.root / "spy.log").read_text()
+    assert log.count("C_Login\n") == log.count("C_Logout\n") == 1
+    # One that sees what is public, and the one that is logged in, which takes its place.
+    assert log.count("C_OpenSession\n") == log.count("C_CloseSession\n") <= 2
+    assert log.count("C_GenerateKeyPair\n") == 3

@@ -151,6 +151,20 @@ def test_a_program_ends_when_its_keystore_is_closed(tmp_path: Path) -> None:
     assert (tmp_path / "ended").exists()
 
 
+def test_plan_starts_no_command(quick_path: Path) -> None:
+    quick_keystore(quick_path)
+    text = site.BASE.replace("[ca.root]\n", '[ca.root]\nkey = { store = "kms" }\n')
+    text = text.replace("[ca.issuing]\n", '[ca.issuing]\nkey = { store = "kms" }\n')
+    marker = quick_path / "started"
+    text += f'[keystore.kms]\ntype = "command"\ncommand = ["touch", "{marker}"]\n'
+    here = Site(quick_path).write(base=text)
+    assert here.plan().changes
+    assert not marker.exists()
+    with pytest.raises(KeyStoreError, match="ended with exit code 0 instead of answering"):
+        here.apply()
+    assert marker.exists()
+
+
 def test_a_pki_whose_cas_are_kept_by_a_command(quick_path: Path) -> None:
     quick_keystore(quick_path)
     words = ", ".join(f'"{one}"' for one in ["env", f"PYTHONPATH={ROOT}", *PROGRAM, str(quick_path / "kms")])
