@@ -1,6 +1,6 @@
 # Everything runs from .venv, which is made here; pip is used as you have configured it.
-# `make apply` needs python3 (3.11 or newer) and make.  `make test` also needs openssl, certtool and curl, and as root on
-# Debian installs what it lacks.
+# `make apply` needs python3 (3.11 or newer) and make.  `make test` also needs openssl, certtool, curl and a SoftHSM2 token,
+# and as root on Debian installs what it lacks.
 
 PYTHON ?= python3
 VENV := .venv
@@ -59,6 +59,8 @@ tools:
 	$(call need,certtool,gnutls-bin)
 	$(call need,curl,curl)
 	$(call need,faketime,faketime)
+	$(call need,softhsm2-util,softhsm2)
+	$(call need,pkcs11-tool,opensc)
 	@PATH="$$PATH:/usr/sbin"; $(call need_here,nginx,nginx)
 
 clean:

@@ -15,9 +15,6 @@ from attrs import frozen
 PKICODE = str(Path(sys.executable).with_name("pkicode"))
 """The installed command."""
 
-_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-"""As users run it: compiled once, not at every start."""
-
 
 @frozen
 class Ran:
@@ -33,8 +30,10 @@ class Ran:
 
 def run(*command: str, cwd: Path | None = None) -> Ran:
     """Run a command to its end; an exit code other than 0 ends the bench."""
+    # As users run it: compiled once, not at every start.
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, env=_ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read().decode(errors="replace")  # type: ignore[union-attr]
     # wait4 tells what this process and its own children used, and of nobody else.
     _, status, used = os.wait4(process.pid, 0)

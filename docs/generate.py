@@ -86,6 +86,7 @@ WORDS = {
     "int": "number",
     "bool": "true or false",
     "dict[str, int]": "table of numbers",
+    "dict[str, str]": "table of strings",
     "tuple[str, ...]": "list of strings",
     "tuple[tuple[str, ...], ...]": "list of lists of strings",
     "dict[str, tuple[str, ...]]": "table of lists of strings",

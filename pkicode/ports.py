@@ -473,7 +473,13 @@ class Signer(Protocol):
         """Whether signing the same bytes again gives the same signature (resume finishes instead of burning)."""
 
     def sign(self, tbs: bytes) -> bytes:
-        """The signature value for the algorithm x509/keys.py assigns to this key.  The caller verifies it."""
+        """The signature value for the algorithm x509/keys.py assigns to this key.  The caller verifies it.
+
+        May wait for a token or a network: an event loop calls it in a thread, one call after the other.
+
+        Raises:
+            KeyStoreError: the token is gone or refuses.
+        """
 
     def portable(self) -> bytes | None:
         """PKCS#8 DER for a worker process of ours, None for keys that never leave their token."""
@@ -504,13 +510,24 @@ class KeyStore(Protocol):
     async def find(self, labels: Sequence[str]) -> Mapping[str, KeyFacts]:
         """The facts of those that are there; needs no passphrase."""
 
-    async def labels(self) -> Sequence[str]: ...
+    async def labels(self) -> Sequence[str]:
+        """Of every key that is there; needs no passphrase."""
+
+    async def about(self) -> Mapping[str, str]:
+        """What it is and where, for people, and a `warning` where there is one; needs no passphrase."""
 
     async def signer(self, label: str) -> Signer:
         """Raises KeyStoreError: not there, wrong passphrase, altered row."""
 
     async def export(self, labels: Sequence[str]) -> Sequence[bytes]:
-        """PKCS#8 DER of each, for declared outputs only."""
+        """PKCS#8 DER of each, for declared outputs only.
+
+        Raises:
+            KeyStoreError: as `signer`, or private keys never leave this keystore.
+        """
+
+    async def verify(self) -> Sequence[str]:
+        """What is wrong with the keystore and the keys in it, one sentence each."""
 
     async def close(self) -> None: ...
 

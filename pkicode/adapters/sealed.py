@@ -16,6 +16,7 @@ from attrs import frozen
 
 from pkicode.adapters.envelope import Envelope, Header, Minter, NotOpened, new_header, open_header
 from pkicode.adapters.keyfile import KeyFile, find_key_file, make_key_file
+from pkicode.adapters.keyrules import refuse_other_algorithms
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, Mint, MintedKey, NewKey, Signer
 from pkicode.x509 import keys as x509_keys
@@ -67,6 +68,10 @@ class SealedKeyStore:
         """ports.KeyStore.labels, sorted."""
         return await self._call(self._labels)
 
+    async def about(self) -> Mapping[str, str]:
+        """ports.KeyStore.about."""
+        return {"file": str(self._path), "is there": "yes" if await self._call(self._exists) else "no"}
+
     async def signer(self, label: str) -> Signer:
         """ports.KeyStore.signer."""
         if label not in self._signers:
@@ -102,7 +107,7 @@ class SealedKeyStore:
         return count
 
     async def verify(self) -> Sequence[str]:
-        """What is wrong with the keystore, in sentences: damage, altered rows, keys that are not what they say."""
+        """ports.KeyStore.verify: damage, altered rows, keys that are not what they say."""
         if not await self._call(self._exists):
             return []
         opened = await self._open()
@@ -157,14 +162,14 @@ class SealedKeyStore:
     def _create(self, opened: _Opened, keys: Sequence[NewKey]) -> Sequence[KeyFacts]:
         wanted = {key.label: key for key in keys}
         held = self._rows(list(wanted))
-        _refuse_other_algorithms(keys, {label: row.facts for label, row in held.items()})
+        refuse_other_algorithms(keys, {label: row.facts for label, row in held.items()})
         for row in held.values():
             self._reveal(opened, row)
         minted = Minter(opened.envelope)([key for label, key in wanted.items() if label not in held])
         kept = self._keep(opened, minted) if minted else ()
         facts = {label: row.facts for label, row in held.items()} | {fact.label: fact for fact in kept}
         # Again, for a label that another process made in between.
-        _refuse_other_algorithms(keys, facts)
+        refuse_other_algorithms(keys, facts)
         return [facts[key.label] for key in keys]
 
     def _keep(self, opened: _Opened, minted: Sequence[MintedKey]) -> Sequence[KeyFacts]:
@@ -230,12 +235,3 @@ class SealedKeyStore:
 def _refuse_empty(passphrase: bytes) -> None:
     if not passphrase:
         raise KeyStoreError("the passphrase of the keystore is empty", help="give it at least 20 random characters")
-
-
-def _refuse_other_algorithms(keys: Sequence[NewKey], held: Mapping[str, KeyFacts]) -> None:
-    for key in keys:
-        if key.label in held and held[key.label].alg != key.alg:
-            raise KeyStoreError(
-                f"the key {key.label} is there already, as {held[key.label].alg} and not {key.alg}",
-                help="a key is never replaced in place: a new generation gets a new key",
-            )

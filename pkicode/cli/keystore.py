@@ -24,7 +24,7 @@ def keystore_command() -> None:
 @formats("human", "json")
 @click.pass_obj
 def keystore_list(session: Session, *, name: str | None, form: str) -> None:
-    """The labels of the keys; needs no passphrase."""
+    """The labels of the keys; needs neither passphrase nor PIN."""
     project = session.project()
     labels = project.upkeep.key_labels(_named(project, name))
     if form == "json":
@@ -33,18 +33,35 @@ def keystore_list(session: Session, *, name: str | None, form: str) -> None:
         say("".join(f"{printable(label)}\n" for label in labels))
 
 
+@keystore_command.command("info")
+@click.argument("name", required=False)
+@formats("human", "json")
+@click.pass_obj
+def keystore_info(session: Session, *, name: str | None, form: str) -> None:
+    """Which file, token or command it is, and how it is; needs neither passphrase nor PIN."""
+    project = session.project()
+    name = _named(project, name)
+    kind = next(one.type for one in project.config.settings.keystores if one.name == name)
+    facts = {"type": kind, **project.upkeep.key_facts(name)}
+    if form == "json":
+        say_json(facts)
+    else:
+        say("".join(f"{word:<9} {printable(text)}\n" for word, text in facts.items()))
+
+
 @keystore_command.command("verify")
 @click.argument("name", required=False)
 @click.pass_obj
 def keystore_verify(session: Session, *, name: str | None) -> None:
-    """Open every key and compare it with its public half."""
+    """Open every key, or let it sign where it never leaves, and compare it with its public half."""
     project = session.project()
     name = _named(project, name)
     found = project.upkeep.verify_keys(name)
     for finding in found:
         say(printable(finding))
     if found:
-        raise PkicodeError(f"keystore {name} is damaged", help="put a backup of the file in place")
+        mend = "put a backup in place of a damaged file; docs/how-to/pkcs11.md has the mends of a token"
+        raise PkicodeError(f"keystore {name} is not as it should be", help=mend)
     say(f"Every key of keystore {name} opens.")
 
 

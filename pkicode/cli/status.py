@@ -13,9 +13,9 @@ UNKNOWN = 3
 @click.command("status")
 @click.option(
     "--refresh",
-    type=click.Choice(["published"]),
+    type=click.Choice(["published", "keystores"]),
     multiple=True,
-    help="Also read the publish targets, and verify what is there.",
+    help="Also read the publish targets and verify what is there; also look for the CAs' keys, without opening them.",
 )
 @formats("human", "json", "prometheus", "nagios")
 @click.pass_obj
@@ -24,7 +24,8 @@ def status_command(session: Session, *, refresh: tuple[str, ...], form: str) -> 
     from pkicode.views import status as view
 
     try:
-        told = session.project().vitals.status(published="published" in refresh)
+        vitals = session.project().vitals
+        told = vitals.status(published="published" in refresh, keystores="keystores" in refresh)
     except PkicodeError as error:
         if form != "nagios":
             raise

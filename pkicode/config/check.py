@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from pkicode.config import check_paths, check_revoke, check_rotation
+from pkicode.config import check_keystores, check_paths, check_revoke, check_rotation
 from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
@@ -42,6 +42,7 @@ def everything(tables: Tables, listed: _Listed) -> None:
     for entry in certs.values():
         _certificate(tables, entry)
     _unseen(tables, cas, certs)
+    check_keystores.everything(tables, list(certs.values()))
     check_paths.everything(tables, list(certs.values()))
     _moves(tables, listed)
     check_revoke.everything(tables, listed["revoke"])

@@ -32,8 +32,8 @@ def _secrets(tables: Tables) -> set[str]:
     """pki.toml, and files that hold keys and passphrases: no rows, CSRs or outputs may be one of them."""
     found = {tables.notes.tree.path}
     for store in tables.entries["keystore"].values():
-        passphrase = store.values.get("passphrase")
-        files = (store.values.get("path"), passphrase.file if passphrase else None)
+        secrets = [one for one in (store.values.get("passphrase"), store.values.get("pin")) if one]
+        files = (store.values.get("path"), *(one.file for one in secrets))
         found.update(posixpath.normpath(file) for file in files if file)
     return found
 

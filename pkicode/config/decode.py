@@ -10,7 +10,7 @@ import attrs
 
 from pkicode.config.forms import FORMS
 from pkicode.config.language import Rekey, Secret
-from pkicode.config.tables import LISTED, NAMED, NESTED_LATER, SUBJECT, Key, Table, closest, keys_of
+from pkicode.config.tables import LISTED, NAMED, NESTED_ELSEWHERE, SUBJECT, Key, Table, closest, keys_of
 from pkicode.config.tree import Notes, Path
 from pkicode.config.wrong import WrongForm
 from pkicode.model.change import Action
@@ -199,9 +199,6 @@ def _choice(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
         return _wrong(notes, path, raw, f"one of {', '.join(options)}")
     if raw in options:
         return key.type(raw) if isinstance(key.type, EnumType) else raw
-    if path[0] == "keystore" and raw == "pkcs11":
-        notes.add("E0210", "PKCS#11 keystores are not yet in this version", path, help='use type = "file"')
-        return MISSING
     guess = closest(raw, options)
     notes.add(
         "E0204",
@@ -215,7 +212,7 @@ def _choice(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
 
 def _nested(notes: Notes, path: Path, raw: Any, cls: type) -> Any:
     before = len(notes.problems)
-    found = table(notes, path, raw, Table(keys_of(cls), NESTED_LATER.get(cls, {}), {}))
+    found = table(notes, path, raw, Table(keys_of(cls), {}, NESTED_ELSEWHERE.get(cls, {})))
     if len(notes.problems) != before:
         return MISSING
     whole = all(key.attribute in found for name, key in keys_of(cls).items() if name in raw or key.required)

@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from pkicode.config import state_url
+from pkicode.config import pkcs11_uri, state_url
 from pkicode.config.wrong import WrongForm
 from pkicode.model.address import parse
 from pkicode.model.instants import DAY, YEAR, duration, parse_duration
@@ -228,5 +228,6 @@ FORMS: Mapping[str, Form] = {
     "state-url": Form(
         "a state URL", '"sqlite:///.pkicode/state.db"', state_url.checked, "^(sqlite:///|postgres(ql)?://)"
     ),
+    "pkcs11-uri": Form("the PKCS #11 URI of a token", '"pkcs11:token=corp"', pkcs11_uri.token, "^[Pp][Kk][Cc][Ss]11:"),
     "requires": Form("a list of version bounds", '">=0.1,<2"', _requires),
 }

@@ -72,9 +72,21 @@ class StateSpec:
 @frozen
 class KeystoreSpec:
     name: str
-    type: str = says("file", choices=("file",))
-    path: str = says("one sealed file, 0600", default=".pkicode/keys.db", form="path")
-    passphrase: Secret | None = says("env, file or command; never a literal", default=None)
+    type: str = says("a sealed file, a PKCS #11 token, or a command that signs", choices=("file", "pkcs11", "command"))
+    path: str = says("file: one sealed file, 0600", default=".pkicode/keys.db", form="path")
+    passphrase: Secret | None = says("file: env, file or command; never a literal", default=None)
+    uri: str | None = says(
+        "pkcs11: the token (RFC 7512), as in pkcs11:token=corp; a PIN has no place in it",
+        default=None,
+        form="pkcs11-uri",
+    )
+    module: str | None = says(
+        "pkcs11: the library that speaks for the token, if the URI has no module-path", default=None, form="path"
+    )
+    pin: Secret | None = says("pkcs11: the user's PIN; env, file or command; never a literal", default=None)
+    keys: dict[str, str] = says('pkcs11: keys that are there already: { "ca.root@1" = "pkcs11:id=%01" }', factory=dict)
+    command: tuple[str, ...] = says("command: the program that signs, and its arguments; never run by plan", default=())
+    timeout: int = says("command: how long one answer may take", form="duration", default=30)
 
 
 @frozen

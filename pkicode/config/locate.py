@@ -11,7 +11,7 @@ import attrs
 from pkicode.config.spans import Positions
 from pkicode.model.problem import Place, Problem, Related, Span
 
-_SECRETS = ("passphrase", "password", "p12_password", "secret", "token", "pin")
+_SECRETS = ("passphrase", "password", "p12_password", "secret", "token", "pin", "pin-value", "pin-source")
 _ASSIGNED = re.compile(r"""([A-Za-z0-9_-]+)["']?[ \t]*=[ \t]*""")
 _USERINFO = re.compile(r"(://[^/@\s:]*:)[^/@\s]*@")
 _OPEN = re.compile(r"""([A-Za-z0-9_-]+)["']?[ \t]*=[ \t]*(\"\"\"|''')""")
@@ -21,7 +21,9 @@ _LONGEST_LINE = 64 * 1024
 def shown(line: str) -> str:
     """A source line as it may be printed: what is assigned to a key that reads like a secret's is masked."""
     for match in _ASSIGNED.finditer(line):
-        if _is_secret(match[1]):
+        # A token in a PKCS #11 URI is the name of a device.
+        is_device = match[1] == "token" and line[: match.start()].endswith(("pkcs11:", ";"))
+        if _is_secret(match[1]) and not is_device:
             return line[: match.end()] + "***"
     return _USERINFO.sub(r"\1***@", line)
 

@@ -75,13 +75,8 @@ def _named(notes: Notes, kind: str) -> dict[str, Entry]:
     found = {}
     for name, one in raw.items():
         path = (kind, name)
-        if block_name(notes, path) and isinstance(one, dict) and one.get("type") == "pkcs11" and kind == "keystore":
-            notes.add(
-                "E0210", "PKCS#11 keystores are not yet in this version", (*path, "type"), help='use type = "file"'
-            )
-            values: dict[str, Any] = {}
-        else:
-            values = table(notes, path, one, NAMED[kind])
+        block_name(notes, path)
+        values = table(notes, path, one, NAMED[kind])
         found[name] = Entry(name, path, one if isinstance(one, dict) else {}, values)
     return found
 

@@ -117,7 +117,7 @@ SINGLE = {
 NAMED = {
     "keystore": Table(
         keys_of(language.KeystoreSpec),
-        {"uri": "PKCS#11 keystores", "pin": "PKCS#11 keystores", "offline": "PKCS#11 keystores"},
+        {"offline": "offline CAs and ceremonies"},
         {},
     ),
     "publish": Table(keys_of(language.PublishSpec), {}, {}),
@@ -130,8 +130,8 @@ LISTED = {
     "forget": Table(keys_of(language.Forget), {}, {}),
     "revoke": Table(keys_of(language.Revoke), {}, {}),
 }
-NESTED_LATER: Mapping[type, Mapping[str, str]] = {
-    language.KeySpec: {"uri": "PKCS#11 keys"},
+NESTED_ELSEWHERE: Mapping[type, Mapping[str, str]] = {
+    language.KeySpec: {"uri": 'name the key in its keystore: keys = { "ca.root@1" = "pkcs11:id=%01" }'},
 }
 TOP_LATER = {
     "ct": "Certificate Transparency",

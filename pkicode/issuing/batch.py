@@ -178,10 +178,17 @@ def sign(template: Template, issuer: IssuerFacts, pkcs8: bytes, batch: Sequence[
         ValueError: the second verifier refuses the first certificate.
     """
     key = keys.load_pkcs8(pkcs8, trusted=True)
-    return [certified(template, issuer, tbs, keys.sign(key, tbs), first=not place) for place, tbs in enumerate(batch)]
+    return signed(template, issuer, lambda tbs: keys.sign(key, tbs), batch, first=True)
 
 
-def certified(template: Template, issuer: IssuerFacts, tbs: bytes, signature: bytes, *, first: bool) -> bytes:
+def signed(
+    template: Template, issuer: IssuerFacts, by: Callable[[bytes], bytes], batch: Sequence[bytes], *, first: bool
+) -> list[bytes]:
+    """As `sign`, with any way to sign; `first` says whether the batch begins here."""
+    return [_certified(template, issuer, tbs, by(tbs), first=first and not place) for place, tbs in enumerate(batch)]
+
+
+def _certified(template: Template, issuer: IssuerFacts, tbs: bytes, signature: bytes, *, first: bool) -> bytes:
     """The certificate of a TBS and its signature, once both are checked; see `sign`."""
     keys.verify(issuer.spki, issuer.alg, tbs, signature)
     made = certificate(tbs, issuer.alg, signature)

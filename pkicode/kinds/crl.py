@@ -4,6 +4,7 @@ What they list is worked out in crl_lists.py.  One revocation signs the full lis
 until they are due.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -229,7 +230,8 @@ async def _made(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Ru
     tbs = await world.work(lists.signable, drawn, authority, number, this_update, next_update)
     signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
     await world.keep()
-    der: bytes = await world.work(lists.verified, tbs, signer.sign(tbs), authority)
+    signature = await asyncio.to_thread(signer.sign, tbs)
+    der: bytes = await world.work(lists.verified, tbs, signature, authority)
     digest = hashlib.sha256(der).hexdigest()
     return Artefact("crl", authority.stem, drawn.scope.shard, f"{number:x}", this_update, next_update, digest, der)
 

@@ -140,7 +140,7 @@ async def _answered(
     kept.update(await _signed(wanted, maker, signer, (this_update, next_update), authority, run))
     body = await asyncio.to_thread(_body, maker, kept, this_update)
     await world.keep()
-    data = pack.signed(body, signer.sign(pack.to_sign(body)))
+    data = pack.signed(body, await asyncio.to_thread(signer.sign, pack.to_sign(body)))
     pack.read(data)
     number = int(stored.number, 16) + 1 if stored else 1
     oldest, first_end = _first(kept) if kept else (this_update, next_update)
@@ -195,7 +195,7 @@ async def _signed(
             ders = await world.store.ders(ids)
             due = [Due(*one, der) for one, der in zip(batch, ders, strict=True)]
             if pkcs8 is None:
-                records = presigned(maker, signer.sign, due, *dates)
+                records = await asyncio.to_thread(presigned, maker, signer.sign, due, *dates)
             else:
                 records = await world.work(presign, maker, pkcs8, due, *dates)
             made.update({one.serial: raw for one, raw in zip(due, records, strict=True) if raw})

@@ -16,7 +16,6 @@ from typing import Any
 from attrs import define, evolve, field
 
 from pkicode.adapters import loop
-from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.store import StateStore
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS, revocation
@@ -31,8 +30,8 @@ from pkicode.plan.applier import Outcome as Outcome
 from pkicode.plan.applier import apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import NO_LEASE, Certificate, Lease, Want, World
-from pkicode.project import breakglass, telling
+from pkicode.ports import NO_LEASE, Certificate, KeyStore, Lease, Want, World
+from pkicode.project import breakglass, keystores, telling
 from pkicode.project import world as worlds
 from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.breakglass import Asked, Revoked
@@ -115,7 +114,7 @@ class Project:
     @property
     def vitals(self) -> Vitals:
         """Whether all is well."""
-        return Vitals(self.config, self.state)
+        return Vitals(self.config, self.state, self.keystore)
 
     @property
     def upkeep(self) -> Upkeep:
@@ -384,9 +383,9 @@ class Project:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
             return await telling.export(parsed, self.config, store, self.keystore, now=self.clock(), with_key=with_key)
 
-    def keystore(self, name: str, warn: Callable[[str], None] = drop) -> SealedKeyStore:
+    def keystore(self, name: str, warn: Callable[[str], None] = drop) -> KeyStore:
         """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""
-        return worlds.keystore(self.config, name, self._environ, warn)
+        return keystores.keystore(self.config, name, self._environ, warn)
 
     @property
     def state(self) -> State:

@@ -8,7 +8,7 @@ is a warning, half of it is critical.
 import asyncio
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError
 from pkicode.plan import planner
 from pkicode.plan.kind import Outlook, Snapshot
-from pkicode.ports import Artefact, Lease, Published
+from pkicode.ports import Artefact, KeyStore, Lease, Published
 from pkicode.project.state import CLOCK_TOLERANCE, State
 from pkicode.revocation import crl, pack
 from pkicode.x509.keys import SignatureError
@@ -53,7 +53,7 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    """state, lease, plan, waiting, renewal, ca, list, published."""
+    """state, lease, plan, waiting, renewal, ca, list, published, keystore."""
     subject: str
     level: Level
     message: str
@@ -98,16 +98,18 @@ class Vitals:
 
     _config: Config
     _state: State
+    _keystore: Callable[[str], KeyStore] = field(repr=False)
 
-    def status(self, *, published: bool = False) -> Status:
+    def status(self, *, published: bool = False, keystores: bool = False) -> Status:
         """See `astatus`."""
-        return loop.run(self.astatus(published=published))
+        return loop.run(self.astatus(published=published, keystores=keystores))
 
-    async def astatus(self, *, published: bool = False) -> Status:
+    async def astatus(self, *, published: bool = False, keystores: bool = False) -> Status:
         """Look at everything once.
 
         Args:
             published: also read what is published, and verify it.
+            keystores: also look whether the keys of the CAs are there; none is unlocked.
 
         Raises:
             StateError: the state cannot be read.
@@ -127,6 +129,9 @@ class Vitals:
         if published:
             for target in self._config.settings.publish:
                 await look.target(target.name, target.url)
+        if keystores:
+            for spec in self._config.settings.keystores:
+                await look.keystore(spec.name, self._keystore)
         return Status(now, name, tuple(look.checks), tuple(look.figures))
 
     async def _facts(self, store: StateStore) -> _Facts:
@@ -257,6 +262,28 @@ class _Look:
                         self._list(artefact, owed[artefact.kind], block.spec.publish)
                 for kind in owed.keys() - {one.kind for one in lists[authority.stem]}:
                     self._tell("list", f"{kind} {authority.stem}", Level.WARNING, "was never signed")
+
+    async def keystore(self, name: str, opened: Callable[[str], KeyStore]) -> None:
+        """A keystore that can be reached, and has the keys of the CAs on duty that are to be in it."""
+        outlook = Outlook(self.config, self.facts.snapshot, self.now, {})
+        blocks = [one for one in self.config.blocks if one.kind == "ca" and one.spec.key.store == name]
+        owed = [one.authority for block in blocks for one in authorities.on_duty(block.name, outlook) if one.authority]
+        try:
+            store = opened(name)
+            try:
+                about, held = await store.about(), await store.find([one.at for one in owed])
+            finally:
+                await store.close()
+        except PkicodeError as error:
+            self._tell("keystore", name, Level.CRITICAL if owed else Level.WARNING, error.message)
+            return
+        gone = [one.at for one in owed if one.at not in held or held[one.at].spki != one.facts.spki]
+        if gone:
+            self._tell("keystore", name, Level.CRITICAL, f"does not hold the key of {', '.join(gone)}")
+        elif warning := about.get("warning"):
+            self._tell("keystore", name, Level.WARNING, warning)
+        else:
+            self._tell("keystore", name, Level.OK, f"holds the keys of {len(owed)} CAs on duty")
 
     def _authority(self, authority: Authority, *, newest: bool) -> None:
         left = authority.not_after - self.now

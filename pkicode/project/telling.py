@@ -9,7 +9,6 @@ from typing import TypeVar
 from attrs import frozen
 
 from pkicode.adapters import durable
-from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.store import StateStore
 from pkicode.config import files
 from pkicode.config.reader import Config
@@ -22,7 +21,7 @@ from pkicode.model.problem import PkicodeError, StateError
 from pkicode.model.row import Held
 from pkicode.plan import planfile
 from pkicode.plan.kind import Snapshot
-from pkicode.ports import CertificateStatus, Store, Want
+from pkicode.ports import CertificateStatus, KeyStore, Store, Want
 from pkicode.x509.chain import chain_pem
 from pkicode.x509.keys import load_pkcs8, spki
 from pkicode.x509.tbs import facts_of
@@ -114,7 +113,7 @@ async def export(
     address: Address,
     config: Config,
     store: StateStore,
-    keystore: Callable[[str], SealedKeyStore],
+    keystore: Callable[[str], KeyStore],
     *,
     now: int,
     with_key: bool,
@@ -148,7 +147,7 @@ async def export(
     return Exported(chain_pem(own, above), key)
 
 
-async def _key(address: Address, label: str, certificate: bytes, config: Config, keystore: SealedKeyStore) -> bytes:
+async def _key(address: Address, label: str, certificate: bytes, config: Config, keystore: KeyStore) -> bytes:
     """PKCS#8 of the certificate's key, if it is this address's own."""
     if not label:
         raise PkicodeError(f"the key of {address} is not ours: it was issued from a CSR", help="export without --key")

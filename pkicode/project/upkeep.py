@@ -16,8 +16,8 @@ from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach
-from pkicode.model.problem import PkicodeError
-from pkicode.ports import About, Audited, Lease
+from pkicode.model.problem import KeyStoreError, PkicodeError
+from pkicode.ports import About, Audited, KeyStore, Lease
 from pkicode.project import moving, retention
 from pkicode.project.retention import Removable
 from pkicode.project.state import State, holder
@@ -42,7 +42,7 @@ class Upkeep:
     """Looking after the state and the keystores of a project.  Every method blocks."""
 
     _state: State
-    _keystore: Callable[[str], SealedKeyStore] = field(repr=False)
+    _keystore: Callable[[str], KeyStore] = field(repr=False)
     _reach: Reach = field(repr=False)
 
     def info(self) -> StateFacts:
@@ -198,18 +198,35 @@ class Upkeep:
             await store.close()
 
     def key_labels(self, name: str) -> Sequence[str]:
-        """The labels of [keystore.NAME]; needs no passphrase."""
+        """The labels of [keystore.NAME]; needs neither passphrase nor PIN."""
         return loop.run(self._with(name, lambda store: store.labels()))
 
+    def key_facts(self, name: str) -> Mapping[str, str]:
+        """What [keystore.NAME] is, where, and how many keys are there; needs neither passphrase nor PIN."""
+
+        async def facts(store: KeyStore) -> Mapping[str, str]:
+            return {**await store.about(), "keys": str(len(await store.labels()))}
+
+        return loop.run(self._with(name, facts))
+
     def verify_keys(self, name: str) -> Sequence[str]:
-        """Every key opened and compared with its public half; what is wrong, one sentence each."""
+        """Every key opened, or used, and compared with its public half; what is wrong, one sentence each."""
         return loop.run(self._with(name, lambda store: store.verify()))
 
     def rewrap(self, name: str, passphrase: bytes) -> int:
         """Seal [keystore.NAME] under a new passphrase; returns how many keys it holds."""
-        return loop.run(self._with(name, lambda store: store.rewrap(passphrase)))
 
-    async def _with(self, name: str, work: Callable[[SealedKeyStore], Awaitable[T]]) -> T:
+        async def sealed_again(store: KeyStore) -> int:
+            if not isinstance(store, SealedKeyStore):
+                raise KeyStoreError(
+                    f"[keystore.{name}] is no sealed file, and has no passphrase",
+                    help="a token's PIN is changed with the token's own tool",
+                )
+            return await store.rewrap(passphrase)
+
+        return loop.run(self._with(name, sealed_again))
+
+    async def _with(self, name: str, work: Callable[[KeyStore], Awaitable[T]]) -> T:
         store = self._keystore(name)
         try:
             return await work(store)

@@ -8,20 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from attrs import evolve
-
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.outputs import run_hook, write_outputs
 from pkicode.adapters.publish import open_publisher
-from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.secret import read_secret
 from pkicode.adapters.workers import Workers
-from pkicode.config.language import KeystoreSpec, Secret
+from pkicode.config.language import Secret
 from pkicode.config.reader import Config
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach
-from pkicode.model.problem import KeyStoreError
 from pkicode.ports import NO_LEASE, KeyStore, Lease, Store, World
+from pkicode.project.keystores import open_keystore
 from pkicode.project.leases import Leases
 from pkicode.project.state import told
 
@@ -31,32 +28,6 @@ _TOP = 1 << 158
 def serial() -> int:
     """158 random bits below a set one: positive, 20 octets, never shorter (RFC 5280 section 4.1.2.2)."""
     return _TOP | (int.from_bytes(os.urandom(20), "big") & (_TOP - 1))
-
-
-def keystore(config: Config, name: str, environ: Mapping[str, str], warn: Callable[[str], None]) -> SealedKeyStore:
-    """[keystore.NAME], opened when a private key is first needed.
-
-    Raises:
-        KeyStoreError: there is no such keystore.
-    """
-    for spec in config.settings.keystores:
-        if spec.name == name:
-            return _sealed(spec, config, environ, warn)
-    raise KeyStoreError(f"there is no [keystore.{name}]", help="pki.toml says which there are")
-
-
-def _sealed(
-    spec: KeystoreSpec, config: Config, environ: Mapping[str, str], warn: Callable[[str], None]
-) -> SealedKeyStore:
-    async def passphrase() -> bytes:
-        if spec.passphrase is None:
-            raise KeyStoreError(f"[keystore.{spec.name}] has no passphrase", help='passphrase = { env = "NAME" }')
-        # What opens a keystore that is there cannot be made anew.
-        source = evolve(spec.passphrase, create=False) if path.exists() else spec.passphrase
-        return await read_secret(source, root=config.root, environ=environ, warn=warn)
-
-    path = config.root / spec.path
-    return SealedKeyStore(path, passphrase)
 
 
 @asynccontextmanager
@@ -95,7 +66,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         keystores: dict[str, KeyStore] = {}
         for spec in config.settings.keystores:
-            keystores[spec.name] = one = _sealed(spec, config, environ, warn)
+            keystores[spec.name] = one = open_keystore(spec, config.root, environ, warn)
             stack.push_async_callback(one.close)
         workers = await stack.enter_async_context(Workers(1))
         publishers = {

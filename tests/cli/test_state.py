@@ -186,6 +186,13 @@ def test_keystore_list_gives_labels_without_a_passphrase(run, applied):
     assert run("keystore", "list", "hard").code == 64
 
 
+def test_keystore_info_says_which_file_it_is_without_a_passphrase(run, applied):
+    (applied / ".pkicode" / "passphrase").unlink()
+    told = run("keystore", "info", "--format", "json").json
+    assert told == {"type": "file", "file": str(applied / ".pkicode/keys.db"), "is there": "yes", "keys": "6"}
+    assert "keys      6\n" in run("keystore", "info", "soft").out
+
+
 def test_keystore_verify_opens_every_key(run, applied):
     assert run("keystore", "verify").out == "Every key of keystore soft opens.\n"
     (applied / ".pkicode" / "passphrase").write_text("another one\n")

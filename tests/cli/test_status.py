@@ -232,3 +232,14 @@ def test_a_published_pack_is_read_and_verified(at, answered):
     path.write_bytes(path.read_bytes()[:-1])
     (found,) = [one for one in at(0, *PUBLISHED).json["checks"] if one["subject"] == "web ocsp/issuing-g1.pack"]
     assert (found["level"], "is no pack of ca.issuing@1" in found["message"]) == ("critical", True)
+
+
+def test_keystores_are_looked_into_when_asked_and_a_lost_one_is_critical(at, applied: Path):
+    (applied / ".pkicode/passphrase").unlink()
+    ran = at(1, "--refresh", "keystores")
+    assert re.search(r"^ok +keystore +soft +holds the keys of 2 CAs on duty$", ran.out, re.MULTILINE)
+    assert "keystore" not in at(1).out
+    (applied / ".pkicode/keys.db").unlink()
+    ran = at(1, "--refresh", "keystores", "--format", "nagios")
+    assert ran.code == 2
+    assert "keystore soft: does not hold the key of ca.root@1, ca.issuing@1" in ran.out

@@ -15,13 +15,14 @@ FIRST = next(FENCE.finditer((ROOT / "docs/tutorials/first-pki.md").read_text(enc
 SECONDS = 120
 
 
-def play_page(page: Path, folder: Path, bin_: Path) -> None:
+def play_page(page: Path, folder: Path, bin_: Path, **more: str) -> None:
     """Play a page from top to bottom in `folder`: console and Python blocks run, blocks that name a file write it.
 
     Args:
         bin_: a folder to be, for the command.
+        more: of the environment.
     """
-    environ = environment(bin_)
+    environ = {**environment(bin_), **more}
     for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
         write(fence, folder)
         if fence["language"] == "console":

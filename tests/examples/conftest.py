@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from tests import softhsm
 from tests.docs.playing import environment, play_page
 from tests.examples.playing import Example
 from tests.guards.tree import ROOT
@@ -18,7 +19,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Example]
     @cache
     def play(name: str) -> Example:
         root = tmp_path_factory.mktemp("example")
-        found = Example(root / "pki", environment(root / "bin"))
+        # Where examples/hsm has its token; nobody else looks there.
+        token = {"SOFTHSM2_CONF": str(root / "pki/softhsm2.conf")}
+        found = Example(root / "pki", {**environment(root / "bin"), **token})
         if name == ".":
             found.folder.mkdir()
             shutil.copy(ROOT / "pki.toml", found.folder)
@@ -26,7 +29,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Example]
             assert done.returncode == 0, done.stderr
         else:
             shutil.copytree(ROOT / "examples" / name, found.folder)
-            play_page(found.folder / "README.md", found.folder, root / "bin")
+            if name == "hsm":
+                softhsm.module()
+            play_page(found.folder / "README.md", found.folder, root / "bin", **token)
         return found
 
     return play

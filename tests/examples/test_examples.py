@@ -20,6 +20,7 @@ ISSUED = {
     "fleet": 10_000,
     "revocation": 2,
     "root-rollover": 1,
+    "hsm": 1,
     ".": 7,
 }
 """Leaves in force at the end of each README."""

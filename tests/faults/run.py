@@ -57,7 +57,7 @@ def start(
     only: Sequence[str] = (),
 ) -> BaseProcess:
     """An apply of `root`, or a revocation, that is running when this returns."""
-    process = _SERVER.Process(target=_apply, args=(root, now, fault, asked, allow, only))
+    process = _SERVER.Process(target=apply_until, args=(root, now, fault, asked, allow, only))
     process.start()
     return process
 
@@ -116,14 +116,15 @@ def crash(
         raise AssertionError(f"the process ended with {code}: {fault} was not reached")
 
 
-def _apply(
+def apply_until(
     root: Path,
     now: int,
     fault: Fault,
-    asked: Asked | str | None,
-    allow: Mapping[str, str] | None,
-    only: Sequence[str],
+    asked: Asked | str | None = None,
+    allow: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
 ) -> None:
+    """In this very process: apply, or revoke what is asked, and end."""
     clock = root / "clock"
     try:
         project = open_project(

@@ -19,7 +19,14 @@ HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipy
 """Nothing of these may be loaded by `import pkicode` or by starting the command."""
 
 
-ON_DEMAND = ("pkicode.frames", "pkicode.notebook", "pkicode.adapters.postgres", "pkicode.adapters.archive")
+ON_DEMAND = (
+    "pkicode.frames",
+    "pkicode.notebook",
+    "pkicode.adapters.archive",
+    "pkicode.adapters.postgres",
+    "pkicode.adapters.pkcs11",
+    "pkicode.adapters.token",
+)
 """Modules that are imported inside functions alone, when what comes with an extra is asked for."""
 
 

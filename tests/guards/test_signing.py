@@ -8,6 +8,8 @@ MAY_SIGN = {
     "pkicode.x509.keys": "assigns each key its signature algorithm; the only place that calls a private key",
     "pkicode.issuing.batch": "THE issuance cycle: its pure half, with keys that travel to a worker",
     "pkicode.issuing.steps": "THE issuance cycle: keys that cannot leave their token",
+    "pkicode.adapters.token_keys": "calls the token; the port under all of the others",
+    "pkicode.adapters.keyrules": "lets a key outside prove that it is there, on a text that no TBS can be",
     "pkicode.revocation.presign": "OCSP answers: the pure half of pre-signing, with keys that travel to a worker",
     "pkicode.kinds.ocsp_apply": "OCSP answers: packs, and keys that cannot leave their token; under the apply's lease",
     "pkicode.kinds.crl": "signs the TBSCertList of revocation.crl, under the lease of the apply",
