@@ -130,18 +130,29 @@ class Pkcs11KeyStore:
     def _where(self, label: str) -> Pkcs11Uri:
         return self._adopted.get(label) or Pkcs11Uri(object=label)
 
-    def _key(self, session: pkcs11.Session, label: str) -> TokenKey:
+    def _look(self, session: pkcs11.Session, label: str) -> TokenKey | None:
         epoch, key = self._keys.get(label, (-1, None))
         if key is None or epoch != self._token.epoch:
             key = token_keys.find(session, label, self._where(label))
             if key is None:
-                raise not_there(self._name, label)
+                return None
+            for other, (_, there) in self._keys.items():
+                if other != label and there.facts.spki == key.facts.spki:
+                    raise KeyStoreError(
+                        f"{label} and {other} are one key on the token of [keystore.{self._name}]",
+                        help="each generation of a CA has a key of its own: correct the URIs in `keys`",
+                    )
             self._keys[label] = self._token.epoch, key
         return key
 
+    def _key(self, session: pkcs11.Session, label: str) -> TokenKey:
+        key = self._look(session, label)
+        if key is None:
+            raise not_there(self._name, label)
+        return key
+
     def _created(self, wanted: NewKey, session: pkcs11.Session) -> KeyFacts:
-        where = self._where(wanted.label)
-        found = token_keys.find(session, wanted.label, where)
+        found = self._look(session, wanted.label)
         if found is None and wanted.label in self._adopted:
             raise KeyStoreError(
                 f"no key on the token is what [keystore.{self._name}] keys says of {wanted.label}",

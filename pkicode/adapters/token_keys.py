@@ -13,6 +13,7 @@ import pkcs11
 from attrs import field, frozen
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from pkcs11 import exceptions as p11
 from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
@@ -94,6 +95,7 @@ def find(session: pkcs11.Session, label: str, where: Pkcs11Uri) -> TokenKey | No
     publics = _objects(session, ObjectClass.PUBLIC_KEY, Pkcs11Uri(id=identity))
     if len(publics) != 1:
         raise _mixed(label, f"{len(publics) or 'no'} public keys of the private key's CKA_ID")
+    _refuse_idle(label, privates[0])
     return TokenKey(_facts(label, publics[0]), privates[0])
 
 
@@ -141,6 +143,20 @@ def _objects(session: pkcs11.Session, kind: ObjectClass, where: Pkcs11Uri) -> li
     if where.id is not None:
         wanted[Attribute.ID] = where.id
     return list(session.get_objects(wanted))
+
+
+def _refuse_idle(label: str, private: Any) -> None:
+    if not private[Attribute.SIGN]:
+        raise KeyStoreError(f"the key {label} on the token may not sign", help="name a key that was made for signing")
+    try:
+        always = bool(private[Attribute.ALWAYS_AUTHENTICATE])
+    except p11.AttributeTypeInvalid:
+        always = False  # a token older than PKCS #11 2.20
+    if always:
+        raise KeyStoreError(
+            f"the key {label} on the token wants its PIN again for every signature (CKA_ALWAYS_AUTHENTICATE)",
+            help="that does not work yet: use a key without it",
+        )
 
 
 def _facts(label: str, public: Any) -> KeyFacts:

@@ -187,6 +187,32 @@ def test_a_key_that_is_there_already_is_adopted_and_never_made(hsm: SoftHsm, tok
     assert hsm.tool(token, "--list-objects", "--type", "privkey").count("Private Key Object") == 1
 
 
+def test_one_key_is_not_adopted_twice(hsm: SoftHsm, token: str) -> None:
+    hsm.tool(token, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "old", "--id", "01")
+    store = opened(hsm, token, keys={"ca.root@1": "pkcs11:id=%01", "ca.issuing@1": "pkcs11:object=old"})
+    wanted = [NewKey(label, "ec-p256") for label in ("ca.root@1", "ca.issuing@1")]
+    with pytest.raises(KeyStoreError, match=r"ca.issuing@1 and ca.root@1 are one key on the token"):
+        with_store(store, lambda store: store.create(wanted))
+
+
+def test_a_key_that_wants_its_pin_each_time_is_told(hsm: SoftHsm, token: str) -> None:
+    generate = ("--keypairgen", "--key-type", "EC:prime256v1", "--always-auth")
+    hsm.tool(token, *generate, "--label", "ca.root@1", "--id", "01")
+    with pytest.raises(KeyStoreError, match=r"wants its PIN again for every signature"):
+        with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
+
+
+def test_a_key_that_may_not_sign_is_told(hsm: SoftHsm, token: str) -> None:
+    code = (
+        "import pkcs11; from pkcs11 import KeyType, MechanismFlag as may\n"
+        f"session = pkcs11.lib({str(hsm.module)!r}).get_token(token_label={token!r}).open(rw=True, user_pin={PIN!r})\n"
+        "session.generate_keypair(KeyType.RSA, 2048, store=True, id=b'1', label='ca.root@1', capabilities=may.DECRYPT)"
+    )
+    subprocess.run([sys.executable, "-c", code], env={**os.environ, **hsm.environ}, check=True, timeout=60)
+    with pytest.raises(KeyStoreError, match=r"the key ca.root@1 on the token may not sign"):
+        with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
+
+
 def test_verify_finds_keys_that_could_leave(hsm: SoftHsm, token: str) -> None:
     made(hsm, token, "ca.root@1")
     generate = ("--keypairgen", "--key-type", "EC:prime256v1", "--extractable")
