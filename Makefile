@@ -10,6 +10,9 @@ DEV := $(VENV)/dev-$(firstword $(shell cksum <requirements.txt))
 # The development environment holds everything that running needs.
 RUN := $(or $(wildcard $(DEV)),$(VENV)/run-$(firstword $(shell cksum <requirements-run.txt)))
 
+# Tests are shared out to a process for each core, a file at a time.
+SHARED := -n logical --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help apply test test-all lint bench docs requirements tools clean
 
@@ -25,10 +28,10 @@ apply: $(RUN)
 	$(BIN)/pkicode apply -y
 
 test: $(DEV) tools
-	$(BIN)/python -m pytest -q -m "not heavy"
+	$(BIN)/python -m pytest -q -m "not heavy" $(SHARED)
 
 test-all: $(DEV) tools
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(SHARED)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

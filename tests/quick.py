@@ -6,6 +6,7 @@ With the cost people get (0.4 s a guess) a hundred applies would take minutes an
 import hashlib
 import os
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 
 from pkicode.adapters.envelope import Envelope, Header
@@ -13,6 +14,14 @@ from pkicode.adapters.keyfile import make_key_file
 
 PASSPHRASE = b"planted-Passphrase-9f2c17"
 _COST, _BLOCK, _LANES = 16, 8, 1
+
+
+_numbers = count(1)
+
+
+def another(folder: Path, name: str) -> Path:
+    """A folder that nobody has used: with several processes a ground may be made twice."""
+    return folder / f"{name}-{next(_numbers)}"
 
 
 def quick_keystore(root: Path) -> None:

@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from pkicode.x509 import pem
@@ -74,7 +74,7 @@ def _load(certificate: bytes) -> x509.Certificate:
 def _signature(issued: x509.Certificate, issuer: x509.Certificate) -> Iterator[str]:
     try:
         issued.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         yield str(error)
     except InvalidSignature:
         yield "its signature is not its issuer's"

@@ -7,6 +7,7 @@ import pytest
 pytest.register_assert_rewrite("tests.faults.corp")
 
 from tests.faults import corp  # noqa: E402 - rewritten asserts say what differs
+from tests.quick import another  # noqa: E402 - as above
 
 QUICK = ("test_crash", "test_cut", "test_two_applies")
 """What is tried on PostgreSQL every time; the others on SQLite, and on PostgreSQL with all heavy tests."""
@@ -16,7 +17,7 @@ QUICK = ("test_crash", "test_cut", "test_two_applies")
 def applied(request: pytest.FixtureRequest, quick_folder: Path) -> corp.Ground:
     """Where the first apply is done; tests copy it and leave it alone."""
     on = request.param
-    return corp.built(quick_folder / f"applied-{on}", request.getfixturevalue("postgres") if on == "postgres" else None)
+    return corp.built(another(quick_folder, on), request.getfixturevalue("postgres") if on == "postgres" else None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -35,7 +35,7 @@ def uninterrupted(applied: Ground, quick_folder: Path) -> Callable[[corp.Occasio
     @cache
     def told(occasion: corp.Occasion) -> tuple[Cutting, dict[str, object]]:
         assert applied.done is not None
-        site = corp.before(occasion, quick_folder / f"said-{occasion.name}", applied)
+        site = corp.before(occasion, quick_folder / f"{applied.folder.name}-said-{occasion.name}", applied)
         with cutting(applied.done.postgres.port) as proxy:
             through(site, proxy)
             assert site.apply().exit_code == 0

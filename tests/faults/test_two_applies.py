@@ -11,6 +11,7 @@ from tests.faults import corp
 from tests.faults.corp import Ground
 from tests.faults.run import Fault, asleep, ended, start, wake
 from tests.kinds.site import Site
+from tests.retention import long
 
 WITHIN_PUBLISHING = FaultPoint.PUBLISH_STAGED
 """There a process holds the lock of the target's folder: the other one waits for it, and says so after 30 s."""
@@ -66,7 +67,7 @@ def test_a_second_apply_waits_and_then_has_nothing_to_do(site: Site) -> None:
     [
         pytest.param(one, marks=pytest.mark.heavy) if one is WITHIN_PUBLISHING else one
         for one in FaultPoint
-        if one not in (FaultPoint.REVOKED, FaultPoint.ENTRY_STAGED)
+        if one not in (FaultPoint.REVOKED, FaultPoint.ENTRY_STAGED, *long.POINTS)
     ],
 )
 def test_who_slept_through_its_lease_commits_nothing_and_puts_nothing_older_over_newer(

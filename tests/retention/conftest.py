@@ -7,13 +7,14 @@ import pytest
 pytest.register_assert_rewrite("tests.retention.long")
 
 from tests.kinds.site import Site  # noqa: E402 - rewritten asserts say what differs
+from tests.quick import another  # noqa: E402 - as above
 from tests.retention import long  # noqa: E402 - as above
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, quick_folder: Path) -> long.Ground:
     on = request.param
-    return long.lived(quick_folder / f"lived-{on}", request.getfixturevalue("postgres") if on == "postgres" else None)
+    return long.lived(another(quick_folder, on), request.getfixturevalue("postgres") if on == "postgres" else None)
 
 
 @pytest.fixture

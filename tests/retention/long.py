@@ -5,6 +5,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, rfc3339
 from tests.kinds import site
 from tests.kinds.site import NOW, Site
@@ -57,6 +58,8 @@ LIFE = {
     **dict.fromkeys(range(40, 70, 10), BOTH + STAYS + GOES),
     **dict.fromkeys(range(70, 160, 10), ONE + STAYS),
 }
+POINTS = (FaultPoint.ARCHIVE_STAGED, FaultPoint.ARCHIVED, FaultPoint.PRUNED)
+"""What a prune passes, and no apply."""
 TODAY = NOW + 151 * DAY
 
 

@@ -142,7 +142,7 @@ def test_more_that_is_gone_than_was_archived_is_found(site):
     assert "not in the inventory, but only" in found[0] or "is not in the inventory" in found[0]
 
 
-@pytest.mark.parametrize("point", [FaultPoint.ARCHIVE_STAGED, FaultPoint.ARCHIVED, FaultPoint.PRUNED])
+@pytest.mark.parametrize("point", long.POINTS)
 def test_killed_at_any_instant_it_ends_the_same_when_run_again(site, other, point):
     before = inventory(site)
     crash(site.root, site.now, Fault(point), PRUNE)
