@@ -75,7 +75,7 @@ def _kind(number: int) -> str:
 
 def _strength(number: int) -> int:
     digits = "".join(letter if letter.isdigit() else " " for letter in _NAMES[number]).split()
-    return _STRENGTH.get(number) or (int(digits[0]) // 2 if digits else 0)
+    return _STRENGTH.get(number) or (int(digits[0]) // 2 if digits and len(digits[0]) > 2 else 0)
 
 
 _FIRST = (29, 23, 24, 25, 30, 0x11EC)
