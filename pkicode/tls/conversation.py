@@ -54,9 +54,14 @@ class Answer:
         return self.hello.version if self.hello else 0
 
     @property
+    def number(self) -> int:
+        """Of the suite it took, 0 if none."""
+        return self.hello.suite if self.hello else 0
+
+    @property
     def suite(self) -> Suite:
         """Of an answer that took something."""
-        return suite_of(self.hello.suite if self.hello else 0)
+        return suite_of(self.number)
 
     @property
     def group(self) -> int:

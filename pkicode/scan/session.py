@@ -1,0 +1,156 @@
+"""One target while it is scanned: connections to it, one hello or more on each, and what was heard so far.
+
+Sockets are somebody else's (adapters/network.py is the Reach of a scan).
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field, frozen
+
+from pkicode.scan.finding import Target
+from pkicode.tls import hello
+from pkicode.tls.client13 import Entropy
+from pkicode.tls.conversation import Answer, Talk, converse
+from pkicode.tls.groups import offered
+from pkicode.tls.hello import ClientHello
+from pkicode.tls.records import Garbled, NotTls
+from pkicode.tls.starttls import DIALOGUES, after
+
+T = TypeVar("T")
+
+
+@frozen
+class Ended:
+    """How a connection ended."""
+
+    how: str
+    """"" when the talk came to its end, else why it did not: closed (refused), filtered (no answer to connect),
+    unresolved (no address), eof, reset, timeout."""
+    octets: int
+    """Read."""
+
+
+Reach = Callable[[Target, Talk[None]], Awaitable[Ended]]
+"""Opens one connection and drives one talk over it, with limits on time and octets; raises nothing of the network."""
+
+
+@frozen
+class Heard(Generic[T]):
+    """What a talk learnt, or why it learnt nothing."""
+
+    value: T | None
+    how: str = ""
+    """As of Ended; also not-tls and garbled."""
+    why: str = ""
+    """A sentence, for those two."""
+
+
+@define
+class Known:
+    """What probes have found out, for those after them."""
+
+    first: Heard[Answer] = Heard(None, "closed")
+    """To the hello of a modern client."""
+    answers: dict[int, tuple[Answer, ...]] = field(factory=dict)
+    """By version, one for each suite it takes, in its order; not the versions it refuses."""
+    unsure: dict[int, str] = field(factory=dict)
+    """Versions of which not everything is known, and how the connection ended that should have told."""
+    groups: dict[int, tuple[int, ...]] = field(factory=dict)
+    """By version, in the order in which the server took them."""
+    chains: list[tuple[bytes, ...]] = field(factory=list)
+    """Different ones; the first is that of a modern client."""
+    ssl2: tuple[int, ...] = ()
+    """Cipher kinds of SSLv2."""
+    signatures: set[int] = field(factory=set)
+    """SignatureSchemes with which it signed for chains that had to be asked for."""
+    fallback: Heard[Answer] | None = None
+    """To a hello that says it could do better (RFC 7507); None if there is nothing better."""
+    strange: dict[str, Heard[Answer]] = field(factory=dict)
+    """To hellos that a server has to bear, by what is strange in them."""
+    attacks: dict[str, Heard[str]] = field(factory=dict)
+    """What an attack brought, by its check: safe, vulnerable, or another word of the probe's own."""
+    preference: str = ""
+    """server or client, "" if nobody knows."""
+    short_only: bool = False
+    """It takes hellos of sixty suites, and none of several hundred."""
+
+    def learn(self, version: int, taken: tuple[Answer, ...], how: str) -> None:
+        """What it takes of a version; `how` as in `unsure`, "" if that is all."""
+        if taken:
+            self.answers[version] = taken
+        if how:
+            self.unsure[version] = how
+        for answer in taken:
+            self.keep(answer.chain)
+
+    def is_whole(self) -> bool:
+        """Whether what is not among the answers is refused; SSLv2 has its own check."""
+        return bool(self.answers) and not self.unsure.keys() - {hello.SSL2}
+
+    def missing(self) -> str:
+        """What is not known, as part of a sentence."""
+        told = [f"{hello.NAMES[version]} ended in a {how}" for version, how in sorted(self.unsure.items())]
+        return " and ".join(told)
+
+    def versions(self) -> tuple[int, ...]:
+        """Those it takes, oldest first; SSLv2 with them."""
+        return (*((hello.SSL2,) if self.ssl2 else ()), *sorted(one for one, taken in self.answers.items() if taken))
+
+    def all_answers(self) -> tuple[Answer, ...]:
+        """Of every version, and to the first hello."""
+        taken = tuple(answer for version in sorted(self.answers) for answer in self.answers[version])
+        return (*taken, self.first.value) if self.first.value and self.first.value.hello else taken
+
+    def newest_before_tls13(self) -> int:
+        """0 if there is none."""
+        return max((version for version in self.versions() if hello.SSL3 <= version < hello.TLS13), default=0)
+
+    def keep(self, chain: tuple[bytes, ...]) -> None:
+        if chain and chain not in self.chains:
+            self.chains.append(chain)
+
+
+class Session:
+    """Asks one target."""
+
+    def __init__(self, target: Target, reach: Reach, entropy: Entropy) -> None:
+        self.target = target
+        self.entropy = entropy
+        self.known = Known()
+        self.connections = self.octets = 0
+        self._reach = reach
+
+    async def ask(self, talk: Talk[T]) -> Heard[T]:
+        """Hold a talk on a connection of its own, after STARTTLS where the target wants it."""
+        heard: list[Heard[T]] = []
+        dialogue = DIALOGUES.get(self.target.starttls)
+        whole = after(dialogue(self.target.server_name or self.target.host), talk) if dialogue else talk
+
+        def kept() -> Talk[None]:
+            try:
+                heard.append(Heard((yield from whole)))
+            except Garbled as error:
+                heard.append(Heard(None, "not-tls" if isinstance(error, NotTls) else "garbled", str(error)))
+
+        self.connections += 1
+        ended = await self._reach(self.target, kept())
+        self.octets += ended.octets
+        return heard[0] if heard else Heard(None, ended.how)
+
+    async def greet(self, said: ClientHello) -> Heard[Answer]:
+        """One hello and its answer in the clear."""
+        return await self.ask(converse(said))
+
+    def hello(
+        self, versions: Sequence[int], suites: Sequence[int], groups: Sequence[int] = (), **more: Any
+    ) -> ClientHello:
+        """A hello to this target: with its name, and every group if none is said."""
+        return hello.client_hello(
+            versions,
+            suites,
+            groups or offered(max(versions)),
+            self.entropy(64),
+            server_name=self.target.server_name,
+            **more,
+        )
