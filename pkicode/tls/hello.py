@@ -98,10 +98,8 @@ class ClientHello:
         return record(HANDSHAKE, min(self.version, TLS10), self.message())
 
     def with_extensions(self, *others: Extension) -> "ClientHello":
-        """With these in place of those of the same type."""
-        replaced = {kind for kind, _ in others}
-        kept = tuple(one for one in self.extensions if one[0] not in replaced)
-        return evolve(self, extensions=(*kept, *others))
+        """With these in place of those of the same type, the new ones behind (a second hello may change no order)."""
+        return evolve(self, extensions=tuple((dict(self.extensions) | dict(others)).items()))
 
     def without(self, *kinds: int) -> "ClientHello":
         """Without the extensions of these types."""

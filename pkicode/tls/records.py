@@ -3,7 +3,7 @@
 What the octets of a message mean is read in pkicode/tls/hello.py.  Nothing is decrypted here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -58,39 +58,36 @@ class Records:
         self._data = bytearray()
         self._octets = self._records = 0
 
-    def feed(self, data: bytes) -> list[Record]:
-        """The records that are whole now.
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """The records that are whole now; those before one that is refused come first.
 
         Raises:
             NotTls: another protocol.
             Garbled: no record of SSLv3 or later, or a limit is passed.
         """
         self._octets += len(data)
+        self._data += data
+        while len(self._data) >= 5:
+            size = 5 + self._size()
+            if len(self._data) < size:
+                break
+            whole = bytes(self._data[:size])
+            del self._data[:size]
+            self._records += 1
+            yield Record(whole[0], int.from_bytes(whole[1:3], "big"), whole[5:])
         if self._octets > OCTETS_MOST:
             raise Garbled(f"more than {OCTETS_MOST} octets and no end")
-        self._data += data
-        found, offset = [], 0
-        while len(self._data) - offset >= 5:
-            size = self._opening(offset)
-            if len(self._data) - offset - 5 < size:
-                break
-            start, offset = offset, offset + 5 + size
-            version = int.from_bytes(self._data[start + 1 : start + 3], "big")
-            found.append(Record(self._data[start], version, bytes(self._data[start + 5 : offset])))
-        self._records += len(found)
-        if self._records > RECORDS_MOST:
-            raise Garbled(f"more than {RECORDS_MOST} records and no end")
-        del self._data[:offset]
-        return found
 
-    def _opening(self, at: int) -> int:
-        """The octets of the record whose header stands at `at`."""
-        if not CHANGE_CIPHER_SPEC <= self._data[at] <= HEARTBEAT or self._data[at + 1] != 3:
+    def _size(self) -> int:
+        """Octets in the body of the record that comes."""
+        if not CHANGE_CIPHER_SPEC <= self._data[0] <= HEARTBEAT or self._data[1] != 3:
             refused = Garbled if self._records else NotTls
-            raise refused(f"no TLS record starts with {bytes(self._data[at : at + 5]).hex(' ')}")
-        size = int.from_bytes(self._data[at + 3 : at + 5], "big")
+            raise refused(f"no TLS record starts with {bytes(self._data[:5]).hex(' ')}")
+        size = int.from_bytes(self._data[3:5], "big")
         if size > RECORD_MOST:
             raise Garbled(f"a record of {size} octets; {RECORD_MOST} are allowed")
+        if self._records == RECORDS_MOST:
+            raise Garbled(f"more than {RECORDS_MOST} records and no end")
         return size
 
 
@@ -101,8 +98,8 @@ class Messages:
         self._data = bytearray()
         self._messages = 0
 
-    def feed(self, body: bytes) -> list[Message]:
-        """The messages that are whole now.
+    def feed(self, body: bytes) -> Iterator[Message]:
+        """The messages that are whole now; those before one that is refused come first.
 
         Raises:
             Garbled: an empty record, or a limit is passed.
@@ -110,20 +107,18 @@ class Messages:
         if not body:
             raise Garbled("a handshake record without an octet")
         self._data += body
-        found, offset = [], 0
-        while len(self._data) - offset >= 4:
-            size = int.from_bytes(self._data[offset + 1 : offset + 4], "big")
+        while len(self._data) >= 4:
+            size = 4 + int.from_bytes(self._data[1:4], "big")
             if size > MESSAGE_MOST:
                 raise Garbled(f"a handshake message of {size} octets; {MESSAGE_MOST} are read")
-            if len(self._data) - offset - 4 < size:
+            if self._messages == MESSAGES_MOST:
+                raise Garbled(f"more than {MESSAGES_MOST} handshake messages and no end")
+            if len(self._data) < size:
                 break
-            start, offset = offset, offset + 4 + size
-            found.append(Message(self._data[start], bytes(self._data[start + 4 : offset])))
-        del self._data[:offset]
-        self._messages += len(found)
-        if self._messages > MESSAGES_MOST:
-            raise Garbled(f"more than {MESSAGES_MOST} handshake messages and no end")
-        return found
+            whole = bytes(self._data[:size])
+            del self._data[:size]
+            self._messages += 1
+            yield Message(whole[0], whole[4:])
 
 
 def record(kind: int, version: int, body: bytes) -> bytes:
