@@ -1,0 +1,196 @@
+"""Targets that are no TLS server, or a bad one: a record of it comes back, in time, and nothing is made up."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pkicode.adapters.network import AT_ONCE, Network
+from pkicode.scan.finding import Endpoint, Grade
+from pkicode.tls.groups import groups as all_groups
+from pkicode.tls.records import HANDSHAKE, Message, record
+from tests.scan import strange
+from tests.scan.scanning import found, grades, scan, suites
+from tests.scan.servers import HOST, Identity, free_port, identity, openssl
+
+PATIENCE = 0.3
+GARBAGE = bytes(range(128, 256)) * 4
+PLAIN_HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nThe plain HTTP request was sent to HTTPS port\r\n"
+BOMB = strange.server_hello(0xC02F, Message(11, (3000).to_bytes(3, "big") + b"\0\0\1\0" * 750))
+ENDLESS = strange.server_hello(0xC02F) + record(HANDSHAKE, 0x0303, Message(11, bytes(16000)).encode())
+RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
+
+
+def retry_for_ever() -> bytes:
+    extensions = bytes.fromhex("000c") + bytes.fromhex("003300020017002b00020304")
+    return record(HANDSHAKE, 0x0303, Message(2, b"\3\3" + RETRY + b"\0\x13\1\0" + extensions).encode())
+
+
+@pytest.fixture(scope="module")
+def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return identity(tmp_path_factory.mktemp("rsa"), "rsa")
+
+
+def scanned(serve: strange.Serve, *, patience: float = PATIENCE, seconds: float = 20) -> Endpoint:
+    async def both() -> Endpoint:
+        async with strange.serving(serve) as port:
+            return await scan(port, patience=patience, seconds=seconds)
+
+    return asyncio.run(both())
+
+
+@pytest.mark.parametrize(
+    ("serve", "state"),
+    [
+        (strange.tarpit, "failed"),
+        (strange.hangs_up, "failed"),
+        (strange.resets, "reset"),
+        (strange.says(GARBAGE), "not-tls"),
+        (strange.says(PLAIN_HTTP), "not-tls"),
+        (strange.says(b"SSH-2.0-OpenSSH_9.2\r\n", then_stays=True), "not-tls"),
+        (strange.says(strange.server_hello(0xC02F)[:20], then_stays=True), "failed"),
+        (strange.says(b"\x16\3\3\xff\xff" + bytes(70000)), "failed"),
+        (strange.says(record(HANDSHAKE, 0x0303, bytes(16384)), again=True), "failed"),
+    ],
+    ids=["tarpit", "hangs-up", "resets", "garbage", "http", "ssh", "half-a-hello", "64-KiB-record", "endless-zeros"],
+)
+def test_what_speaks_no_tls_is_a_record_of_that(serve: strange.Serve, state: str):
+    endpoint = scanned(serve)
+    assert (endpoint.state, endpoint.versions, endpoint.ciphers, endpoint.chains) == (state, (), (), ())
+    assert found(endpoint, "TCPDial").grade == "Good"
+    assert found(endpoint, "TLSDial").grade in {"Bad", "Unknown"}
+    assert len(endpoint.findings) == 2
+
+
+def test_a_closed_port_is_a_record_of_that():
+    endpoint = asyncio.run(scan(free_port()))
+    assert (endpoint.state, endpoint.connections) == ("closed", 1)
+    assert grades(endpoint, "TCPDial") == {"TCPDial": "Bad"}
+
+
+def test_a_name_without_an_address_is_a_record_of_that():
+    assert asyncio.run(scan(443, address="")).state == "unresolved"
+
+
+@pytest.mark.parametrize("said", [BOMB, ENDLESS, strange.server_hello(0xC02F)], ids=["bomb", "endless", "alone"])
+def test_a_hello_counts_whatever_follows_it(said: bytes):
+    endpoint = scanned(strange.says(said, then_stays=True), seconds=30)
+    assert endpoint.state == "tls"
+    assert "TLSv1.2" in endpoint.versions
+    assert not endpoint.chains
+
+
+def test_a_server_that_takes_what_it_was_not_offered_is_not_believed():
+    endpoint = scanned(strange.says(strange.server_hello(0xABCD) + b"\x15\3\3\0\2\2\x28"))
+    assert len(suites(endpoint, "TLSv1.2")) <= 1
+    assert found(endpoint, "RC4").grade == "Unknown"
+
+
+def test_a_server_that_asks_again_for_ever_is_left():
+    endpoint = scanned(strange.says(retry_for_ever(), again=True))
+    assert endpoint.state == "tls"
+    assert endpoint.octets < 30 << 20
+    assert {group.name for group in endpoint.groups} <= {group.name for group in all_groups().values()}
+
+
+def test_when_time_is_up_what_is_not_known_is_unknown(rsa: Identity):
+    async def slow() -> Endpoint:
+        with openssl(rsa) as port:
+            first = True
+
+            def bears(_hello: bytes) -> bool:
+                nonlocal first
+                was, first = first, False
+                return was
+
+            async with strange.serving(strange.box(port, bears, lambda _writer: None)) as before:
+                return await scan(before, patience=30, seconds=1.5)
+
+    # The box hangs up at all but the first: those count as refusals, and nothing else is claimed.
+    endpoint = asyncio.run(slow())
+    assert endpoint.state == "tls"
+    assert endpoint.versions == ("TLSv1.3",)
+
+
+def boxed(mine: Identity, bears: Callable[[bytes], bool], refuse: Callable[..., None], *options: str) -> Endpoint:
+    async def both() -> Endpoint:
+        with openssl(mine, *options) as port:
+            async with strange.serving(strange.box(port, bears, refuse)) as before:
+                return await scan(before, patience=5)
+
+    return asyncio.run(both())
+
+
+@pytest.mark.parametrize("refuse", [strange.reset, lambda _writer: None], ids=["reset", "hangs-up"])
+def test_a_box_that_bears_no_long_hello_hides_nothing(rsa: Identity, refuse: Callable[..., None]):
+    plain = boxed(rsa, lambda _hello: True, refuse, "-tls1_2")
+    boxed_in = boxed(rsa, lambda hello: len(hello) < 520, refuse, "-tls1_2")
+    assert set(suites(boxed_in, "TLSv1.2")) == set(suites(plain, "TLSv1.2"))
+    assert len(suites(plain, "TLSv1.2")) > 15
+    assert found(boxed_in, "Intolerance").value == "long hellos"
+    assert found(plain, "Intolerance").grade == "Good"
+
+
+def test_a_box_that_bears_no_grease_is_found(rsa: Identity):
+    endpoint = boxed(rsa, lambda hello: b"\x0a\x0a" not in hello[:200], lambda _writer: None)
+    assert found(endpoint, "Intolerance").value == "GREASE"
+    assert found(endpoint, "Intolerance").grade == "Warning"
+
+
+def test_a_box_that_resets_after_ten_connections_makes_nothing_unsupported(rsa: Identity):
+    seen = 0
+
+    def bears(_hello: bytes) -> bool:
+        nonlocal seen
+        seen += 1
+        return seen <= 10
+
+    endpoint = boxed(rsa, bears, strange.reset, "-cipher", "ALL:@SECLEVEL=0")
+    unsure = ("Heartbleed", "RC4", "NULL", "SWEET32", "FREAK", "LOGJAM", "CRIME")
+    assert grades(endpoint, *unsure) == dict.fromkeys(unsure, "Unknown")
+    assert "reset" in found(endpoint, "RC4").detail
+
+
+def test_a_host_bears_no_more_than_five_connections_at_once(rsa: Identity):
+    at_once = most = 0
+
+    async def counted() -> None:
+        nonlocal at_once, most
+        with openssl(rsa) as port:
+
+            async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                nonlocal at_once, most
+                at_once += 1
+                most = max(most, at_once)
+                try:
+                    await strange.box(port, lambda _hello: True, strange.reset)(reader, writer)
+                finally:
+                    at_once -= 1
+
+            async with strange.serving(serve) as one:
+                await scan(one)
+
+    asyncio.run(counted())
+    # A connection that the client left counts until its server hears of it.
+    assert 2 <= most <= AT_ONCE + 2
+
+
+def test_a_host_that_nobody_talks_to_is_forgotten(rsa: Identity):
+    network = Network()
+
+    async def once() -> None:
+        async with network._place(HOST):
+            assert network._open
+
+    asyncio.run(once())
+    assert not network._open
+
+
+def test_a_hostile_record_is_never_an_exception(tmp_path: Path):
+    """Certificates that are none, in a flight that is otherwise whole."""
+    sent = Message(11, b"\0\0\x09\0\0\x06\xff\xff\xff\xff\xff\xff").encode()
+    flight = strange.server_hello(0x009C, Message(11, sent[4:]), Message(14, b""))
+    endpoint = scanned(strange.says(flight, then_stays=True), seconds=30)
+    assert endpoint.chains[0].der == b"\xff" * 6
+    assert all(isinstance(finding.grade, Grade) for finding in endpoint.findings)
