@@ -13,14 +13,14 @@ from pkicode.scan.peeling import together
 from pkicode.scan.registry import Probe
 from pkicode.scan.session import Heard, Known, Reach, Session
 from pkicode.tls import ssl2
-from pkicode.tls.client13 import GROUPS, SUITES, Entropy
+from pkicode.tls.client13 import Entropy
 from pkicode.tls.conversation import Answer, converse
 from pkicode.tls.groups import group_of
-from pkicode.tls.hello import NAMES, SSL3, TLS10, TLS12, TLS13, ClientHello
+from pkicode.tls.hello import NAMES, SSL3, TLS10, TLS12, ClientHello
 from pkicode.tls.suites import offered, ssl2_suites, suite_of
 
-_MODERN = 30
-"""Suites of TLS 1.2 in the first hello."""
+_SHORT = 30
+"""Suites in the hellos after the first."""
 _GONE = {"closed": "closed", "filtered": "filtered", "unresolved": "unresolved", "not-tls": "not-tls"}
 """What the first connection says that no second one can mend."""
 
@@ -54,9 +54,7 @@ async def scan_one(
 async def _greet(session: Session) -> None:
     """The hello of a modern client; a short one, an old one and SSLv2's if nobody answers to it."""
     known = session.known
-    alpn = () if session.target.starttls else ("h2", "http/1.1")
-    suites = (*SUITES, *offered(TLS12)[:_MODERN])
-    known.first = await session.ask(converse(session.hello([TLS13, TLS12], suites, GROUPS, alpn=alpn), session.entropy))
+    known.first = await session.ask(converse(session.modern(), session.entropy))
     if known.first.value or known.first.how in _GONE:
         known.keep(known.first.value.chain if known.first.value else ())
         return
@@ -72,15 +70,15 @@ async def _greet(session: Session) -> None:
 
 
 def _plainer(session: Session) -> list[ClientHello]:
-    common = offered(TLS12)[:_MODERN]
+    common = offered(TLS12)[:_SHORT]
     plain = session.hello([TLS12], common, (23, 24))
     # A tarpit gets one more; who hangs up or answers nonsense may have choked on the hello.
     if session.known.first.how == "timeout":
         return [plain]
     return [
         plain,
-        session.hello([TLS10], offered(TLS10)[:_MODERN], (23, 24)),
-        session.hello([SSL3], offered(SSL3)[:_MODERN]),
+        session.hello([TLS10], offered(TLS10)[:_SHORT], (23, 24)),
+        session.hello([SSL3], offered(SSL3)[:_SHORT]),
     ]
 
 

@@ -10,14 +10,17 @@ from attrs import define, field, frozen
 
 from pkicode.scan.finding import Target
 from pkicode.tls import hello
-from pkicode.tls.client13 import Entropy
+from pkicode.tls.client13 import GROUPS, SUITES, Entropy
 from pkicode.tls.conversation import Answer, Talk, converse
 from pkicode.tls.groups import offered
 from pkicode.tls.hello import ClientHello
 from pkicode.tls.records import Garbled, NotTls
 from pkicode.tls.starttls import DIALOGUES, after
+from pkicode.tls.suites import offered as suites_offered
 
 T = TypeVar("T")
+_MODERN = 30
+"""Suites of TLS 1.2 in a modern hello."""
 
 
 @frozen
@@ -90,7 +93,7 @@ class Known:
 
     def missing(self) -> str:
         """What is not known, as part of a sentence."""
-        told = [f"{hello.NAMES[version]} ended in a {how}" for version, how in sorted(self.unsure.items())]
+        told = [f"{hello.NAMES[version]} was not answered ({how})" for version, how in sorted(self.unsure.items())]
         return " and ".join(told)
 
     def versions(self) -> tuple[int, ...]:
@@ -141,6 +144,12 @@ class Session:
     async def greet(self, said: ClientHello) -> Heard[Answer]:
         """One hello and its answer in the clear."""
         return await self.ask(converse(said))
+
+    def modern(self) -> ClientHello:
+        """The hello that everybody should answer: TLS 1.3 and 1.2 as today's clients have them."""
+        alpn = () if self.target.starttls else ("h2", "http/1.1")
+        suites = (*SUITES, *suites_offered(hello.TLS12)[:_MODERN])
+        return self.hello([hello.TLS13, hello.TLS12], suites, GROUPS, alpn=alpn)
 
     def hello(
         self, versions: Sequence[int], suites: Sequence[int], groups: Sequence[int] = (), **more: Any

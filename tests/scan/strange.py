@@ -50,7 +50,11 @@ async def hello_of(reader: asyncio.StreamReader) -> bytes:
     return opening + rest + await reader.readexactly(int.from_bytes(rest[1:], "big"))
 
 
-def reset(writer: asyncio.StreamWriter) -> None:
+async def leave(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Hang up."""
+
+
+async def reset(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Hang up so that the client gets a reset."""
     line = writer.get_extra_info("socket")
     line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -69,7 +73,7 @@ async def hangs_up(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) 
 
 async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await hello_of(reader)
-    reset(writer)
+    await reset(reader, writer)
 
 
 def says(said: bytes, *, again: bool = False, then_stays: bool = False) -> Serve:
@@ -95,13 +99,13 @@ def server_hello(suite: int, *messages: Message) -> bytes:
     return b"".join(record(HANDSHAKE, TLS12, said[at : at + 16384]) for at in range(0, len(said), 16384))
 
 
-def box(port: int, bears: Callable[[bytes], bool], refuse: Callable[[asyncio.StreamWriter], None]) -> Serve:
-    """A box before the server at `port` that lets pass only the hellos that it bears."""
+def box(port: int, bears: Callable[[bytes], bool], refuse: Serve) -> Serve:
+    """A box before the server at `port` that lets pass only the hellos that it bears; `refuse` gets the others."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         hello = await hello_of(reader)
         if not bears(hello):
-            refuse(writer)
+            await refuse(reader, writer)
             return
         back, forth = await asyncio.open_connection(HOST, port)
         try:

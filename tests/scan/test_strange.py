@@ -97,23 +97,22 @@ def test_a_server_that_asks_again_for_ever_is_left():
 def test_when_time_is_up_what_is_not_known_is_unknown(rsa: Identity):
     async def slow() -> Endpoint:
         with openssl(rsa) as port:
-            first = True
+            async with strange.serving(strange.box(port, first_only(), strange.tarpit)) as before:
+                return await scan(before, patience=30, seconds=1)
 
-            def bears(_hello: bytes) -> bool:
-                nonlocal first
-                was, first = first, False
-                return was
-
-            async with strange.serving(strange.box(port, bears, lambda _writer: None)) as before:
-                return await scan(before, patience=30, seconds=1.5)
-
-    # The box hangs up at all but the first: those count as refusals, and nothing else is claimed.
     endpoint = asyncio.run(slow())
-    assert endpoint.state == "tls"
-    assert endpoint.versions == ("TLSv1.3",)
+    assert (endpoint.state, endpoint.versions) == ("tls", ("TLSv1.3",))
+    assert endpoint.chains[0].der == rsa.der
+    assert grades(endpoint, "RC4", "DROWN", "Versions") == {"RC4": "Unknown", "DROWN": "Unknown", "Versions": "Unknown"}
 
 
-def boxed(mine: Identity, bears: Callable[[bytes], bool], refuse: Callable[..., None], *options: str) -> Endpoint:
+def first_only() -> Callable[[bytes], bool]:
+    """Bears one hello."""
+    hellos = iter([True])
+    return lambda _hello: next(hellos, False)
+
+
+def boxed(mine: Identity, bears: Callable[[bytes], bool], refuse: strange.Serve, *options: str) -> Endpoint:
     async def both() -> Endpoint:
         with openssl(mine, *options) as port:
             async with strange.serving(strange.box(port, bears, refuse)) as before:
@@ -122,8 +121,8 @@ def boxed(mine: Identity, bears: Callable[[bytes], bool], refuse: Callable[..., 
     return asyncio.run(both())
 
 
-@pytest.mark.parametrize("refuse", [strange.reset, lambda _writer: None], ids=["reset", "hangs-up"])
-def test_a_box_that_bears_no_long_hello_hides_nothing(rsa: Identity, refuse: Callable[..., None]):
+@pytest.mark.parametrize("refuse", [strange.reset, strange.leave], ids=["reset", "hangs-up"])
+def test_a_box_that_bears_no_long_hello_hides_nothing(rsa: Identity, refuse: strange.Serve):
     plain = boxed(rsa, lambda _hello: True, refuse, "-tls1_2")
     boxed_in = boxed(rsa, lambda hello: len(hello) < 520, refuse, "-tls1_2")
     assert set(suites(boxed_in, "TLSv1.2")) == set(suites(plain, "TLSv1.2"))
@@ -133,9 +132,15 @@ def test_a_box_that_bears_no_long_hello_hides_nothing(rsa: Identity, refuse: Cal
 
 
 def test_a_box_that_bears_no_grease_is_found(rsa: Identity):
-    endpoint = boxed(rsa, lambda hello: b"\x0a\x0a" not in hello[:200], lambda _writer: None)
+    endpoint = boxed(rsa, lambda hello: b"\x0a\x0a" not in hello[:200], strange.leave)
     assert found(endpoint, "Intolerance").value == "GREASE"
     assert found(endpoint, "Intolerance").grade == "Warning"
+
+
+def test_a_box_that_hangs_up_after_the_first_connection_makes_nothing_unsupported(rsa: Identity):
+    endpoint = boxed(rsa, first_only(), strange.leave)
+    assert endpoint.versions == ("TLSv1.3",)
+    assert grades(endpoint, "RC4", "Versions") == {"RC4": "Unknown", "Versions": "Unknown"}
 
 
 def test_a_box_that_resets_after_ten_connections_makes_nothing_unsupported(rsa: Identity):

@@ -22,8 +22,11 @@ async def ask(session: Session) -> None:
         for version in versions[::-1]:
             if version != TLS13 and not _is_refused(peeled[version]):
                 peeled[version] = await _in_pieces(session, version, peeled[version])
+    hung_up = any(one.refusal.how == "eof" for one in peeled.values())
+    tired = hung_up and (await session.greet(session.modern())).value is None
     for version, one in peeled.items():
-        session.known.learn(version, one.found, one.how)
+        # Whoever hangs up at everything by now refused nothing.
+        session.known.learn(version, one.found, one.how or (one.refusal.how if tired else ""))
     await _ask_ssl2(session)
 
 
