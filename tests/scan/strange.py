@@ -108,15 +108,23 @@ def box(port: int, bears: Callable[[bytes], bool], refuse: Serve) -> Serve:
             await refuse(reader, writer)
             return
         back, forth = await asyncio.open_connection(HOST, port)
-        try:
-            forth.write(hello)
-            async with asyncio.TaskGroup() as both:
-                both.create_task(_pass(back, writer))
-                both.create_task(_pass(reader, forth))
-        finally:
-            forth.close()
+        forth.write(hello)
+        await passing((reader, writer), (back, forth))
 
     return serve
+
+
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def passing(client: Line, server: Line) -> None:
+    """Everything from each to the other, until both hung up."""
+    try:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_pass(server[0], client[1]))
+            both.create_task(_pass(client[0], server[1]))
+    finally:
+        server[1].close()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
