@@ -19,6 +19,8 @@ from pkicode.tls.starttls import DIALOGUES, after
 from pkicode.tls.suites import offered as suites_offered
 
 T = TypeVar("T")
+_NOBODYS = 0x7A7A
+"""A group of GREASE (RFC 8701)."""
 _MODERN = 30
 """Suites of TLS 1.2 in a modern hello."""
 
@@ -75,6 +77,8 @@ class Known:
     """What an attack brought, by its check: safe, vulnerable, or another word of the probe's own."""
     preference: str = ""
     """server or client, "" if nobody knows."""
+    foreign_share: bool = False
+    """It stumbles over an empty key_share, and has to be sent one of a group that nobody has."""
     short_only: bool = False
     """It takes hellos of sixty suites, and none of several hundred."""
 
@@ -155,11 +159,15 @@ class Session:
         self, versions: Sequence[int], suites: Sequence[int], groups: Sequence[int] = (), **more: Any
     ) -> ClientHello:
         """A hello to this target: with its name, and every group if none is said."""
-        return hello.client_hello(
+        groups = groups or offered(max(versions))
+        foreign = self.known.foreign_share and max(versions) == hello.TLS13
+        said = hello.client_hello(
             versions,
             suites,
-            groups or offered(max(versions)),
+            (*groups, _NOBODYS) if foreign else groups,
             self.entropy(64),
             server_name=self.target.server_name,
             **more,
         )
+        share = hello.vector(2, _NOBODYS.to_bytes(2, "big") + hello.vector(2, b"\0"))
+        return said.with_extensions((hello.KEY_SHARE, share)) if foreign else said

@@ -90,7 +90,7 @@ def offered(version: int) -> tuple[int, ...]:
     before it: some servers, once a client names them, do DHE with no other prime (RFC 7919 section 4).
     """
     if version >= 0x0304:
-        fitting = [number for number in _NAMES if number not in _OLD_ONLY] + [22]
+        fitting = [number for number in _NAMES if number not in _OLD_ONLY]
     else:
         fitting = [number for number in _NAMES if number < 31 or 34 <= number <= 41 or number >= 0xFF01]
     return (*(number for number in _FIRST if number in fitting), *(one for one in fitting if one not in _FIRST))

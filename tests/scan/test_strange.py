@@ -131,6 +131,12 @@ def test_a_box_that_bears_no_long_hello_hides_nothing(rsa: Identity, refuse: str
     assert found(plain, "Intolerance").grade == "Good"
 
 
+def test_a_box_that_bears_no_empty_key_share_hides_nothing(rsa: Identity):
+    endpoint = boxed(rsa, lambda hello: b"\0\x33\0\2\0\0" not in hello, strange.leave, "-groups", "X448:X25519")
+    assert len(suites(endpoint, "TLSv1.3")) == 3
+    assert {group.name for group in endpoint.groups if group.version == "TLSv1.3"} == {"x25519", "x448"}
+
+
 def test_a_box_that_bears_no_grease_is_found(rsa: Identity):
     endpoint = boxed(rsa, lambda hello: b"\x0a\x0a" not in hello[:200], strange.leave)
     assert found(endpoint, "Intolerance").value == "GREASE"

@@ -22,6 +22,11 @@ async def ask(session: Session) -> None:
         for version in versions[::-1]:
             if version != TLS13 and not _is_refused(peeled[version]):
                 peeled[version] = await _in_pieces(session, version, peeled[version])
+    first = session.known.first.value
+    if first and first.version == TLS13 and not peeled[TLS13].found:
+        # It speaks TLS 1.3, and not to this hello: an empty key_share is rare (RFC 8446 section 4.2.8).
+        session.known.foreign_share = True
+        peeled[TLS13] = await _taken(session, TLS13)
     hung_up = any(one.refusal.how == "eof" for one in peeled.values())
     tired = hung_up and (await session.greet(session.modern())).value is None
     for version, one in peeled.items():
