@@ -1,17 +1,10 @@
-"""What OpenSSL serves no more, or not yet: SSLv3, RC4, 3DES, no extended master secret, ML-KEM; and two old bugs."""
-
-import asyncio
+"""What OpenSSL serves no more, or not yet: SSLv3, RC4, 3DES, no extended master secret, ML-KEM."""
 
 import pytest
 from tlslite.api import HandshakeSettings
 
-from pkicode.scan.finding import Endpoint
-from pkicode.tls.hello import HEARTBEAT, TLS12
-from pkicode.tls.records import ALERT, HANDSHAKE, Message, record
-from pkicode.tls.records import HEARTBEAT as BEAT
-from tests.scan import strange
 from tests.scan.old import tlslite
-from tests.scan.scanning import found, grades, groups, scan, scanned, suites
+from tests.scan.scanning import found, grades, groups, scanned, suites
 from tests.scan.servers import Identity, identity
 
 
@@ -69,43 +62,3 @@ def test_hybrids_with_ml_kem_are_found(rsa: Identity, classical: list[str]):
     assert found(endpoint, "ECCurves").detail == "ML-KEM is among them."
     # Alone, the certificate is read after a HelloRetryRequest, with a secret of both halves.
     assert endpoint.chains[0].der == rsa.der
-
-
-HELLO = strange.server_hello(0xC02F)
-BEATING = record(
-    HANDSHAKE,
-    TLS12,
-    Message(2, b"\3\3" + bytes(32) + b"\0\xc0\x2f\0" + b"\0\5" + bytes((0, HEARTBEAT)) + b"\0\1\1").encode()
-    + Message(14, b"").encode(),
-)
-DONE = strange.server_hello(0xC02F, Message(14, b""))
-
-
-def attacked(hello: bytes, answer: bytes) -> Endpoint:
-    """A server that takes one suite, and answers to what follows the hello."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if b"\xc0\x2f" not in (await strange.hello_of(reader))[:1500]:
-            writer.write(record(ALERT, TLS12, b"\2\x28"))
-            return
-        writer.write(hello)
-        await strange.hello_of(reader)
-        writer.write(answer)
-        await writer.drain()
-        writer.write_eof()
-        await strange.tarpit(reader, writer)
-
-    async def both() -> Endpoint:
-        async with strange.serving(serve) as port:
-            return await scan(port, patience=2)
-
-    return asyncio.run(both())
-
-
-def test_a_server_that_bleeds_is_found():
-    assert found(attacked(BEATING, record(BEAT, TLS12, b"\2\x40\0" + bytes(16000))), "Heartbleed").grade == "Bad"
-
-
-def test_a_server_that_takes_early_change_cipher_specs_is_found():
-    assert found(attacked(DONE, record(ALERT, TLS12, b"\2\x14")), "CCS").grade == "Bad"
-    assert found(attacked(DONE, record(ALERT, TLS12, b"\2\x0a")), "CCS").grade == "Good"
