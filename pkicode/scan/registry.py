@@ -18,8 +18,10 @@ from pkicode.scan.probes import (
     fallback,
     groups,
     heartbleed,
+    http,
     intolerance,
     preference,
+    resumption,
     robot,
     suites,
     versions,
@@ -59,5 +61,7 @@ DEEP: Final = (
     Probe("heartbleed", 3, heartbleed.judge, heartbleed.ask),
     Probe("ccs", 3, ccs.judge, ccs.ask),
     Probe("robot", 3, robot.judge, robot.ask),
+    Probe("resumption", 4, resumption.judge, resumption.ask),
+    Probe("http", 4, http.judge, http.ask),
 )
 """Everything."""

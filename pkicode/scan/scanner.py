@@ -11,7 +11,7 @@ from itertools import groupby
 from pkicode.scan.finding import Cipher, Endpoint, Finding, Grade, Group, Presented, Target
 from pkicode.scan.peeling import together
 from pkicode.scan.registry import Probe
-from pkicode.scan.session import Heard, Known, Reach, Session
+from pkicode.scan.session import Heard, Known, Reach, Session, Shake
 from pkicode.tls import ssl2
 from pkicode.tls.client13 import Entropy
 from pkicode.tls.conversation import Answer, converse
@@ -26,7 +26,14 @@ _GONE = {"closed": "closed", "filtered": "filtered", "unresolved": "unresolved",
 
 
 async def scan_one(
-    target: Target, probes: Sequence[Probe], *, reach: Reach, entropy: Entropy, now: int, seconds: float = 60.0
+    target: Target,
+    probes: Sequence[Probe],
+    *,
+    reach: Reach,
+    shake: Shake,
+    entropy: Entropy,
+    now: int,
+    seconds: float = 60.0,
 ) -> Endpoint:
     """Everything the probes find out of a target, in `seconds` at most; never raises anything of the target's doing.
 
@@ -34,11 +41,12 @@ async def scan_one(
         target: whom.
         probes: QUICK or DEEP of pkicode/scan/registry.py, or some of their lines.
         reach: opens connections.
+        shake: whole handshakes, for what no hello tells.
         entropy: random octets, for hellos and key shares.
         now: epoch seconds, for the record alone.
         seconds: when time is up, what is not known by then is Unknown.
     """
-    session = Session(target, reach, entropy)
+    session = Session(target, reach, shake, entropy)
     clock = asyncio.get_running_loop().time
     started, late = clock(), False
     try:

@@ -6,7 +6,7 @@ Sockets are somebody else's (adapters/network.py is the Reach of a scan).
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from pkicode.scan.finding import Target
 from pkicode.tls import hello
@@ -38,6 +38,40 @@ class Ended:
 
 Reach = Callable[[Target, Talk[None]], Awaitable[Ended]]
 """Opens one connection and drives one talk over it, with limits on time and octets; raises nothing of the network."""
+
+
+@frozen
+class Wish:
+    """What is wanted of a whole handshake."""
+
+    version: int
+    """TLS 1.2 or 1.3."""
+    tickets: bool = True
+    """Before TLS 1.3: False for a session id."""
+    request: bytes = b""
+    """What is said over it."""
+    resume: object = None
+    """The session of a handshake before it."""
+
+    def again(self, session: object) -> "Wish":
+        return evolve(self, resume=session)
+
+
+@frozen
+class Shaken:
+    """A whole handshake."""
+
+    resumed: bool
+    session: object = field(repr=False)
+    """What another one may come back with, None if nothing."""
+    ticket: bool = False
+    """The session is a ticket of the server's."""
+    said: bytes = b""
+    """To the request, its beginning."""
+
+
+Shake = Callable[[str, Wish], Talk[Shaken]]
+"""A whole handshake with a server of this name as a talk; for those that no hello tells (adapters/handshake.py)."""
 
 
 @frozen
@@ -75,6 +109,10 @@ class Known:
     """To hellos that a server has to bear, by what is strange in them."""
     attacks: dict[str, Heard[str]] = field(factory=dict)
     """What an attack brought, by its check: safe, vulnerable, or another word of the probe's own."""
+    resumed: dict[str, Heard[Shaken]] = field(factory=dict)
+    """The second handshake, by the way in which its session came back or did not."""
+    http: Heard[Shaken] | None = None
+    """What it says to a browser; None if no browser would ask."""
     preference: str = ""
     """server or client, "" if nobody knows."""
     foreign_share: bool = False
@@ -121,12 +159,13 @@ class Known:
 class Session:
     """Asks one target."""
 
-    def __init__(self, target: Target, reach: Reach, entropy: Entropy) -> None:
+    def __init__(self, target: Target, reach: Reach, shake: Shake, entropy: Entropy) -> None:
         self.target = target
         self.entropy = entropy
         self.known = Known()
         self.connections = self.octets = 0
         self._reach = reach
+        self._shake = shake
 
     async def ask(self, talk: Talk[T]) -> Heard[T]:
         """Hold a talk on a connection of its own, after STARTTLS where the target wants it."""
@@ -148,6 +187,10 @@ class Session:
     async def greet(self, said: ClientHello) -> Heard[Answer]:
         """One hello and its answer in the clear."""
         return await self.ask(converse(said))
+
+    async def shake(self, wish: Wish) -> Heard[Shaken]:
+        """A whole handshake on a connection of its own."""
+        return await self.ask(self._shake(self.target.server_name, wish))
 
     def modern(self) -> ClientHello:
         """The hello that everybody should answer: TLS 1.3 and 1.2 as today's clients have them."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network
 from pkicode.scan.finding import Endpoint, Finding, Target
 from pkicode.scan.registry import DEEP, Probe
@@ -29,7 +30,7 @@ async def scan(
     """Through real sockets."""
     target = Target(server_name or address, address, port, starttls, server_name)
     network = Network(connect_seconds=patience, answer_seconds=patience)
-    return await scan_one(target, probes, reach=network, entropy=os.urandom, now=NOW, seconds=seconds)
+    return await scan_one(target, probes, reach=network, shake=shake, entropy=os.urandom, now=NOW, seconds=seconds)
 
 
 def scanned(port: int, probes: Sequence[Probe] = DEEP, **more: Any) -> Endpoint:
