@@ -65,11 +65,14 @@ def shake(server_name: str, wish: Wish) -> Talk[Shaken]:
     except (ssl.SSLError, ConnectionError):
         # The handshake stands; how somebody hangs up after it is no news.
         pass
-    return Shaken(bool(line.session_reused), line.session, _has_ticket(line), said)
+    session = line.session
+    return Shaken(bool(line.session_reused), session, session is not None and session.has_ticket, said)
 
 
 def _has_ticket(line: ssl.SSLObject) -> bool:
-    return line.session is not None and line.session.has_ticket
+    # Each look at it makes a copy.
+    session = line.session
+    return session is not None and session.has_ticket
 
 
 def _step(
