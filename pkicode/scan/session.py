@@ -97,6 +97,8 @@ class Known:
     """Versions of which not everything is known, and how the connection ended that should have told."""
     groups: dict[int, tuple[int, ...]] = field(factory=dict)
     """By version, in the order in which the server took them."""
+    hidden_groups: set[int] = field(factory=set)
+    """Versions whose groups may be more than those in `groups`."""
     chains: list[tuple[bytes, ...]] = field(factory=list)
     """Different ones; the first is that of a modern client."""
     ssl2: tuple[int, ...] = ()

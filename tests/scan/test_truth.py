@@ -96,6 +96,17 @@ def test_groups_are_found_beside_the_curve_of_an_ecdsa_certificate(ecdsa: Identi
     assert sorted(groups(endpoint, "TLSv1.2")) == ["secp256r1", "secp384r1", "x25519"]
 
 
+def test_a_preferred_curve_of_the_certificate_hides_others_and_that_is_told(ecdsa: Identity):
+    with openssl(ecdsa, "-tls1_2", "-serverpref", "-groups", "X25519:P-256:P-384") as port:
+        endpoint = scanned(port)
+    assert groups(endpoint, "TLSv1.2") == ["x25519", "secp256r1"]
+    assert found(endpoint, "ECCurves").grade == "Unknown"
+    with openssl(ecdsa, "-serverpref", "-groups", "X25519:P-256:P-384") as port:
+        endpoint = scanned(port)
+    assert groups(endpoint, "TLSv1.3") == ["x25519", "secp256r1", "secp384r1"]
+    assert found(endpoint, "ECCurves").grade == "Good"
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_both_certificates_of_a_server_are_read(rsa: Identity, ecdsa: Identity, version: str):
     with openssl(rsa, "-dcert", ecdsa.chain, "-dkey", ecdsa.key, version) as port:
@@ -224,6 +235,14 @@ def test_a_gnutls_server_is_read(rsa: Identity):
     }  # fmt: skip
     assert sorted(groups(endpoint, "TLSv1.3")) == ["ffdhe3072", "secp256r1", "x25519"]
     assert endpoint.chains[0].der == rsa.der
+
+
+def test_a_gnutls_of_tls13_alone_is_not_searched_for_older_suites(rsa: Identity):
+    with gnutls(rsa, "NORMAL:-VERS-ALL:+VERS-TLS1.3") as port:
+        endpoint = scanned(port)
+    assert endpoint.versions == ("TLSv1.3",)
+    assert endpoint.connections <= 45
+    assert grades(endpoint, "RC4", "Versions") == {"RC4": "Good", "Versions": "Good"}
 
 
 def test_a_heartbeat_of_gnutls_brings_nothing(rsa: Identity):

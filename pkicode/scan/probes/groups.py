@@ -1,5 +1,7 @@
 """ECCurves: the key exchange groups that a target takes, elliptic curves, finite fields and hybrids with ML-KEM."""
 
+from collections.abc import Awaitable, Callable, Sequence
+
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.x509 import load_der_x509_certificate
 
@@ -40,11 +42,23 @@ async def _of_version(session: Session, version: int) -> None:
     rest = [number for number in offered(version) if number != first and number not in kept]
     peeled = await peel(greet, rest, lambda answer: 0 if answer.group in kept else answer.group)
     found = [first, *(answer.group for answer in peeled.found)]
-    if peeled.refusal.value and peeled.refusal.value.group not in (*found, 0):
-        found.append(peeled.refusal.value.group)
+    last = peeled.refusal.value.group if peeled.refusal.value else 0
+    if last and last not in found:
+        found.append(last)
     known.groups[version] = (*found, *sorted(fields.difference(found)))
     if peeled.how:
         known.unsure.setdefault(version, peeled.how)
+    if last and not await _puts_last(greet, last, found):
+        known.hidden_groups.add(version)
+
+
+async def _puts_last(
+    greet: Callable[[tuple[int, ...]], Awaitable[Heard[Answer]]], kept: int, found: Sequence[int]
+) -> bool:
+    """Whether it took the certificate's curve because nothing else was left, and not because it likes it best."""
+    other = next((number for number in found if number != kept), 0)
+    heard = await greet((kept, other)) if other else None
+    return heard is not None and heard.value is not None and heard.value.group == kept
 
 
 def _curve(answer: Answer) -> list[int]:
@@ -59,6 +73,7 @@ def _curve(answer: Answer) -> list[int]:
 
 def judge(known: Known) -> list[Finding]:
     """Bad below 112 bits; a warning without one that withstands a quantum computer would be too early."""
+    hidden = bool(known.hidden_groups) and TLS13 not in known.groups
     taken = {group_of(number) for numbers in known.groups.values() for number in numbers}
     if not taken:
         return [Finding("TLSHandshake", "ECCurves", Grade.SKIPPED, "", "No suite of it uses a named group.")]
@@ -66,6 +81,9 @@ def judge(known: Known) -> list[Finding]:
     weak = sorted(group.name for group in taken if 0 < group.strength < _WEAK and group.kind != "ff")
     if weak:
         return [Finding("TLSHandshake", "ECCurves", Grade.BAD, value, f"Too small, switch off: {', '.join(weak)}.")]
+    if hidden:
+        detail = "It prefers the curve of its certificate, and hides what comes after it."
+        return [Finding("TLSHandshake", "ECCurves", Grade.UNKNOWN, value, detail)]
     hybrid = any(group.kind in ("hybrid", "pq") for group in taken)
     detail = "ML-KEM is among them." if hybrid else "None withstands a quantum computer; X25519MLKEM768 would."
     return [Finding("TLSHandshake", "ECCurves", Grade.GOOD, value, detail)]

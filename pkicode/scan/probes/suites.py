@@ -55,10 +55,12 @@ async def _in_pieces(session: Session, version: int, long: Peeled) -> Peeled:
     suites = offered(version)
     found: list[int] = []
     peeled = long
+    spoken = session.known.first.value.version if session.known.first.value else 0
     for start in range(0, len(suites), _PIECE):
         peeled = await _taken(session, version, suites[start : start + _PIECE])
         found += [answer.number for answer in peeled.found]
-        if peeled.how or (not found and _is_refused(peeled)):
+        # A version of which the usual suites are refused is only searched for others if it was spoken already.
+        if peeled.how or (not found and version != spoken):
             break
     if not found:
         return peeled
