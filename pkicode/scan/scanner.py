@@ -59,6 +59,15 @@ async def scan_one(
     return _record(session, probes, late=late, now=now, seconds=clock() - started)
 
 
+async def discover(target: Target, *, reach: Reach, shake: Shake, entropy: Entropy, now: int) -> Endpoint:
+    """Whether a target speaks TLS, by one hello that makes nobody calculate; the arguments as of `scan_one`."""
+    session = Session(target, reach, shake, entropy)
+    clock = asyncio.get_running_loop().time
+    started = clock()
+    session.known.first = await session.greet(session.modern())
+    return _record(session, (), late=False, now=now, seconds=clock() - started)
+
+
 async def _greet(session: Session) -> None:
     """The hello of a modern client; a short one, an old one and SSLv2's if nobody answers to it."""
     known = session.known

@@ -3,7 +3,8 @@
 A hello is sent as it is said here, sense or none: what a server makes of it is what is asked.
 """
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import evolve, frozen
@@ -48,9 +49,13 @@ def vector(size: int, *parts: bytes) -> bytes:
     return len(body).to_bytes(size, "big") + body
 
 
-def numbers(size: int, of: Iterable[int]) -> bytes:
+def numbers(size: int, of: Sequence[int]) -> bytes:
     """A vector of numbers of two octets, its length in `size`."""
-    return vector(size, *(one.to_bytes(2, "big") for one in of))
+    return vector(size, struct.pack(f">{len(of)}H", *of))
+
+
+def _extension(kind: int, data: bytes) -> bytes:
+    return struct.pack(">HH", kind, len(data)) + data
 
 
 @frozen
@@ -71,27 +76,23 @@ class ClientHello:
         Between 256 and 511 octets it is padded to 512: in front of some servers stands a box that takes a shorter one
         for something else and says nothing at all (RFC 7685).
         """
-        message = self._message(self.extensions)
-        if self.extensions and 256 <= len(message) < 512:
-            missing = max(512 - len(message) - 4, 0)
-            message = self._message((*self.extensions, (PADDING, bytes(missing))))
-        return message
-
-    def _message(self, extensions: Sequence[Extension]) -> bytes:
-        body = b"".join(
+        start = b"".join(
             (
                 self.version.to_bytes(2, "big"),
                 self.random,
                 vector(1, self.session_id),
                 numbers(2, self.suites),
                 vector(1, self.compressions),
-                # SSLv3 knows no extensions, and no empty list of them either.
-                vector(2, *(kind.to_bytes(2, "big") + vector(2, data) for kind, data in extensions))
-                if extensions
-                else b"",
             )
         )
-        return Message(CLIENT_HELLO, body).encode()
+        if not self.extensions:
+            # SSLv3 knows no extensions, and no empty list of them either.
+            return Message(CLIENT_HELLO, start).encode()
+        block = b"".join(_extension(kind, data) for kind, data in self.extensions)
+        size = 4 + len(start) + 2 + len(block)
+        if 256 <= size < 512:
+            block += _extension(PADDING, bytes(max(512 - size - 4, 0)))
+        return Message(CLIENT_HELLO, start + vector(2, block)).encode()
 
     def record(self) -> bytes:
         """In one record, of a version that nobody refuses (RFC 8446 section 5.1)."""
@@ -150,7 +151,11 @@ def client_hello(
 
 
 def _host(name: str) -> bytes:
-    return name.encode("ascii" if name.isascii() else "idna")
+    """Its A-label; what has none is asked for as it stands, and the server may think of it what it likes."""
+    try:
+        return name.encode("ascii" if name.isascii() else "idna")[:255]
+    except UnicodeError:
+        return name.encode("utf-8", "replace")[:255]
 
 
 @frozen

@@ -69,6 +69,15 @@ def test_a_closed_port_is_a_record_of_that():
     assert grades(endpoint, "TCPDial") == {"TCPDial": "Bad"}
 
 
+@pytest.mark.parametrize("name", ["bücher.example", "ü" * 300, "a..ü", "\udc80", ".", "-", "a" * 64000])
+def test_a_name_that_is_none_is_no_exception(rsa: Identity, name: str):
+    async def both() -> Endpoint:
+        with openssl(rsa) as port:
+            return await scan(port, server_name=name)
+
+    assert asyncio.run(both()).state in {"tls", "failed", "reset"}
+
+
 def test_a_name_without_an_address_is_a_record_of_that():
     assert asyncio.run(scan(443, address="")).state == "unresolved"
 

@@ -1,14 +1,20 @@
 """The truth table: real servers whose versions, suites, order, groups and certificates are known."""
 
+import asyncio
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pkicode.adapters.handshake import shake
+from pkicode.adapters.network import Network
+from pkicode.scan.finding import Target
 from pkicode.scan.registry import QUICK
-from tests.scan.scanning import found, grades, groups, scanned, suites
-from tests.scan.servers import NAME, Identity, gnutls, identity, nginx, openssl
+from pkicode.scan.scanner import discover
+from tests.scan.scanning import NOW, found, grades, groups, scanned, suites
+from tests.scan.servers import HOST, NAME, Identity, gnutls, identity, nginx, openssl
 
 EVERYTHING = "ALL:COMPLEMENTOFALL:eNULL:@SECLEVEL=0"
 VERSIONS = {"TLSv1.0": "-tls1", "TLSv1.1": "-tls1_1", "TLSv1.2": "-tls1_2", "TLSv1.3": "-tls1_3"}
@@ -170,6 +176,13 @@ def test_a_quick_scan_makes_four_connections(rsa: Identity):
     assert endpoint.connections == 4
     assert endpoint.versions == ("TLSv1.1", "TLSv1.2", "TLSv1.3")
     assert endpoint.chains[0].der == rsa.der
+
+
+def test_a_target_is_discovered_with_one_connection(rsa: Identity):
+    with openssl(rsa) as port:
+        target = Target(HOST, HOST, port)
+        endpoint = asyncio.run(discover(target, reach=Network(), shake=shake, entropy=os.urandom, now=NOW))
+    assert (endpoint.state, endpoint.versions, endpoint.connections) == ("tls", ("TLSv1.3",), 1)
 
 
 def test_a_scan_over_ipv6_is_one_over_ipv4(rsa: Identity):
