@@ -1,13 +1,20 @@
 """Servers with the bugs that attacks need, hand-made as far as the attack goes; and those beside them without."""
 
 import asyncio
+import datetime
 from collections.abc import Callable
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pkicode.scan.finding import Endpoint
+from pkicode.scan.leaf import key_of
 from pkicode.tls.hello import HEARTBEAT, TLS12, vector
 from pkicode.tls.records import ALERT, HANDSHAKE, Message, record
 from pkicode.tls.records import HEARTBEAT as BEAT
@@ -86,6 +93,26 @@ def test_a_server_whose_alerts_tell_paddings_apart_is_found(rsa: Identity, tells
     endpoint = attacked(RSA_ONLY, hello(RSA_ONLY, certificate(rsa)), answer=answer)
     assert found(endpoint, "ROBOT").grade == grade
     assert found(endpoint, "ROBOT").detail
+
+
+def test_a_key_that_would_take_long_is_not_calculated_with():
+    numbers = RSAPublicNumbers((1 << 16000) + 1, (1 << 16384) - 1)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "huge")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder(name, name, numbers.public_key(), 1, now, now + datetime.timedelta(1))
+    der = made.sign(ec.generate_private_key(ec.SECP256R1()), SHA256()).public_bytes(Encoding.DER)
+    endpoint = attacked(RSA_ONLY, hello(RSA_ONLY, Message(11, vector(3, vector(3, der)))))
+    assert endpoint.chains[0].der == der
+    assert found(endpoint, "ROBOT").grade == "Good"
+
+
+@given(at=st.integers(0, 2000), octet=st.integers(0, 255))
+@settings(max_examples=300)
+def test_a_certificate_that_was_touched_has_a_key_or_none(rsa: Identity, at: int, octet: int):
+    touched = bytearray(rsa.der)
+    touched[at % len(touched)] = octet
+    key = key_of((bytes(touched),))
+    assert key is None or hasattr(key, "public_bytes")
 
 
 def test_a_server_that_compresses_is_found():

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
-from cryptography.x509 import load_der_x509_certificate
 
 from pkicode.scan.finding import Finding, Grade
+from pkicode.scan.leaf import key_of
 from pkicode.scan.peeling import peel, together
 from pkicode.scan.session import Heard, Known, Session
 from pkicode.tls.conversation import Answer
@@ -63,10 +63,7 @@ async def _puts_last(
 
 def _curve(answer: Answer) -> list[int]:
     """The group of the leaf's key, if it is on a curve."""
-    try:
-        key = load_der_x509_certificate(answer.chain[0]).public_key() if answer.chain else None
-    except ValueError:
-        return []
+    key = key_of(answer.chain)
     name = key.curve.name if isinstance(key, EllipticCurvePublicKey) else ""
     return [number for number, group in groups().items() if group.name == name]
 

@@ -4,9 +4,9 @@ Five premaster secrets, each wrong in another way, have to be answered alike.
 """
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.x509 import load_der_x509_certificate
 
 from pkicode.scan.finding import Finding
+from pkicode.scan.leaf import key_of
 from pkicode.scan.peeling import together
 from pkicode.scan.probes.heartbleed import attacked
 from pkicode.scan.session import Heard, Known, Session
@@ -16,6 +16,7 @@ from pkicode.tls.records import CHANGE_CIPHER_SPEC, HANDSHAKE, Message, record
 
 CHECK = "ROBOT"
 _CLIENT_KEY_EXCHANGE = 16
+_BITS_MOST = 8192
 _FINISHED = 40
 """Octets of a Finished as an AEAD suite sends it; nobody has its key."""
 
@@ -32,31 +33,33 @@ async def ask(session: Session) -> None:
         return
     hello = session.hello([version], [chosen.number])
     first = await _told(session, hello, key)
-    second = await _told(session, hello, key) if first.value == "vulnerable" else first
-    known.attacks[CHECK] = (
-        second if second.value != "safe" or first.value == "safe" else Heard(None, "different answer")
-    )
+    if first.value is None or len(set(first.value)) == 1:
+        known.attacks[CHECK] = Heard("safe" if first.value else None, first.how)
+        return
+    # An oracle says the same again; chance does not.
+    second = await _told(session, hello, key)
+    known.attacks[CHECK] = Heard("vulnerable") if second.value == first.value else Heard(None, "different answer")
 
 
 def _key(answer: Answer) -> RSAPublicKey | None:
-    try:
-        key = load_der_x509_certificate(answer.chain[0]).public_key()
-    except ValueError:
+    key = key_of(answer.chain)
+    if not isinstance(key, RSAPublicKey):
         return None
-    return key if isinstance(key, RSAPublicKey) else None
+    # A stranger's numbers are calculated with only if that takes no time.
+    return key if 512 <= key.key_size <= _BITS_MOST and key.public_numbers().e < 1 << 32 else None
 
 
-async def _told(session: Session, hello: ClientHello, key: RSAPublicKey) -> Heard[str]:
+async def _told(session: Session, hello: ClientHello, key: RSAPublicKey) -> Heard[list[str]]:
+    """A word for each padding."""
     heard = await together([session.ask(_talk(hello, key, padded)) for padded in _paddings(session, key)])
-    silent = next((one for one in heard if one.value is None), None)
-    if silent:
-        return silent
-    return Heard("safe" if len({one.value for one in heard}) == 1 else "vulnerable")
+    words = [one.value for one in heard if one.value is not None]
+    silent = next((one.how for one in heard if one.value is None), "")
+    return Heard(None, silent) if silent else Heard(words)
 
 
 def _paddings(session: Session, key: RSAPublicKey) -> list[bytes]:
     """PKCS #1 v1.5 blocks as the ROBOT paper has them: right; other type; zero too late; no zero; wrong version."""
-    size = key.key_size // 8
+    size = (key.key_size + 7) // 8
     filling = bytes(octet or 1 for octet in session.entropy(size))
     version, secret = TLS12.to_bytes(2, "big"), filling[:46]
     padding = filling[: size - 51]
