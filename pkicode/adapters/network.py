@@ -4,6 +4,7 @@ What is said is handed in (pkicode/tls); a name is not resolved here.
 """
 
 import asyncio
+import errno
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -19,6 +20,11 @@ AT_ONCE: Final = 5
 OCTETS_MOST: Final = 1 << 19
 """Read on one connection."""
 _AT_ONCE_READ = 1 << 16
+_OURS: Final = (
+    errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EACCES, errno.EPERM,
+    errno.ENETUNREACH,
+)  # fmt: skip
+"""What goes wrong on this side."""
 
 
 class Network:
@@ -38,9 +44,13 @@ class Network:
     async def __call__(self, target: Target, talk: Talk[None]) -> Ended:
         """Connect, and hold the talk.  Whatever the network does is in what is returned."""
         async with self._place(target.address):
-            family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-            with socket.socket(family, socket.SOCK_STREAM) as line:
+            try:
+                line = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET)
+            except OSError:
+                return Ended("unasked", 0)
+            with line:
                 line.settimeout(0)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 how = await self._connect(line, target)
                 return Ended(how, 0) if how else await self._hold(line, talk)
 
@@ -67,10 +77,9 @@ class Network:
             return "closed"
         except socket.gaierror:
             return "unresolved"
-        except OSError:
-            # Also "no route to host" and "network unreachable": somebody on the way says no in the host's stead.
-            return "filtered"
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            # "No route to host" is what somebody on the way says in the host's stead.
+            return "unasked" if error.errno in _OURS else "filtered"
         return ""
 
     async def _hold(self, line: socket.socket, talk: Talk[None]) -> Ended:

@@ -72,7 +72,7 @@ async def _greet(session: Session) -> None:
     """The hello of a modern client; a short one, an old one and SSLv2's if nobody answers to it."""
     known = session.known
     known.first = await session.ask(converse(session.modern(), session.entropy))
-    if known.first.value or known.first.how in _GONE:
+    if known.first.value or known.first.how in (*_GONE, "unasked"):
         known.keep(known.first.value.chain if known.first.value else ())
         return
     for hello in _plainer(session):
@@ -148,10 +148,13 @@ _DIALLED = {
 
 
 def _connectivity(session: Session, state: str) -> list[Finding]:
+    first: Heard[Answer] = session.known.first
     if state in _DIALLED:
         return [Finding("Connectivity", "TCPDial", Grade.BAD, state, _DIALLED[state])]
+    if first.how == "unasked":
+        detail = "This machine could not ask: no socket is left, or no route leads into that network."
+        return [Finding("Connectivity", "TCPDial", Grade.UNKNOWN, "unasked", detail)]
     dialled = Finding("Connectivity", "TCPDial", Grade.GOOD, "", "A connection comes about.")
-    first: Heard[Answer] = session.known.first
     if state == "tls":
         return [dialled, Finding("Connectivity", "TLSDial", Grade.GOOD, "", "It speaks TLS.")]
     grade = Grade.BAD if state == "not-tls" else Grade.UNKNOWN

@@ -31,7 +31,7 @@ class Ended:
 
     how: str
     """"" when the talk came to its end, else why it did not: closed (refused), filtered (no answer to connect),
-    unresolved (no address), eof, reset, timeout."""
+    unresolved (no address), unasked (no socket or route on this side), eof, reset, timeout."""
     octets: int
     """Read."""
 

@@ -1,6 +1,8 @@
 """Targets that are no TLS server, or a bad one: a record of it comes back, in time, and nothing is made up."""
 
 import asyncio
+import resource
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +69,23 @@ def test_a_closed_port_is_a_record_of_that():
     endpoint = asyncio.run(scan(free_port()))
     assert (endpoint.state, endpoint.connections) == ("closed", 1)
     assert grades(endpoint, "TCPDial") == {"TCPDial": "Bad"}
+
+
+def test_whoever_has_no_socket_left_says_nothing_of_the_target():
+    async def starved() -> Endpoint:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # The lowest number that is free is the first that may not be had.
+        with socket.socket() as probe:
+            free = probe.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+        try:
+            return await scan(443)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    endpoint = asyncio.run(starved())
+    assert (endpoint.state, endpoint.connections) == ("failed", 1)
+    assert grades(endpoint, "TCPDial") == {"TCPDial": "Unknown"}
 
 
 @pytest.mark.parametrize("name", ["bücher.example", "ü" * 300, "a..ü", "\udc80", ".", "-", "a" * 64000])

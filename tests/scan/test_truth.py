@@ -129,6 +129,20 @@ def test_the_certificate_without_a_name_is_read_too(rsa: Identity, ecdsa: Identi
     assert ecdsa.der in {presented.der for presented in endpoint.chains}
 
 
+@pytest.mark.parametrize("group", ["X25519", "P-256", "P-384", "P-521", "X448"])
+def test_a_certificate_is_read_with_every_group(rsa: Identity, group: str):
+    with openssl(rsa, "-tls1_3", "-groups", group) as port:
+        assert scanned(port, QUICK).chains[0].der == rsa.der
+
+
+@pytest.mark.parametrize("suite", [*TLS13, "TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"])
+def test_a_certificate_is_read_with_every_suite_of_tls13(rsa: Identity, suite: str):
+    with openssl(rsa, "-tls1_3", "-ciphersuites", suite, "-cipher", "ALL:@SECLEVEL=0") as port:
+        endpoint = scanned(port)
+    assert suites(endpoint, "TLSv1.3") == [suite]
+    assert endpoint.chains[0].der == rsa.der
+
+
 def test_a_cookie_is_given_back(rsa: Identity):
     with openssl(rsa, "-tls1_3", "-stateless") as port:
         assert scanned(port).chains[0].der == rsa.der
