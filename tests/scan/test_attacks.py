@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkicode.scan.finding import Endpoint
-from pkicode.scan.leaf import key_of
+from pkicode.scan.stranger import key_of, name_of
 from pkicode.tls.hello import HEARTBEAT, TLS12, vector
 from pkicode.tls.records import ALERT, HANDSHAKE, Message, record
 from pkicode.tls.records import HEARTBEAT as BEAT
@@ -115,6 +115,15 @@ def test_a_certificate_that_was_touched_has_a_key_or_none(rsa: Identity, at: int
     assert key is None or hasattr(key, "public_bytes")
 
 
+@given(body=st.binary(max_size=30), value=st.binary(max_size=8), kind=st.sampled_from([3, 6, 7, 8, 10]))
+def test_a_name_of_a_stranger_is_read_or_not(body: bytes, value: bytes, kind: int):
+    attribute = b"\x06\x03\x55\x04" + bytes((kind,)) + value
+    inner = bytes((0x30, len(attribute))) + attribute
+    relative = bytes((0x31, len(inner))) + inner
+    for der in (body, bytes((0x30, len(relative))) + relative):
+        assert name_of(der) is None or "=" in str(name_of(der)) or name_of(der) == ""
+
+
 def test_a_server_that_compresses_is_found():
     assert found(attacked(ECDHE, hello(ECDHE, compression=1)), "CRIME").grade == "Bad"
     assert found(attacked(ECDHE, hello(ECDHE)), "CRIME").grade == "Good"
@@ -152,3 +161,13 @@ def test_a_server_that_still_speaks_sslv2_drowns(rsa: Identity):
     assert [cipher.name for cipher in endpoint.ciphers] == ["SSL_CK_DES_192_EDE3_CBC_WITH_MD5"]
     assert (found(endpoint, "DROWN").grade, found(endpoint, "Versions").grade) == ("Bad", "Bad")
     assert endpoint.chains[0].der == rsa.der
+
+
+def test_a_thousand_cas_of_clients_are_counted_and_not_all_told():
+    names = [x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, f"CA {n}" + "x" * 50)]) for n in range(200)]
+    sent = [b"\x30\0", b"\xff", *(one.public_bytes() for one in names)]
+    asked = Message(13, vector(1, b"\1") + vector(2, b"\4\1") + vector(2, *(vector(2, one) for one in sent)))
+    finding = found(attacked(ECDHE, hello(ECDHE, asked)), "ClientCAs")
+    assert finding.value == "202"
+    assert len(finding.detail) < 2000
+    assert finding.detail.endswith(", others.")

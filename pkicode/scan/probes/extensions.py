@@ -3,10 +3,9 @@
 Every hello names these extensions, so that no connection is needed for them.
 """
 
-from cryptography import x509
-
 from pkicode.scan.finding import Finding, Grade
 from pkicode.scan.session import Known
+from pkicode.scan.stranger import name_of
 from pkicode.tls.conversation import Answer
 from pkicode.tls.hello import (
     ENCRYPT_THEN_MAC,
@@ -17,6 +16,8 @@ from pkicode.tls.hello import (
     TLS13,
 )
 
+_TOLD, _LETTERS = 20, 200
+"""Names of CAs in one sentence, and characters of one."""
 _HANDSHAKE, _SESSION, _ATTACKS = "TLSHandshake", "TLSSession", "Vulnerabilities"
 
 
@@ -110,14 +111,8 @@ def _authorities(known: Known) -> Finding:
     wanted = [answer.authorities for answer in known.all_answers() if answer.authorities is not None]
     if not wanted:
         return Finding("MutualTLS", "ClientCAs", Grade.SKIPPED, "", "It asks for no certificate of the client.")
-    names = sorted({_name(der) for authorities in wanted for der in authorities})
-    detail = f"It asks for a certificate of {', '.join(names)}." if names else "It asks for a certificate of anybody."
-    return Finding("MutualTLS", "ClientCAs", Grade.GOOD, str(len(names)), detail)
-
-
-def _name(der: bytes) -> str:
-    """RFC 4514, or that it is none."""
-    try:
-        return x509.Name.from_bytes(der).rfc4514_string()
-    except ValueError:
-        return "a name that is none"
+    asked = sorted({der for authorities in wanted for der in authorities})
+    names = [(name_of(der) or "no name")[:_LETTERS] for der in asked[:_TOLD]]
+    names += ["others"] if len(asked) > _TOLD else []
+    detail = f"It asks for a certificate of {', '.join(names)}." if asked else "It asks for a certificate of anybody."
+    return Finding("MutualTLS", "ClientCAs", Grade.GOOD, str(len(asked)), detail)

@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 
 from pkicode.scan.finding import Finding, Grade
-from pkicode.scan.leaf import key_of
 from pkicode.scan.peeling import peel, together
 from pkicode.scan.session import Heard, Known, Session
+from pkicode.scan.stranger import key_of
 from pkicode.tls.conversation import Answer
 from pkicode.tls.groups import group_of, groups, offered
 from pkicode.tls.hello import TLS13

@@ -11,6 +11,8 @@ _PORTS = (443, 8443)
 _LONG = 180 * DAY
 _WANTED = ("content-security-policy", "x-content-type-options", "x-frame-options", "referrer-policy")
 _HEADERS_MOST = 100
+_VALUE_MOST = 300
+"""Characters of a header that are told."""
 
 
 async def ask(session: Session) -> None:
@@ -42,7 +44,7 @@ def _headers(said: bytes) -> dict[str, str]:
     """The first of each name, in lower case."""
     lines = said.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")[1 : _HEADERS_MOST + 1]
     pairs = [line.partition(":") for line in lines]
-    return {name.strip().lower(): value.strip() for name, colon, value in reversed(pairs) if colon}
+    return {name.strip().lower(): value.strip()[:_VALUE_MOST] for name, colon, value in reversed(pairs) if colon}
 
 
 def _hsts(headers: dict[str, str]) -> Finding:

@@ -6,10 +6,10 @@ Five premaster secrets, each wrong in another way, have to be answered alike.
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from pkicode.scan.finding import Finding
-from pkicode.scan.leaf import key_of
 from pkicode.scan.peeling import together
 from pkicode.scan.probes.heartbleed import attacked
 from pkicode.scan.session import Heard, Known, Session
+from pkicode.scan.stranger import key_of
 from pkicode.tls.conversation import Answer, Reading, Talk
 from pkicode.tls.hello import TLS12, ClientHello, vector
 from pkicode.tls.records import CHANGE_CIPHER_SPEC, HANDSHAKE, Message, record
