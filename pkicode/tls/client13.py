@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from attrs import frozen
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDH,
     SECP256R1,
@@ -187,7 +187,11 @@ class Client:
         make = _SHARES.get(retry.group or self._share.group)
         if make is None or retry.suite not in _CIPHERS:
             return b""
-        self._share = make(self._entropy)
+        try:
+            self._share = make(self._entropy)
+        except UnsupportedAlgorithm:
+            # Some builds of OpenSSL leave curves and ML-KEM out.
+            return b""
         cookie = ((COOKIE, retry.extensions[COOKIE]),) if COOKIE in retry.extensions else ()
         self._hello = self._hello.with_extensions(*cookie, self._share.extension())
         digest = hashlib.new(_CIPHERS[retry.suite].hash, self._transcript).digest()
