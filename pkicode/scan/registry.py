@@ -23,6 +23,7 @@ from pkicode.scan.probes import (
     preference,
     resumption,
     robot,
+    signatures,
     suites,
     versions,
     weak_suites,
@@ -61,6 +62,7 @@ DEEP: Final = (
     Probe("heartbleed", 3, heartbleed.judge, heartbleed.ask),
     Probe("ccs", 3, ccs.judge, ccs.ask),
     Probe("robot", 3, robot.judge, robot.ask),
+    Probe("signatures", 3, signatures.judge, signatures.ask),
     Probe("resumption", 4, resumption.judge, resumption.ask),
     Probe("http", 4, http.judge, http.ask),
 )

@@ -105,6 +105,8 @@ class Known:
     """Cipher kinds of SSLv2."""
     signatures: set[int] = field(factory=set)
     """SignatureSchemes with which it signed for chains that had to be asked for."""
+    schemes: tuple[int, ...] = ()
+    """With which it signs: those of its newest version in its order, then one with a broken hash if it has one."""
     fallback: Heard[Answer] | None = None
     """To a hello that says it could do better (RFC 7507); None if there is nothing better."""
     strange: dict[str, Heard[Answer]] = field(factory=dict)

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from pkicode.tls.records import HANDSHAKE, Cut, Garbled, Message, record
+from pkicode.tls.signatures import SCHEMES
 from pkicode.tls.suites import RENEGOTIATION_SCSV
 
 SSL3, TLS10, TLS11, TLS12, TLS13 = 0x0300, 0x0301, 0x0302, 0x0303, 0x0304
@@ -29,13 +30,6 @@ SERVER_NAME, STATUS_REQUEST, SUPPORTED_GROUPS, POINT_FORMATS, SIGNATURE_ALGORITH
 HEARTBEAT, ALPN, SCT, PADDING, ENCRYPT_THEN_MAC, EXTENDED_MASTER_SECRET = 15, 16, 18, 21, 22, 23
 SESSION_TICKET, SUPPORTED_VERSIONS, COOKIE, PSK_MODES, AUTHORITIES, KEY_SHARE = 35, 43, 44, 45, 47, 51
 RENEGOTIATION_INFO: Final = 0xFF01
-
-ECDSA: Final = (0x0403, 0x0503, 0x0603, 0x081A, 0x081B, 0x081C, 0x0303, 0x0203)
-RSA: Final = (0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601, 0x0809, 0x080A, 0x080B, 0x0301, 0x0201, 0x0101)
-OTHER_SIGNATURES: Final = (0x0807, 0x0808, 0x0904, 0x0905, 0x0906, 0x0708, 0x0402, 0x0502, 0x0602, 0x0302, 0x0202)
-"""EdDSA, ML-DSA, SM2, DSA."""
-SIGNATURES: Final = ECDSA[:3] + RSA[:6] + OTHER_SIGNATURES[:5] + ECDSA[3:] + RSA[6:] + OTHER_SIGNATURES[5:]
-"""Every SignatureScheme that servers have, the good ones first."""
 
 _RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 _DOWNGRADES = {b"DOWNGRD\1": TLS12, b"DOWNGRD\0": TLS11}
@@ -114,7 +108,7 @@ def client_hello(
     random: bytes,
     *,
     server_name: str = "",
-    signatures: Sequence[int] = SIGNATURES,
+    signatures: Sequence[int] = SCHEMES,
     alpn: Sequence[str] = (),
 ) -> ClientHello:
     """A hello for one of these versions (0x0300 to 0x0304), with every extension whose echo tells something.

@@ -122,6 +122,22 @@ def test_both_certificates_of_a_server_are_read(rsa: Identity, ecdsa: Identity, 
     assert found(endpoint, "CertsBySigAlgs").value == "ECDSA, RSA"
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_the_schemes_with_which_a_server_signs_are_found(rsa: Identity, ecdsa: Identity, version: str):
+    wanted = ["rsa_pss_rsae_sha512", "ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256"]
+    options = ["-sigalgs", ":".join(wanted), "-serverpref", version]
+    with openssl(rsa, "-dcert", ecdsa.chain, "-dkey", ecdsa.key, *options) as port:
+        signing = found(scanned(port), "SigAlgs")
+    assert (sorted(signing.value.split()), signing.grade) == (sorted(wanted), "Good")
+
+
+def test_a_server_that_still_signs_with_sha_1_is_warned_of(rsa: Identity):
+    with openssl(rsa, "-cipher", "ALL:@SECLEVEL=0") as port:
+        signing = found(scanned(port), "SigAlgs")
+    assert signing.value.split()[-1] == "rsa_pkcs1_sha1"
+    assert signing.grade == "Warning"
+
+
 def test_the_certificate_without_a_name_is_read_too(rsa: Identity, ecdsa: Identity):
     with openssl(ecdsa, "-servername", NAME, "-cert2", rsa.chain, "-key2", rsa.key) as port:
         endpoint = scanned(port, server_name=NAME)

@@ -3,9 +3,10 @@
 import subprocess
 
 import pytest
-from tlslite.constants import CipherSuite, GroupName
+from tlslite.constants import CipherSuite, GroupName, SignatureScheme
 from tlslite.mathtls import RFC7919_GROUPS
 
+from pkicode.tls import signatures
 from pkicode.tls.groups import ffdhe_primes, group_of, groups
 from pkicode.tls.suites import offered, ssl2_suites, suite_of, suites
 
@@ -102,6 +103,17 @@ def test_every_group_of_tlslite_has_its_number_here():
     theirs = {name.lower(): number for name, number in vars(GroupName).items() if isinstance(number, int)}
     assert len(theirs) > 40
     assert {name: ours[name] for name in theirs} == theirs
+
+
+def test_every_signature_scheme_of_tlslite_has_its_number_here():
+    theirs = {name: pair[0] << 8 | pair[1] for name, pair in vars(SignatureScheme).items() if isinstance(pair, tuple)}
+    ours = {name: number for number, name in signatures.NAMES.items()}
+    assert len(theirs) > 20
+    assert {name: ours[name] for name in theirs if name in ours} == {
+        name: number for name, number in theirs.items() if name in ours
+    }
+    assert len(theirs.keys() & ours.keys()) > 20
+    assert sorted(number for family in signatures.FAMILIES.values() for number in family) == sorted(ours.values())
 
 
 def test_the_primes_of_rfc_7919_are_those_of_tlslite():

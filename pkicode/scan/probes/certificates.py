@@ -3,16 +3,13 @@
 What they are worth is judged elsewhere (pkicode/scan/pki.py).
 """
 
-from typing import Final
-
 from pkicode.scan.finding import Finding, Grade
 from pkicode.scan.peeling import together
 from pkicode.scan.session import Known, Session
 from pkicode.tls.client13 import GROUPS, SUITES
 from pkicode.tls.conversation import converse
-from pkicode.tls.hello import ECDSA, OTHER_SIGNATURES, RSA, SERVER_NAME, SIGNATURES, TLS13, ClientHello
-
-_FAMILIES: Final = {"ECDSA": ECDSA, "RSA": RSA, "EdDSA, ML-DSA and others": OTHER_SIGNATURES}
+from pkicode.tls.hello import SERVER_NAME, TLS13, ClientHello
+from pkicode.tls.signatures import FAMILIES, SCHEMES
 
 
 async def ask(session: Session) -> None:
@@ -20,8 +17,8 @@ async def ask(session: Session) -> None:
     first = session.known.first.value
     asked: list[ClientHello] = []
     if first and first.version == TLS13:
-        used = next((family for family in _FAMILIES.values() if first.signature in family), ())
-        others = [number for number in SIGNATURES if number not in used]
+        used = next((family for family in FAMILIES.values() if first.signature in family), ())
+        others = [number for number in SCHEMES if number not in used]
         asked.append(session.hello([TLS13], SUITES, GROUPS, signatures=others))
         if session.target.server_name:
             asked.append(session.hello([TLS13], SUITES, GROUPS).without(SERVER_NAME))
@@ -38,7 +35,7 @@ async def ask(session: Session) -> None:
 def judge(known: Known) -> list[Finding]:
     """Which kinds of keys sign; more than one chain is no fault."""
     signed = {answer.signature for answer in known.all_answers()} | known.signatures
-    names = [name for name, family in _FAMILIES.items() if signed.intersection(family)]
+    names = [name for name, family in FAMILIES.items() if signed.intersection(family)]
     if not known.chains:
         return [Finding("TLSHandshake", "CertsBySigAlgs", Grade.UNKNOWN, "", "No certificate was read.")]
     detail = f"{len(known.chains)} different chains, {len(known.chains[0])} certificates in the first."
