@@ -16,7 +16,7 @@ from tests.scan import strange
 from tests.scan.scanning import found, grades, scan, suites
 from tests.scan.servers import HOST, Identity, free_port, identity, openssl
 
-PATIENCE = 0.3
+PATIENCE = 0.5
 GARBAGE = bytes(range(128, 256)) * 4
 PLAIN_HTTP = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nThe plain HTTP request was sent to HTTPS port\r\n"
 BOMB = strange.server_hello(0xC02F, Message(11, (3000).to_bytes(3, "big") + b"\0\0\1\0" * 750))
@@ -126,7 +126,7 @@ def test_when_time_is_up_what_is_not_known_is_unknown(rsa: Identity):
     async def slow() -> Endpoint:
         with openssl(rsa) as port:
             async with strange.serving(strange.box(port, first_only(), strange.tarpit)) as before:
-                return await scan(before, patience=30, seconds=1)
+                return await scan(before, patience=30, seconds=2)
 
     endpoint = asyncio.run(slow())
     assert (endpoint.state, endpoint.versions) == ("tls", ("TLSv1.3",))
