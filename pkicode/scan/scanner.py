@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 
+from attrs import evolve
+
 from pkicode.scan.finding import Cipher, Endpoint, Finding, Grade, Group, Presented, Target
 from pkicode.scan.peeling import together
 from pkicode.scan.registry import Probe
@@ -101,19 +103,25 @@ def _plainer(session: Session) -> list[ClientHello]:
 
 async def _probe(session: Session, probes: Sequence[Probe]) -> None:
     for _, stage in groupby(sorted(probes, key=lambda probe: probe.stage), key=lambda probe: probe.stage):
-        await together([probe.ask(session) for probe in stage if probe.ask])
+        await together([_ask(session, probe) for probe in stage])
+
+
+async def _ask(session: Session, probe: Probe) -> None:
+    if probe.ask:
+        await probe.ask(session)
+    session.known.asked.add(probe.name)
 
 
 def _record(session: Session, probes: Sequence[Probe], *, late: bool, now: int, seconds: float) -> Endpoint:
     known, first = session.known, session.known.first
     speaks = bool(first.value or known.answers or known.ssl2)
     state = "tls" if speaks else _GONE.get(first.how) or ("reset" if first.how == "reset" else "failed")
+    if late:
+        known.give_up()
     if first.value and first.value.hello:
         # A quick scan, or one that ran out of time, knows at least what was taken first.
         known.answers.setdefault(first.value.version, (first.value,))
-    if late:
-        known.unsure |= {version: "timeout" for version in NAMES if version not in known.versions()}
-    judged = [finding for probe in probes for finding in probe.judge(known)] if speaks else []
+    judged = [finding for probe in probes for finding in _judged(known, probe)] if speaks else []
     return Endpoint(
         target=session.target,
         at=now,
@@ -138,6 +146,16 @@ def _record(session: Session, probes: Sequence[Probe], *, late: bool, now: int, 
         staple=first.value.staple if first.value else b"",
         scts=first.value.scts if first.value else (),
     )
+
+
+def _judged(known: Known, probe: Probe) -> list[Finding]:
+    """Of a probe that did not come to its end only what is wrong is known."""
+    findings = probe.judge(known)
+    if probe.ask is None or probe.name in known.asked:
+        return findings
+    detail = "Time was up before it was known."
+    wrong = (Grade.BAD, Grade.WARNING)
+    return [one if one.grade in wrong else evolve(one, grade=Grade.UNKNOWN, detail=detail) for one in findings]
 
 
 _DIALLED = {

@@ -91,6 +91,12 @@ class Known:
 
     first: Heard[Answer] = Heard(None, "closed")
     """To the hello of a modern client."""
+    asked: set[str] = field(factory=set)
+    """Probes that came to their end."""
+    seen: list[Answer] = field(factory=list)
+    """Everything it took, as it came, also of versions that are not known to their end."""
+    learnt: set[int] = field(factory=set)
+    """Versions that are."""
     answers: dict[int, tuple[Answer, ...]] = field(factory=dict)
     """By version, one for each suite it takes, in its order; not the versions it refuses."""
     unsure: dict[int, str] = field(factory=dict)
@@ -126,12 +132,22 @@ class Known:
 
     def learn(self, version: int, taken: tuple[Answer, ...], how: str) -> None:
         """What it takes of a version; `how` as in `unsure`, "" if that is all."""
+        self.learnt.add(version)
         if taken:
             self.answers[version] = taken
         if how:
             self.unsure[version] = how
         for answer in taken:
             self.keep(answer.chain)
+
+    def give_up(self) -> None:
+        """No more will be heard: what was seen counts, and what was not is not refused."""
+        self.unsure |= {version: "timeout" for version in hello.NAMES if version not in self.learnt}
+        for answer in self.seen:
+            taken = self.answers.get(answer.version, ())
+            if answer.version not in self.learnt and answer.number not in {one.number for one in taken}:
+                self.answers[answer.version] = (*taken, answer)
+                self.keep(answer.chain)
 
     def is_whole(self) -> bool:
         """Whether what is not among the answers is refused; SSLv2 has its own check."""
@@ -190,7 +206,10 @@ class Session:
 
     async def greet(self, said: ClientHello) -> Heard[Answer]:
         """One hello and its answer in the clear."""
-        return await self.ask(converse(said))
+        heard = await self.ask(converse(said))
+        if heard.value and heard.value.hello:
+            self.known.seen.append(heard.value)
+        return heard
 
     async def shake(self, wish: Wish) -> Heard[Shaken]:
         """A whole handshake on a connection of its own."""

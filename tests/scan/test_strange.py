@@ -134,6 +134,21 @@ def test_when_time_is_up_what_is_not_known_is_unknown(rsa: Identity):
     assert grades(endpoint, "RC4", "DROWN", "Versions") == {"RC4": "Unknown", "DROWN": "Unknown", "Versions": "Unknown"}
 
 
+def test_when_time_is_up_what_was_taken_by_then_is_told(rsa: Identity):
+    async def slow() -> Endpoint:
+        with openssl(rsa) as port:
+            hellos = iter(range(1000))
+            bears = strange.box(port, lambda _hello: next(hellos) < 20, strange.tarpit)
+            async with strange.serving(bears) as before:
+                return await scan(before, patience=30, seconds=2)
+
+    endpoint = asyncio.run(slow())
+    assert len(endpoint.ciphers) > 5
+    assert "TLSv1.2" in endpoint.versions
+    late = ("RC4", "NULL", "ROBOT", "CCS", "Heartbleed", "FallbackSCSV", "SessionResume", "HSTS", "ECCurves", "SigAlgs")
+    assert grades(endpoint, *late) == dict.fromkeys(late, "Unknown")
+
+
 def first_only() -> Callable[[bytes], bool]:
     """Bears one hello."""
     hellos = iter([True])

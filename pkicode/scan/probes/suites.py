@@ -71,6 +71,7 @@ async def _in_pieces(session: Session, version: int, long: Peeled) -> Peeled:
 
 async def _ask_ssl2(session: Session) -> None:
     heard = await session.ask(ssl2.converse(tuple(ssl2_suites()), session.entropy(16)))
+    session.known.learnt.add(SSL2)
     if heard.value:
         session.known.ssl2 = heard.value.suites
         session.known.keep((heard.value.certificate,) if heard.value.certificate else ())
