@@ -9,6 +9,9 @@ from vulture import Vulture
 from tests.guards.tree import PACKAGE, ROOT, is_there
 
 CALLED_FROM_OUTSIDE = {
+    "scan_one": "the scan of many targets calls it, the next piece of the scanner",
+    "discover": "as scan_one",
+    "Network": "as scan_one",
     "__getattr__": "Python calls it for the lazy names of the package root",
     "__dir__": "as __getattr__",
     "_repr_mimebundle_": "notebooks call it",

@@ -1,0 +1,119 @@
+"""One target asked in-process, deep and quickly, and many discovered; beside `cfssl scan` of the same server.
+
+The server is `openssl s_server` with the suites and groups that Mozilla calls intermediate; what is found is compared
+with what it was told to take.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from _measure import run, tell
+
+from pkicode.adapters.handshake import shake
+from pkicode.adapters.network import Network
+from pkicode.scan.finding import Endpoint, Target
+from pkicode.scan.registry import DEEP, QUICK, Probe
+from pkicode.scan.scanner import discover, scan_one
+
+HOST = "127.0.0.1"
+SUITES = [
+    "ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-CHACHA20-POLY1305",
+    "DHE-RSA-AES128-GCM-SHA256", "DHE-RSA-AES256-GCM-SHA384", "DHE-RSA-CHACHA20-POLY1305",
+]  # fmt: skip
+GROUPS = ["x25519", "secp256r1", "secp384r1"]
+PAIRS = len(SUITES) + 3
+"""TLS 1.3 has three more."""
+
+
+@contextmanager
+def intermediate(folder: Path) -> Iterator[int]:
+    """The server; gives its port."""
+    mine = ["-cert", str(folder / "cert.pem"), "-key", str(folder / "key.pem")]
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=scanned.example", "-days", "30"]
+    run("openssl", "req", *made, "-out", mine[1], "-keyout", mine[3])
+    told = ["-min_protocol", "TLSv1.2", "-serverpref", "-cipher", ":".join(SUITES), "-groups", "X25519:P-256:P-384"]
+    command = ["openssl", "s_server", "-accept", f"{HOST}:0", "-www", *mine, *told]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        assert server.stdout
+        port = next(line.split()[1] for line in server.stdout if line.startswith("ACCEPT ")).rpartition(":")[2]
+        threading.Thread(target=deque, args=(server.stdout, 0), daemon=True).start()
+        yield int(port)
+        server.terminate()
+
+
+async def scans(port: int, probes: Sequence[Probe], rounds: int) -> list[Endpoint]:
+    """One after the other, each on new connections."""
+    target, network = Target(HOST, HOST, port), Network()
+    return [
+        await scan_one(target, probes, reach=network, shake=shake, entropy=os.urandom, now=0) for _ in range(rounds)
+    ]
+
+
+async def discoveries(port: int, many: int) -> float:
+    """Seconds of processor time for each, of many addresses of this host."""
+    network, at_once = Network(), asyncio.Semaphore(100)
+
+    async def one(address: str) -> str:
+        async with at_once:
+            target = Target(address, address, port)
+            return (await discover(target, reach=network, shake=shake, entropy=os.urandom, now=0)).state
+
+    addresses = [HOST] * many
+    began = time.process_time()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(address)) for address in addresses]
+    assert {task.result() for task in tasks} == {"tls"}
+    return (time.process_time() - began) / many
+
+
+def is_true(endpoint: Endpoint) -> bool:
+    """Whether nothing is missing and nothing is made up."""
+    groups = {version: [one.name for one in endpoint.groups if one.version == version] for version in endpoint.versions}
+    return (
+        endpoint.versions == ("TLSv1.2", "TLSv1.3")
+        and len(endpoint.ciphers) == PAIRS
+        and all(sorted(found) == sorted(GROUPS) for found in groups.values())
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=21)
+    options.add_argument("--discovered", type=int, default=2000)
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pkicode-bench-") as name, intermediate(Path(name)) as port:
+        for figure, probes, most in (("deep", DEEP, 45), ("quick", QUICK, 4)):
+            ran = asyncio.run(scans(port, probes, given.rounds))
+            seconds = sorted(endpoint.seconds for endpoint in ran)
+            median = statistics.median(seconds)
+            bar = 0.06 if figure == "deep" else None
+            tell(
+                f"scan.{figure}", median, f"<= {bar} s" if bar else "", holds=median <= bar if bar else None,
+                least=round(seconds[0], 4), octets=ran[0].octets,
+            )  # fmt: skip
+            connections = max(endpoint.connections for endpoint in ran)
+            tell(f"scan.{figure}.connections", connections, f"<= {most}", holds=connections <= most)
+            if figure == "deep":
+                true = sum(map(is_true, ran)) / len(ran)
+                tell("scan.deep.true", true, "1", holds=true == 1, pairs=PAIRS)
+        peer = [run("cfssl", "scan", f"{HOST}:{port}").wall for _ in range(3)]
+        tell("scan.cfssl", statistics.median(peer), least=round(min(peer), 4))
+        each = asyncio.run(discoveries(port, given.discovered))
+        tell("scan.discovery", 1 / each, ">= 3000/s of a core", holds=1 / each >= 3000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
