@@ -35,7 +35,7 @@ class Target:
 
     def __str__(self) -> str:
         address = f"[{self.address}]" if ":" in self.address else self.address
-        named = self.host if self.host == self.address or not self.address else f"{self.host} ({address})"
+        named = address if self.host == self.address else f"{self.host} ({address})" if address else self.host
         return f"{named}:{self.port}"
 
 
