@@ -4,15 +4,18 @@ Texts are the stranger's: faces show them by printable().
 """
 
 import hashlib
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TypeVar
 
 from attrs import field, frozen
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from pkicode.ct import sct
@@ -25,6 +28,7 @@ MOST_SANS = 1_000
 """Alternative names that are kept."""
 
 _SHOWN = 120
+_MOST_EXTENSIONS = 100
 
 _Value = TypeVar("_Value")
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -120,11 +124,20 @@ def facts(certificate: bytes) -> Facts:
     digest = hashlib.sha256(certificate).hexdigest()
     if len(certificate) > LIMIT:
         return _nothing(digest, f"it has {len(certificate):,} octets, more than the {LIMIT:,} that are read")
-    try:
-        loaded = x509.load_der_x509_certificate(certificate)
-    except MALFORMED:
-        return _nothing(digest, "it is no certificate")
-    return _read(digest, loaded)
+    with quietly():
+        try:
+            loaded = x509.load_der_x509_certificate(certificate)
+        except MALFORMED:
+            return _nothing(digest, "it is no certificate")
+        return _read(digest, loaded)
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """What the library will one day refuse, such as a negative serial number, it warns of; a scan meets them all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        yield
 
 
 def _nothing(digest: str, trouble: str) -> Facts:
@@ -137,14 +150,15 @@ def _nothing(digest: str, trouble: str) -> Facts:
 def _read(digest: str, loaded: x509.Certificate) -> Facts:
     reader = _Reader()
     get = reader.get
-    extensions = get("extensions", lambda: loaded.extensions, x509.Extensions([]))
+    extensions, unread = _extensions(loaded)
+    reader.trouble += [f"its extension {oid} cannot be read" for oid in unread]
     key_alg, key_bits = get("key", lambda: _key(loaded), ("", 0))
     no_names: tuple[tuple[str, ...], int] = ((), 0)
     sans, count = get("alternative names", lambda: _sans(extensions), no_names)
     basic = _value(extensions, x509.BasicConstraints)
     features = _value(extensions, x509.TLSFeature)
     purposes = _value(extensions, x509.ExtendedKeyUsage)
-    self_issued = get("names", lambda: dn(loaded, "subject") == dn(loaded, "issuer"), default=False)
+    self_issued = bool(dn(loaded, "subject")) and dn(loaded, "subject") == dn(loaded, "issuer")
     if count > MOST_SANS:
         reader.trouble.append(f"it has {count:,} alternative names, of which {MOST_SANS:,} are kept")
     return Facts(
@@ -167,20 +181,45 @@ def _read(digest: str, loaded: x509.Certificate) -> Facts:
         ocsp_urls=get("authority information access", lambda: _ocsp_urls(extensions), ()),
         crl_urls=get("CRL distribution points", lambda: _crl_urls(extensions), ()),
         eku=tuple(one.dotted_string for one in purposes or ()),
-        scts=get("SCTs", lambda: _scts(extensions), ()),
+        scts=get("SCTs", lambda: _scts(extensions, unread), ()),
         trouble=tuple(dict.fromkeys(reader.trouble)),
         loaded=loaded,
     )
 
 
-def dn(loaded: x509.Certificate, which: str) -> bytes:
-    """The subject or issuer in DER, by which issuers are found.
+def _extensions(loaded: x509.Certificate) -> tuple[x509.Extensions, dict[str, bytes]]:
+    """What can be read of them, and OID -> value of the others: the library reads all of them or none."""
+    try:
+        return loaded.extensions, {}
+    except MALFORMED:
+        pass
+    readable: list[x509.Extension[x509.ExtensionType]] = []
+    unread: dict[str, bytes] = {}
+    try:
+        body, algorithm, signature = der.children(der.only(loaded.public_bytes(Encoding.DER), der.SEQUENCE))
+        *fields, (_, wrapped) = der.children(body[1])
+        rest = b"".join(der.tlv(*field) for field in fields)
+        for one in der.children(der.only(wrapped, der.SEQUENCE))[:_MOST_EXTENSIONS]:
+            alone = der.tlv(der.SEQUENCE, rest, der.tlv(0xA3, der.tlv(der.SEQUENCE, der.tlv(*one))))
+            again = x509.load_der_x509_certificate(
+                der.tlv(der.SEQUENCE, alone, der.tlv(*algorithm), der.tlv(*signature))
+            )
+            try:
+                readable += again.extensions
+            except MALFORMED:
+                parts = der.children(one[1])
+                unread[der.dotted(parts[0][1])] = parts[-1][1]
+    except MALFORMED:
+        unread[""] = b""
+    return x509.Extensions(readable), unread or {"that is there twice": b""}
 
-    Raises:
-        ValueError: the name has a value that is no text.
-    """
-    name = loaded.subject if which == "subject" else loaded.issuer
-    return name.public_bytes(Encoding.DER)
+
+def dn(loaded: x509.Certificate, which: str) -> bytes:
+    """The subject or issuer in DER, by which issuers are found; b"" where it has a value that is no text."""
+    try:
+        return (loaded.subject if which == "subject" else loaded.issuer).public_bytes(Encoding.DER)
+    except MALFORMED:
+        return b""
 
 
 def spki(loaded: x509.Certificate) -> bytes:
@@ -197,6 +236,20 @@ def is_signed_by(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether names and signature fit.  Of validity and CA bits it says nothing."""
     try:
         issued.verify_directly_issued_by(issuer)
+    except InvalidSignature:
+        return False
+    except MALFORMED:
+        return _is_signed_the_old_way(issued, issuer)
+    return True
+
+
+def _is_signed_the_old_way(issued: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """RSA over SHA-1 or MD5: no longer verified by the library, and still what many roots say of themselves."""
+    try:
+        key, digest = issuer.public_key(), issued.signature_hash_algorithm
+        if issued.issuer != issuer.subject or not isinstance(key, rsa.RSAPublicKey) or digest is None:
+            return False
+        key.verify(issued.signature, issued.tbs_certificate_bytes, padding.PKCS1v15(), digest)
     except (InvalidSignature, *MALFORMED):
         return False
     return True
@@ -273,6 +326,9 @@ def _crl_urls(extensions: x509.Extensions) -> tuple[str, ...]:
     )
 
 
-def _scts(extensions: x509.Extensions) -> tuple[bytes, ...]:
+def _scts(extensions: x509.Extensions, unread: Mapping[str, bytes]) -> tuple[bytes, ...]:
     found = _value(extensions, x509.PrecertificateSignedCertificateTimestamps)
-    return () if found is None else sct.split(der.only(found.public_bytes(), der.OCTET_STRING))
+    encoded = (
+        found.public_bytes() if found else unread.get(x509.PrecertificateSignedCertificateTimestamps.oid.dotted_string)
+    )
+    return () if encoded is None else sct.split(der.only(encoded, der.OCTET_STRING))

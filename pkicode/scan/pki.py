@@ -9,7 +9,7 @@ from attrs import frozen
 
 from pkicode.model.instants import DAY, duration, rfc3339
 from pkicode.scan import hostname, staple, transparency, trust
-from pkicode.scan.certificate import Facts
+from pkicode.scan.certificate import Facts, quietly
 from pkicode.scan.chain import Chain, Role, chains
 from pkicode.scan.finding import Endpoint, Finding, Grade, Judged, Target
 from pkicode.scan.strength import key_of, signature_of
@@ -36,6 +36,11 @@ class Means:
 
 def judge(endpoint: Endpoint, means: Means) -> tuple[tuple[Finding, ...], tuple[Judged, ...]]:
     """The findings of the family PKI and the verdict of each store on each chain; none where no chain was sent."""
+    with quietly():
+        return _judge(endpoint, means)
+
+
+def _judge(endpoint: Endpoint, means: Means) -> tuple[tuple[Finding, ...], tuple[Judged, ...]]:
     sent = tuple(chains(endpoint.chains))
     if not sent:
         return (), ()

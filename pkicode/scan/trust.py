@@ -53,7 +53,7 @@ def trust_store(name: str, data: bytes) -> TrustStore:
     roots, unread = [], 0
     for one in pem.decode(data, "CERTIFICATE"):
         found = certificate.facts(one).loaded
-        if found is None:
+        if found is None or not certificate.dn(found, "subject"):
             unread += 1
         else:
             roots.append(found)
