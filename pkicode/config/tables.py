@@ -124,6 +124,7 @@ NAMED = {
     "ca": CA,
     "profile": PROFILE,
     "cert": CERT,
+    "scan": Table(keys_of(language.ScanSpec), {}, {}),
 }
 LISTED = {
     "moved": Table(keys_of(language.Moved), {}, {}),
@@ -135,7 +136,6 @@ NESTED_LATER: Mapping[type, Mapping[str, str]] = {
 }
 TOP_LATER = {
     "ct": "Certificate Transparency",
-    "scan": "scanning",
     "auth": "the API",
     "import": "adopting existing certificates",
     "approver": "approvals",
