@@ -5,6 +5,7 @@ RFC 8446 section 4.4.2 wants each to certify the one before it.  Whom a client t
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from attrs import field, frozen
 from cryptography import x509
@@ -68,8 +69,15 @@ def chains(presented: Iterable[Presented]) -> Iterator[Chain]:
         slots.setdefault(one.slot, []).append(one)
     for slot, sent in sorted(slots.items()):
         ordered = sorted(sent, key=lambda one: one.position)
-        found = tuple(certificate.facts(one.der) for one in ordered[:MOST])
-        yield Chain(slot, found, _path(found), max(0, len(ordered) - MOST))
+        found, path = _read(tuple(one.der for one in ordered[:MOST]))
+        yield Chain(slot, found, path, max(0, len(ordered) - MOST))
+
+
+@lru_cache(maxsize=2048)
+def _read(sent: tuple[bytes, ...]) -> tuple[tuple[Facts, ...], tuple[int, ...]]:
+    """A chain is looked at when it is judged, when it is rated and when it becomes rows."""
+    found = tuple(map(certificate.facts, sent))
+    return found, _path(found)
 
 
 def _path(sent: Sequence[Facts]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ LETTERS = ("A+", "A", "A-", "B", "C", "D", "E", "F", "T", "M")
 """Best first; T is not trusted, M another host's certificate."""
 
 DH_SIZE = "DHSize"
-"""The check whose value is the size of the smallest Diffie-Hellman group, in bits."""
+"""The check whose value is the sizes of the Diffie-Hellman groups in bits, the smallest first."""
 
 _PROTOCOL = {"SSLv2": 0, "SSLv3": 80, "TLSv1.0": 90, "TLSv1.1": 95, "TLSv1.2": 100, "TLSv1.3": 100}
 _LONG_HSTS = 180 * DAY
@@ -36,7 +36,6 @@ _FATAL = {
 }
 """Checks of the family Vulnerabilities that end in F where they are Bad."""
 _CAPPED_AT_C = {"POODLE": "SSLv3 is spoken with CBC suites (POODLE)", "CRIME": "TLS compression is on (CRIME)"}
-_UNSAFE_RENEGOTIATION = ("Renegotiation", "it renegotiates without RFC 5746")
 
 
 @frozen
@@ -68,7 +67,8 @@ def rate(endpoint: Endpoint) -> Rating:
         return Rating(letter, score, *parts, reasons)
     if "TLSv1.3" not in endpoint.versions:
         return Rating("A-", score, *parts, ("TLS 1.3 is not spoken",))
-    return Rating("A+" if _has_long_hsts(endpoint) else "A", score, *parts)
+    is_exceptional = _has_long_hsts(endpoint) and not _can_be_talked_down(endpoint)
+    return Rating("A+" if is_exceptional else "A", score, *parts)
 
 
 def _protocol(endpoint: Endpoint) -> int:
@@ -171,9 +171,8 @@ def _vulnerability_caps(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
     for check, reason in _CAPPED_AT_C.items():
         if _is_bad(endpoint, "Vulnerabilities", check):
             yield "C", reason
-    check, reason = _UNSAFE_RENEGOTIATION
-    if _is_bad(endpoint, "TLSSession", check):
-        yield "F", reason
+    if _is_bad(endpoint, "TLSSession", "SecureRenegotiation"):
+        yield "A-", "its renegotiation is not bound to the connection (RFC 5746)"
 
 
 def _is_anonymous(one: Cipher) -> bool:
@@ -191,7 +190,13 @@ def _is_bad(endpoint: Endpoint, family: str, check: str) -> bool:
 
 def _dh_bits(endpoint: Endpoint) -> int:
     found = _find(endpoint, "TLSHandshake", DH_SIZE)
-    return int(found.value) if found is not None and found.value.isascii() and found.value.isdigit() else 0
+    smallest = found.value.partition(" ")[0] if found is not None else ""
+    return int(smallest) if smallest.isascii() and smallest.isdigit() else 0
+
+
+def _can_be_talked_down(endpoint: Endpoint) -> bool:
+    found = _find(endpoint, "TLSHandshake", "FallbackSCSV")
+    return found is not None and found.grade not in (Grade.GOOD, Grade.SKIPPED)
 
 
 def _has_long_hsts(endpoint: Endpoint) -> bool:

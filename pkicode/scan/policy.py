@@ -32,19 +32,19 @@ def findings(endpoint: Endpoint, policy: ScanPolicy) -> tuple[Finding, ...]:
 def _version(versions: Iterable[str], least: str) -> Finding:
     older = [one for one in versions if _VERSIONS.index(one) < _VERSIONS.index(least)]
     if older:
-        detail = f"the policy asks for {least} or later; turn the older ones off"
+        detail = f"The policy asks for {least} or later: switch the older ones off."
         return Finding("TLSHandshake", "MinVersion", Grade.BAD, " ".join(older), detail)
-    return Finding("TLSHandshake", "MinVersion", Grade.GOOD, least, f"nothing older than {least} is spoken")
+    return Finding("TLSHandshake", "MinVersion", Grade.GOOD, least, f"Nothing older than {least} is spoken.")
 
 
 def _forbidden(ciphers: Iterable[Cipher], forbid: tuple[str, ...]) -> Finding:
     if not forbid:
-        return Finding("TLSHandshake", "ForbiddenSuites", Grade.SKIPPED, "none", "the policy forbids no suites")
+        return Finding("TLSHandshake", "ForbiddenSuites", Grade.SKIPPED, "none", "The policy forbids no suites.")
     taken = list(dict.fromkeys(_matching(ciphers, forbid)))
     if taken:
-        detail = f"the policy forbids {', '.join(forbid)}; take these suites out"
+        detail = f"The policy forbids {', '.join(forbid)}: switch these suites off."
         return Finding("TLSHandshake", "ForbiddenSuites", Grade.BAD, " ".join(taken), detail)
-    return Finding("TLSHandshake", "ForbiddenSuites", Grade.GOOD, "none", f"no suite is of {', '.join(forbid)}")
+    return Finding("TLSHandshake", "ForbiddenSuites", Grade.GOOD, "none", f"No suite is of {', '.join(forbid)}.")
 
 
 def _matching(ciphers: Iterable[Cipher], forbid: tuple[str, ...]) -> Iterator[str]:

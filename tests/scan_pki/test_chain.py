@@ -83,7 +83,7 @@ def test_one_store_that_trusts_is_enough_and_the_others_say_why_not(good):
     stores = [store(root("ec-p384"), name="web"), store(root(), name="own")]
     findings, reasons = judged(good, issuing(), stores=stores)
     assert [reason.partition(":")[0] for reason in reasons] == ["unknown-issuer", ""]
-    assert (findings["ChainValidation"].grade, findings["ChainValidation"].detail) == (Grade.GOOD, "trusted by own")
+    assert (findings["ChainValidation"].grade, findings["ChainValidation"].detail) == (Grade.GOOD, "Trusted by own.")
 
 
 def test_without_a_store_nobody_is_asked(good):

@@ -42,6 +42,9 @@ def found(family: str, check: str, grade: Grade = Grade.BAD, value: str = "") ->
     return with_findings(Finding(family, check, grade, value, ""))
 
 
+LONG_HSTS = Finding("HTTP", "HSTS", Grade.GOOD, "max-age=31536000", "")
+
+
 def test_a_modern_server_has_an_a_and_its_scores():
     rating = rate(GOOD)
     assert (rating.letter, rating.protocol, rating.key_exchange, rating.cipher) == ("A", 100, 90, 100)
@@ -67,6 +70,8 @@ def test_what_speaks_no_tls_or_was_not_asked_has_no_letter():
         (found("HTTP", "HSTS", Grade.GOOD, "max-age=15552000"), "A+"),
         (found("HTTP", "HSTS", Grade.WARNING, "max-age=15551999"), "A"),
         (found("HTTP", "HSTS", Grade.WARNING, "none"), "A"),
+        (with_findings(LONG_HSTS, Finding("TLSHandshake", "FallbackSCSV", Grade.GOOD, "yes", "")), "A+"),
+        (with_findings(LONG_HSTS, Finding("TLSHandshake", "FallbackSCSV", Grade.WARNING, "no", "")), "A"),
         (with_suites(suite("TLS_RSA_WITH_RC4_128_SHA", "TLSv1.0", bits=128)), "B"),
         (with_suites(suite("TLS_RSA_WITH_RC4_128_SHA", bits=128)), "C"),
         (with_suites(suite("TLS_RSA_WITH_3DES_EDE_CBC_SHA", bits=112)), "C"),
@@ -89,7 +94,8 @@ def test_what_speaks_no_tls_or_was_not_asked_has_no_letter():
         (found("Vulnerabilities", "Heartbleed", Grade.UNKNOWN), "A"),
         (found("Vulnerabilities", "ROBOT"), "F"),
         (found("Vulnerabilities", "POODLE"), "C"),
-        (found("TLSSession", "Renegotiation"), "F"),
+        (found("TLSSession", "SecureRenegotiation"), "A-"),
+        (found("TLSHandshake", "DHSize", Grade.WARNING, "1536 2048"), "B"),
         (evolve(GOOD, chains=sent(leaf(alg="rsa-2048"), issuing())), "A"),
     ],
 )  # fmt: skip
