@@ -5,12 +5,13 @@ from functools import cache
 import pytest
 
 from pkicode.scan.chain import Role, chains
-from pkicode.scan.finding import Grade
+from pkicode.scan.finding import Endpoint, Grade, Target
+from pkicode.scan.pki import same_everywhere
 from pkicode.scan.target import is_address
 from pkicode.x509 import names
 from pkicode.x509.profile import Profile
 from tests.oracles import Refused, assert_verifies
-from tests.scan_pki.presented import SERVER, foreign, issuing, judged, leaf, root, sent, store
+from tests.scan_pki.presented import HOST, SERVER, TARGET, foreign, issuing, judged, leaf, root, sent, store
 from tests.x509.pki import CA, DAY, NOW, make
 
 NAMED = (names.san("dns", "portal.corp.example"),)
@@ -182,3 +183,18 @@ def test_certificates_that_sign_each_other_a_dozen_ways_end_soon():
 
 def test_addresses_are_told_from_names():
     assert (is_address("192.0.2.7"), is_address("::1"), is_address("portal.example")) == (True, True, False)
+
+
+def at(number, *chain):
+    return Endpoint(Target(HOST, f"192.0.2.{number}", 443, "", HOST), NOW, "tls", chains=sent(*chain))
+
+
+def test_a_host_that_serves_other_certificates_at_one_address_is_told():
+    usual, other = leaf(serial=21), leaf(serial=22)
+    same = same_everywhere([at(1, usual, issuing()), at(2, usual), Endpoint(TARGET, NOW, "closed")])
+    assert (same.grade, same.value) == (Grade.GOOD, "same")
+    different = same_everywhere([at(1, usual), at(2, other), at(3, usual)])
+    assert (different.grade, different.value) == (Grade.WARNING, "different")
+    assert "192.0.2.2" in different.detail
+    assert "192.0.2.1" not in different.detail
+    assert same_everywhere([at(1, usual)]).grade is Grade.SKIPPED
