@@ -1,11 +1,11 @@
-"""[scan.X]: targets and expectations that lead somewhere.  What the network says of them is pkicode.scan's."""
+"""[scan.X] and `endpoints`: targets and expectations that lead somewhere.  The network is asked by pkicode.scan."""
 
 from collections.abc import Iterator
 
 from pkicode.config.check_paths import escapes
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
-from pkicode.config.tree import Path
+from pkicode.config.tree import Notes, Path
 from pkicode.model import target
 from pkicode.model.address import Address, parse
 from pkicode.model.problem import Part
@@ -14,6 +14,8 @@ from pkicode.model.target import FileOf
 
 def everything(tables: Tables) -> None:
     """Tell of what a scan could not begin with, or would find nothing by."""
+    for entry in tables.entries["cert"].values():
+        _endpoints(tables.notes, entry)
     for entry in tables.entries["scan"].values():
         if tables.notes.broken(entry.path):
             continue
@@ -32,6 +34,17 @@ def everything(tables: Tables) -> None:
                 tables.notes.add("E0112", f"`{text}` is no path of the project", path, help=mend)
         for index, text in enumerate(entry.values.get("expect", ())):
             _declared(tables, parse(text)[0], (*entry.path, "expect", index))
+
+
+def _endpoints(notes: Notes, entry: Entry) -> None:
+    """Those of a fan-out that hold columns are read with their rows."""
+    for index, text in enumerate(entry.values.get("endpoints", ())):
+        if "${each." in text:
+            continue
+        try:
+            target.spot(text)
+        except ValueError as error:
+            notes.add("E0350", f"an endpoint of cert.{entry.name}: {error}", (*entry.path, "endpoints", index))
 
 
 def _targets(entry: Entry) -> Iterator[tuple[str, Path]]:

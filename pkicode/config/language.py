@@ -245,6 +245,9 @@ class CertSpec:
     )
     output: Output | None = says("files to write", default=None)
     after: tuple[str, ...] = says("deploy hook: a command, run after its outputs changed", default=())
+    endpoints: tuple[str, ...] = says(
+        "where it is served, as in portal.example.org:443: `cert.NAME` as a target of a scan means them", default=()
+    )
     protect: bool = says("refuse to plan its removal", default=False)
     note: str = says("for people", default="")
     for_each: ForEach | None = says("one certificate a row", default=None)

@@ -106,7 +106,7 @@ PROFILE = Table(
 )
 CERT = Table(
     {name: key for name, key in _CERT.items() if name not in PROFILE_KEYS or name in NARROWED},
-    {"ct": "Certificate Transparency", "endpoints": "scanning"},
+    {"ct": "Certificate Transparency"},
     {name: mend for name, mend in _IN_PROFILE.items() if name not in NARROWED},
 )
 SINGLE = {

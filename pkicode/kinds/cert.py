@@ -56,7 +56,8 @@ CLASSES = {
         ],
         _NEXT,
     ),
-    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "reissue", "output", "after", "protect", "note"), _META),
+    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "reissue", "output", "after"), _META),
+    **dict.fromkeys(("endpoints", "protect", "note"), _META),
     "for_each": FieldClass.NOTHING,
 }
 _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if one is _NOW and "." not in field))

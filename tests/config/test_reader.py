@@ -179,7 +179,7 @@ def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 def test_a_scan_has_its_targets_and_a_policy_with_safe_defaults(config: Config, project: Path) -> None:
     (edge,) = config.settings.scans
-    assert edge.targets == ("portal.corp.example:443", "10.20.0.0/24:443", "@hosts.txt")
+    assert edge.targets == ("cert.portal", "10.20.0.0/24:443", "@hosts.txt")
     assert edge.expect == ("cert.portal", "cert.fleet")
     assert (edge.rate, edge.policy.forbid, edge.policy.warn_expiry) == (200, ("RC4", "3DES"), 14 * 86400)
     more = '[scan.more]\ntargets = ["a.example"]\n'
