@@ -203,7 +203,8 @@ def _covers(other: texts.Network, own: texts.Network) -> bool:
     return list(map(int, ends)) == sorted(map(int, ends))
 
 
-_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
+_TRANSLATED, _UNICAST = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2000::/3")
+"""NAT64's (RFC 6052), and all that IANA gives to anybody."""
 
 
 def is_private(address: str) -> bool:
@@ -223,4 +224,6 @@ def is_private(address: str) -> bool:
         hidden = [one for one in inside if one is not None]
         if hidden:
             return any(is_private(str(one)) for one in hidden)
+        if found not in _UNICAST:
+            return True
     return not found.is_global or found.is_multicast or found.is_reserved
