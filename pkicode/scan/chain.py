@@ -3,12 +3,11 @@
 RFC 8446 section 4.4.2 wants each to certify the one before it.  Whom a client trusts is not asked here (trust.py).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from functools import lru_cache
 
 from attrs import field, frozen
-from cryptography import x509
 
 from pkicode.scan import certificate
 from pkicode.scan.certificate import Facts
@@ -24,7 +23,7 @@ class Role(StrEnum):
     ROOT = "root"
     """Signs itself, and something below it."""
     EXTRA = "extra"
-    """Leads nowhere from the leaf, or stands there twice."""
+    """No way from the leaf leads there, or it stands there twice."""
 
 
 @frozen
@@ -35,7 +34,9 @@ class Chain:
     certificates: tuple[Facts, ...] = field(repr=False)
     """In the order in which they were sent; MOST at most."""
     path: tuple[int, ...]
-    """Positions from the leaf upward, each signed by the next."""
+    """Positions from the leaf upward, each signed by the next; of two that did, the one that lives longer."""
+    reached: frozenset[int]
+    """Positions that any way from the leaf upward leads to: a cross-certificate is no stranger."""
     unread: int
     """How many were sent beyond MOST."""
 
@@ -50,14 +51,14 @@ class Chain:
 
     @property
     def is_in_order(self) -> bool:
-        """Whether each certificate is certified by the one after it, as far as they lead anywhere."""
-        return self.path == tuple(range(len(self.path)))
+        """Whether who signed stands behind what was signed, all the way up."""
+        return self.path == tuple(sorted(self.path))
 
     def role(self, position: int) -> Role:
         """Of one certificate; those beyond MOST are extra."""
         if position == 0:
             return Role.LEAF
-        if position not in self.path:
+        if position not in self.reached:
             return Role.EXTRA
         return Role.ROOT if self.certificates[position].self_signed else Role.INTERMEDIATE
 
@@ -69,34 +70,41 @@ def chains(presented: Iterable[Presented]) -> Iterator[Chain]:
         slots.setdefault(one.slot, []).append(one)
     for slot, sent in sorted(slots.items()):
         ordered = sorted(sent, key=lambda one: one.position)
-        found, path = _read(tuple(one.der for one in ordered[:MOST]))
-        yield Chain(slot, found, path, max(0, len(ordered) - MOST))
+        found, path, reached = _read(tuple(one.der for one in ordered[:MOST]))
+        yield Chain(slot, found, path, reached, max(0, len(ordered) - MOST))
 
 
 @lru_cache(maxsize=2048)
-def _read(sent: tuple[bytes, ...]) -> tuple[tuple[Facts, ...], tuple[int, ...]]:
+def _read(sent: tuple[bytes, ...]) -> tuple[tuple[Facts, ...], tuple[int, ...], frozenset[int]]:
     """A chain is looked at when it is judged, when it is rated and when it becomes rows."""
     found = tuple(map(certificate.facts, sent))
-    return found, _path(found)
+    above: dict[int, list[int]] = {}
+    waiting = [0]
+    while waiting:
+        position = waiting.pop()
+        above[position] = _issuers(found, position)
+        waiting += [one for one in above[position] if one not in above and one not in waiting]
+    return found, _path(found, above), frozenset(above)
 
 
-def _path(sent: Sequence[Facts]) -> tuple[int, ...]:
+def _path(found: tuple[Facts, ...], above: dict[int, list[int]]) -> tuple[int, ...]:
     path = [0]
-    while (issuer := _issuer(sent, path)) is not None:
-        path.append(issuer)
+    while further := [one for one in above[path[-1]] if one not in path]:
+        path.append(max(further, key=lambda one: found[one].not_after or 0))
     return tuple(path)
 
 
-def _issuer(sent: Sequence[Facts], path: Sequence[int]) -> int | None:
-    """The position of who signed the last one of the path: the next if it did, else any that is not yet on it."""
-    below = sent[path[-1]].loaded
-    if below is None or sent[path[-1]].self_signed:
-        return None
-    last = path[-1]
-    tried = [*range(last + 1, len(sent)), *range(last)]
-    seen = {sent[position].sha256 for position in path}
-    return next((at for at in tried if sent[at].sha256 not in seen and _signed(below, sent[at].loaded)), None)
-
-
-def _signed(below: x509.Certificate, above: x509.Certificate | None) -> bool:
-    return above is not None and certificate.is_signed_by(below, above)
+def _issuers(found: tuple[Facts, ...], position: int) -> list[int]:
+    """Who signed a certificate, each once, those behind it first."""
+    below = found[position]
+    if below.loaded is None or below.self_signed:
+        return []
+    first = {one.sha256: at for at, one in reversed(list(enumerate(found)))}
+    tried = [*range(position + 1, len(found)), *range(position)]
+    return [
+        at
+        for at in tried
+        if (above := found[at].loaded) is not None
+        and first[found[at].sha256] == at
+        and certificate.is_signed_by(below.loaded, above)
+    ]

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 from pkicode.scan.finding import Endpoint, Finding, Presented, Target
 from pkicode.scan.pki import Means, judge
 from pkicode.scan.trust import TrustStore, trust_store
-from pkicode.x509 import keys, names, pem
+from pkicode.x509 import keys, names, pem, tbs
 from pkicode.x509.profile import Profile
 from tests.x509.pki import CA, DAY, NOW, Made, make
 
@@ -32,6 +32,15 @@ def root(alg: str = "ec-p256") -> Made:
 def issuing() -> Made:
     profile = Profile(is_ca=True, usage=CA, path_len=0)
     return make(profile, cn="Issuing", issuer=root(), begins=NOW - DAY, ends=NOW + 365 * DAY)
+
+
+def again(made: Made, profile: Profile, *, cn: str, begins: int, ends: int) -> bytes:
+    """Another certificate of root() for the same name and key."""
+    by, dn, public = root(), names.subject_der(names.subject([("cn", cn)])), keys.spki(made.key)
+    body = tbs.form(profile, by.facts, by.facts.alg).tbs(
+        serial=77, not_before=begins, not_after=ends, subject=dn, spki=public, sans=()
+    )
+    return tbs.certificate(body, by.facts.alg, keys.sign(by.key, body))
 
 
 def leaf(issuer: Made | None = None, *, profile: Profile = SERVER, sans: Iterable[str] = (f"dns:{HOST}",), **more: Any):

@@ -11,7 +11,7 @@ from pkicode.scan.target import is_address
 from pkicode.x509 import names
 from pkicode.x509.profile import Profile
 from tests.oracles import Refused, assert_verifies
-from tests.scan_pki.presented import HOST, SERVER, TARGET, foreign, issuing, judged, leaf, root, sent, store
+from tests.scan_pki.presented import HOST, SERVER, TARGET, again, foreign, issuing, judged, leaf, root, sent, store
 from tests.x509.pki import CA, DAY, NOW, make
 
 NAMED = (names.san("dns", "portal.corp.example"),)
@@ -126,6 +126,30 @@ def test_a_pinned_certificate_is_trusted():
 def test_what_is_missing_extra_or_misordered_is_told(chain, grade, value):
     finding = judged(*chain())[0]["ChainOrder"]
     assert (finding.grade, finding.value) == (grade, value)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_issuer_that_was_renewed_may_be_sent_in_both_forms(first):
+    """One name and one key, and only one of the two certificates is still valid."""
+    expired = again(issuing(), Profile(is_ca=True, usage=CA), cn="Issuing", begins=NOW - 99 * DAY, ends=NOW - DAY)
+    both = (expired, issuing()) if first else (issuing(), expired)
+    _, (reason,) = judged(leaf(), *both)
+    assert reason == ""
+    findings, _ = judged(leaf(), *both)
+    assert findings["ChainExpiration"].grade is findings["ChainOrder"].grade is Grade.GOOD
+    assert judged(leaf(), expired)[1][0].startswith("expired:")
+
+
+def test_a_certificate_for_an_address_alone_is_judged_by_it():
+    _, (reason,) = judged(leaf(sans=("ip:192.0.2.7",)), issuing())
+    assert reason == ""
+    _, (reason,) = judged(leaf(sans=("uri:spiffe://corp.example/a",)), issuing())
+    assert reason.startswith("nameless:")
+
+
+def test_a_wildcard_is_judged_by_a_name_below_it():
+    _, (reason,) = judged(leaf(sans=("dns:*.corp.example",)), issuing())
+    assert reason == ""
 
 
 def test_each_certificate_of_a_chain_has_its_role():

@@ -17,6 +17,7 @@ from pkicode.x509 import der, keys, pem
 from tests.oracles import Refused, openssl
 from tests.oracles.tls import server
 from tests.scan_pki.presented import foreign, issuing, judged, leaf, root
+from tests.scan_pki.test_staple import response, stapled
 from tests.x509.pki import DAY, NOW
 
 LIST_OID = x509.ObjectIdentifier("1.3.6.1.4.1.11129.2.4.2")
@@ -82,6 +83,34 @@ def test_an_sct_of_the_handshake_is_about_the_certificate_itself():
     good = timestamp(of_certificate(certificate.der), extensions=b"\0\0\5\1\2\3\4\5")
     finding = found(certificate, issuing(), scts=(good,), log_keys=(spki(LOG),))
     assert (finding.grade, finding.value) == (Grade.GOOD, "embedded=0 tls=1 ocsp=0 verified=1")
+
+
+def with_single_extension(response: bytes, extension: bytes) -> bytes:
+    """An OCSP response whose one answer has this extension, signed again; no library of ours makes one."""
+    (_, _), (tag, inner) = outer = der.children(der.only(response, der.SEQUENCE))
+    (oid, (_, basic)) = der.children(der.only(inner, der.SEQUENCE))
+    (_, tbs), algorithm, _signature, *certificates = der.children(der.only(basic, der.SEQUENCE))
+    fields = der.children(tbs)
+    place = next(at for at, (kind, _) in enumerate(fields) if kind == der.SEQUENCE)
+    ((_, single),) = der.children(fields[place][1])
+    answer = der.tlv(der.SEQUENCE, single, der.tlv(0xA1, der.tlv(der.SEQUENCE, extension)))
+    fields[place] = (der.SEQUENCE, answer)
+    body = der.tlv(der.SEQUENCE, *(der.tlv(*one) for one in fields))
+    signed = der.bit_string(keys.sign(issuing().key, body))
+    rest = b"".join(der.tlv(*one) for one in certificates)
+    whole = der.tlv(der.SEQUENCE, body, der.tlv(*algorithm), signed, rest)
+    wrapped = der.tlv(der.SEQUENCE, der.tlv(*oid), der.tlv(der.OCTET_STRING, whole))
+    return der.tlv(der.SEQUENCE, der.tlv(*outer[0]), der.tlv(tag, wrapped))
+
+
+def test_an_sct_of_the_staple_is_about_the_certificate_itself():
+    good = timestamp(of_certificate(stapled().der))
+    value = der.tlv(der.OCTET_STRING, der.tlv(der.OCTET_STRING, listed(good)))
+    extension = der.tlv(der.SEQUENCE, der.oid("1.3.6.1.4.1.11129.2.4.5"), value)
+    staple = with_single_extension(response(), extension)
+    findings, _ = judged(stapled(), issuing(), staple=staple, log_keys=(spki(LOG),))
+    assert findings["Staple"].grade is Grade.GOOD
+    assert (findings["SCTs"].grade, findings["SCTs"].value) == (Grade.GOOD, "embedded=0 tls=0 ocsp=1 verified=1")
 
 
 @pytest.mark.parametrize(

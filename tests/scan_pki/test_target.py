@@ -116,8 +116,9 @@ def test_a_slash_8_is_counted_and_not_listed():
     assert there[2**24 - 3].address == "10.255.255.254"
     assert there[2**24 - 2].host == "portal.example"
     assert sys.getsizeof(there.spots) < 200
-    with pytest.raises(IndexError):
-        there[2**24 - 1]
+    for number in (2**24 - 1, -1):
+        with pytest.raises(IndexError):
+            there[number]
 
 
 def test_more_targets_than_one_scan_takes_are_refused():
@@ -201,7 +202,8 @@ def test_a_certificate_stands_for_its_endpoints():
     [
         "10.1.2.3", "127.0.0.1", "169.254.169.254", "192.168.0.1", "172.31.0.1", "0.0.0.0", "100.64.0.1", "224.0.0.1",
         "255.255.255.255", "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:10.0.0.1",
-        "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1", "240.0.0.1", "198.18.0.1", "fec0::1", "::10.0.0.1", "64:ff9b:1::808:808", "5f00::1",
+        "64:ff9b::a00:1", "2002:a00:1::", "2001:db8::1", "240.0.0.1", "198.18.0.1", "fec0::1", "::10.0.0.1",
+        "64:ff9b:1::808:808", "5f00::1",
     ],
 )  # fmt: skip
 def test_an_address_that_is_not_of_the_public_internet_is_private(address):
