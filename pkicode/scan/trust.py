@@ -125,7 +125,7 @@ def _verify(
 def _intermediates(chain: Chain, at: int) -> Iterator[x509.Certificate]:
     """What may lie between: no roots, and of certificates with one name and one key only one.
 
-    A server may send a dozen of them that all sign each other, and the verifier would try every way through them.
+    Where a server sends a dozen that all sign each other, the verifier gives up after so many signatures.
     """
     found: dict[tuple[str, str], Facts] = {}
     for one in chain.certificates[1:]:

@@ -43,6 +43,16 @@ def again(made: Made, profile: Profile, *, cn: str, begins: int, ends: int) -> b
     return tbs.certificate(body, by.facts.alg, keys.sign(by.key, body))
 
 
+def crossed(key: Any, subject: str, issuer: str, serial: int) -> bytes:
+    """A CA's certificate where one key stands behind all names."""
+    above, below = (names.subject_der(names.subject([("cn", one)])) for one in (issuer, subject))
+    by, profile = tbs.self_issued(above, keys.spki(key)), Profile(is_ca=True, usage=CA)
+    body = tbs.form(profile, by, by.alg).tbs(
+        serial=serial, not_before=NOW - DAY, not_after=NOW + DAY, subject=below, spki=keys.spki(key), sans=()
+    )
+    return tbs.certificate(body, by.alg, keys.sign(key, body))
+
+
 def leaf(issuer: Made | None = None, *, profile: Profile = SERVER, sans: Iterable[str] = (f"dns:{HOST}",), **more: Any):
     """A server's certificate of ca.issuing, unless another issuer is given."""
     listed = tuple(names.san(*one.split(":", 1)) for one in sans)
