@@ -10,7 +10,7 @@ hurried, and every target belongs to exactly one part.
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from pkicode.adapters.durable import make_folder, sync, write_new
 from pkicode.frames.scan import TABLES, Scan, scan_frames, scan_tables, schema
 from pkicode.model.problem import PkicodeError
 from pkicode.scan.finding import Endpoint
+from pkicode.scan.pace import Shuffle
 
 _FORMAT = 1
 _MODE = 0o644
@@ -36,7 +37,7 @@ class Manifest:
     """What makes two runs the same scan."""
 
     scan_id: str
-    """A digest of targets, checks and policy."""
+    """A digest of targets (Targets.digest), checks and policy."""
     key: str
     """Of the shuffle, hex; a resumed scan goes on with the first run's."""
     targets: int
@@ -48,6 +49,11 @@ class Manifest:
     def parts(self) -> int:
         """How many there are; the last may be smaller."""
         return -(-self.targets // self.part_size)
+
+    def numbers(self, part: int) -> Iterator[int]:
+        """The targets of one part, as numbers of scan.target.Targets."""
+        shuffle = Shuffle(self.targets, bytes.fromhex(self.key))
+        return shuffle.part(part * self.part_size, self.part_size)
 
     @property
     def same_as(self) -> tuple[str, int, int]:

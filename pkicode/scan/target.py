@@ -1,6 +1,7 @@
 """From texts to targets: networks counted and not listed, files read, certificates looked up.  Opens no connection."""
 
 import csv
+import hashlib
 import ipaddress
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -43,6 +44,13 @@ class Targets:
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
+
+    def digest(self) -> str:
+        """SHA-256, hex: the same for the same targets in the same order, however they were written."""
+        whole = hashlib.sha256()
+        for one in self.spots:
+            whole.update(f"{one.network or one.host} {one.port} {one.starttls} {one.server_name}\n".encode())
+        return whole.hexdigest()
 
     def __getitem__(self, index: int) -> Target:
         if not 0 <= index < len(self):

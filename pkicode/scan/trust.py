@@ -28,7 +28,6 @@ SYSTEM_BUNDLES = (
 """Where operating systems keep the roots they trust, in one PEM file; the first that is there."""
 
 _DEEPEST = 8
-_ED = frozenset({"ed25519", "ed448"})
 
 
 @frozen
@@ -164,8 +163,14 @@ def _words(
             f"unknown-issuer: `{short(chain.top.issuer)}`, who signed `{chain.top.called}`, was not sent and is not "
             f"in {store.name}"
         )
-    if any(one.key_alg in _ED or one.signature_hash in _ED for one in path):
-        yield "unjudged: the verifier takes no Ed25519 and Ed448, which TLS clients of the web do not take either"
+    if any(_is_beyond(one) for one in path):
+        yield "unjudged: the verifier takes keys of RSA and NIST's curves alone, as browsers do, and here are others"
+
+
+def _is_beyond(one: Facts) -> bool:
+    """Whether a key or signature is of an algorithm, neither old nor weak, that the verifier has no opinion of."""
+    algorithms = (one.key_alg, one.signature_hash)
+    return any(alg in ("ed25519", "ed448") or alg[:1].isdigit() for alg in algorithms)
 
 
 def _dates(late: Sequence[Facts], early: Sequence[Facts]) -> Iterator[str]:

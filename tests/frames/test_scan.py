@@ -152,6 +152,14 @@ def test_parts_put_together_are_the_scan(tmp_path):
     same(load(tmp_path / "scan").read(), scan([one for number in range(3) for one in endpoints_of(number)]))
 
 
+def test_every_target_belongs_to_one_part():
+    manifest = Manifest("a1", "00ff", 1003, 100, NOW)
+    parts = [list(manifest.numbers(number)) for number in range(manifest.parts)]
+    assert [len(one) for one in parts] == [100] * 10 + [3]
+    assert sorted(number for one in parts for number in one) == list(range(1003))
+    assert list(evolve(manifest, key="00").numbers(0)) != parts[0]
+
+
 def test_no_parts_are_an_empty_scan_with_all_columns(tmp_path):
     same(begin(tmp_path / "scan", MANIFEST).read(), scan([]))
 

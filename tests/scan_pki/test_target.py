@@ -220,5 +220,15 @@ def test_whether_a_name_is_private_nobody_can_say():
         is_private("localhost")
 
 
+def test_a_digest_is_of_the_targets_and_not_of_how_they_were_written():
+    written = [found("10.0.0.0/24:443", "a.example"), found("10.0.0.0/24", "A.example.:443", "10.0.0.7")]
+    assert len({there.digest() for there, _ in written}) == 1
+    others = (
+        ("a.example", "10.0.0.0/24"), ("10.0.0.0/25", "a.example"), ("10.0.0.0/24", "a.example:8443"),
+        ("10.0.0.0/24", "a.example/smtp"),
+    )  # fmt: skip
+    assert len({found(*one)[0].digest() for one in others} | {written[0][0].digest()}) == 5
+
+
 def test_no_targets_are_an_empty_scan():
     assert list(Targets(())) == []
