@@ -34,7 +34,7 @@ AROUND = """
 | key | meaning |
 |---|---|
 | `version` | 1, the only version there is |
-| `include` | globs inside the folder of this file; included files add certificates, moves and revocations |
+| `include` | globs inside the folder of this file; included files add certificates, scans, moves and revocations |
 | `[vars]` | strings for `${var.NAME}`; the environment's `PKICODE_VAR_NAME` and `--var NAME=VALUE` override them |
 | `[env.NAME]` | an overlay, merged deep onto the file when `--env NAME` or `PKICODE_ENV` chooses it |
 
@@ -76,6 +76,7 @@ def _rows(keys: Mapping[str, Any], inside: dict[str, type]) -> Iterator[str]:
         if nested:
             inside[nested.__name__] = nested
         form = f"[{nested.__name__}](#{nested.__name__.lower()})" if nested else key.form or _plain(key.type)
+        form = f"list of {key.form}" if key.form and str(key.type).startswith("tuple[str,") else form
         form = " ".join(f"`{choice}`" for choice in key.choices) or form
         yield f"| `{key.name}` | {form} | {_default(key)} | {_cell(key.doc)} |"
     yield ""

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from pkicode.config import check_keystores, check_paths, check_revoke, check_rotation
+from pkicode.config import check_keystores, check_paths, check_revoke, check_rotation, check_scan
 from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
@@ -46,6 +46,7 @@ def everything(tables: Tables, listed: _Listed) -> None:
     check_paths.everything(tables, list(certs.values()))
     _moves(tables, listed)
     check_revoke.everything(tables, listed["revoke"])
+    check_scan.everything(tables)
 
 
 def _references(tables: Tables) -> None:

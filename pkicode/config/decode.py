@@ -131,12 +131,12 @@ def value(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
         return _subject(notes, path, raw)
     if kind is Rekey and isinstance(raw, bool):
         return Rekey.YES if raw else Rekey.NO
+    if get_origin(kind) is tuple:
+        return _list(notes, path, raw, key)
     if key.form in FORMS:
         return _formed(notes, path, raw, key)
     if attrs.has(kind):
         return _nested(notes, path, raw, kind)
-    if get_origin(kind) is tuple:
-        return _list(notes, path, raw, key)
     if get_origin(kind) is dict:
         return _dict(notes, path, raw, kind)
     return _scalar(notes, path, raw, key)

@@ -20,7 +20,8 @@ MOST_FILES = 10_000
 PRIVATE = frozenset((".pkicode", ".git"))
 """Folders of the root that nothing declared may read or write: a message that shows a line must never show a secret."""
 _LISTED = ("moved", "revoke")
-_MAY_INCLUDE = ("cert", *_LISTED)
+_NAMED = ("cert", "scan")
+_MAY_INCLUDE = (*_NAMED, *_LISTED)
 _AT = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)")
 _TWICE = re.compile(r"Cannot declare \((.*)\) twice")
 
@@ -189,31 +190,27 @@ def _matches(notes: Notes, root: Path, pattern: str, index: int) -> list[Path]:
 
 
 def _added(notes: Notes, tree: Tree, one: Document) -> Tree:
-    """The tree with the certificates, moves and revocations of an included file."""
+    """The tree with what an included file declares."""
     data, origins = dict(tree.data), dict(tree.origins)
     inside = Notes(Tree(one.path, one.data))
     for name in one.data:
         if name not in _MAY_INCLUDE:
-            mend = "declare it in pki.toml; included files may add only [cert.X], [[moved]] and [[revoke]]"
+            mend = "declare it in pki.toml; included files may add only [cert.X], [scan.X], [[moved]] and [[revoke]]"
             inside.add("E0107", f"an included file may not declare `{name}`", (name,), part=Part.KEY, help=mend)
-    certs, base = one.data.get("cert", {}), data.get("cert", {})
-    if isinstance(certs, dict) and isinstance(base, dict):
-        for name, table in certs.items():
+    for kind in _NAMED:
+        more, base = one.data.get(kind, {}), data.get(kind, {})
+        if not (isinstance(more, dict) and isinstance(base, dict) and more):
+            continue
+        for name in more:
+            keys = (kind, name)
             if name in base:
-                first = Related("declared here first", tree.place(("cert", name), Part.TABLE))
-                place = Place(one.path, ("cert", name), Part.TABLE)
-                told = Problem(
-                    "E0108",
-                    f"cert.{name} is declared twice",
-                    help="rename or remove one",
-                    place=place,
-                    related=(first,),
-                )
-                inside.problems.append(told)
+                first = Related("declared here first", tree.place(keys, Part.TABLE))
+                place = Place(one.path, keys, Part.TABLE)
+                message, mend = f"{kind}.{name} is declared twice", "rename or remove one"
+                inside.problems.append(Problem("E0108", message, help=mend, place=place, related=(first,)))
                 continue
-            base = {**base, name: table}
-            origins[("cert", name)] = Place(one.path, ("cert", name))
-        data["cert"] = base
+            origins[keys] = Place(one.path, keys)
+        data[kind] = {**base, **{name: table for name, table in more.items() if name not in base}}
     for kind in _LISTED:
         more, listed = one.data.get(kind, []), data.get(kind, [])
         if isinstance(more, list) and isinstance(listed, list) and more:

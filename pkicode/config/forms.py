@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from pkicode.config import pkcs11_uri, state_url
 from pkicode.config.wrong import WrongForm
+from pkicode.model import target
 from pkicode.model.address import parse
 from pkicode.model.instants import DAY, YEAR, duration, parse_duration
 
@@ -26,6 +27,10 @@ _ENTRY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SPKI = re.compile(r"[0-9a-f]{64}\Z")
 _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
 
+
+SUITE_KINDS = ("RC4", "3DES", "CBC", "SHA1", "MD5", "NULL", "EXPORT", "ANON", "RSA")
+"""Kinds of cipher suites that `forbid` knows; which suites are of a kind is scan/policy.py's."""
+_IANA_SUITE = re.compile(r"TLS_[A-Z0-9_]{3,80}\Z", re.IGNORECASE)
 
 REASONS = (
     "unspecified",
@@ -107,8 +112,26 @@ def _cert_address(text: str) -> str:
             "E0206", f"`{text}` is not the address of a certificate", 'write cert.NAME; a CA is ca = "NAME"'
         )
     if parse(text)[1] is not None:
-        raise WrongForm("E0206", f"`{text}` has a generation", "write it as generation = N")
+        raise WrongForm(
+            "E0206", f"`{text}` has a generation", "leave out the @N; a [[revoke]] says it as generation = N"
+        )
     return text
+
+
+def _target(text: str) -> str:
+    try:
+        target.read(text)
+    except ValueError as error:
+        raise WrongForm("E0350", str(error)) from error
+    return text
+
+
+def _suite(text: str) -> str:
+    if text in SUITE_KINDS or _IANA_SUITE.match(text):
+        return text
+    close = get_close_matches(text.upper(), SUITE_KINDS, 1)
+    mend = f"did you mean {close[0]}?" if close else f"one of {' '.join(SUITE_KINDS)}, or TLS_... as IANA writes it"
+    raise WrongForm("E0206", f"`{text}` is neither a kind of suites nor the name of one", mend)
 
 
 def serial(text: str) -> str:
@@ -223,6 +246,8 @@ FORMS: Mapping[str, Form] = {
         ),
         "^[0-9A-Fa-f:]{64,95}$",
     ),
+    "target": Form("a target such as host:443", '"portal.example.org:443"', _target),
+    "suite": Form("a kind of suites, or IANA's name of one", '"RC4"', _suite),
     "path": Form("a path", '"out/portal.pem"', _path),
     "http-url": Form("an http URL", '"http://pki.example.org"', _http_url, "^http://"),
     "state-url": Form(

@@ -81,12 +81,12 @@ def _value(key: Key) -> dict[str, Any]:
         return {"enum": [True, False, str(Rekey.REQUIRE)]}
     if key.form == "instant":
         return {"type": "string", "format": "date-time"}
+    if get_origin(kind) in (tuple, dict):
+        return _collection(key)
     if key.form in FORMS:
         return _formed(key)
     if attrs.has(kind):
         return _table(keys_of(kind).values())
-    if get_origin(kind) in (tuple, dict):
-        return _collection(key)
     return _scalar(key)
 
 
@@ -98,7 +98,7 @@ def _formed(key: Key) -> dict[str, Any]:
 
 def _collection(key: Key) -> dict[str, Any]:
     inner = get_args(key.type)[-1 if get_origin(key.type) is dict else 0]
-    below = _value(attrs.evolve(key, type=inner, form=""))
+    below = _value(attrs.evolve(key, type=inner))
     if get_origin(key.type) is tuple:
         return {"type": "array", "items": below}
     if inner is int:

@@ -21,6 +21,7 @@ from pkicode.config.language import (
     ProjectSpec,
     PublishSpec,
     Revoke,
+    ScanSpec,
     Settings,
     StateSpec,
 )
@@ -203,6 +204,7 @@ def _settings(
             attrs.evolve(one, ca=check.bare(one.ca) if one.ca else None)
             for one in (Revoke(**values) for _, values in listed["revoke"])
         ),
+        scans=tuple(ScanSpec(name=one.name, **one.values) for one in tables.entries["scan"].values()),
     )
 
 

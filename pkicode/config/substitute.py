@@ -9,7 +9,7 @@ from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Part
 
 HOLE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
-FILLED = ["cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname", "csr", "output", "after"]
+FILLED = ["cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname", "csr", "output", "after", "endpoints"]
 """The keys of a [cert.X] that may differ from row to row."""
 _UNTOUCHED = ("version", "include", "vars", "env")
 _LITERAL = "write $${ where a literal ${ is meant"

@@ -106,7 +106,7 @@ PROFILE = Table(
 )
 CERT = Table(
     {name: key for name, key in _CERT.items() if name not in PROFILE_KEYS or name in NARROWED},
-    {"ct": "Certificate Transparency", "endpoints": "scanning"},
+    {"ct": "Certificate Transparency"},
     {name: mend for name, mend in _IN_PROFILE.items() if name not in NARROWED},
 )
 SINGLE = {
@@ -124,6 +124,7 @@ NAMED = {
     "ca": CA,
     "profile": PROFILE,
     "cert": CERT,
+    "scan": Table(keys_of(language.ScanSpec), {}, {}),
 }
 LISTED = {
     "moved": Table(keys_of(language.Moved), {}, {}),
@@ -135,7 +136,6 @@ NESTED_ELSEWHERE: Mapping[type, Mapping[str, str]] = {
 }
 TOP_LATER = {
     "ct": "Certificate Transparency",
-    "scan": "scanning",
     "auth": "the API",
     "import": "adopting existing certificates",
     "approver": "approvals",

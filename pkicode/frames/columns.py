@@ -60,9 +60,24 @@ def arrow_whole(column: pa.ChunkedArray) -> "pd.Series[int]":
     return pd.Series(pd.array(column.to_numpy(), dtype="Int64"))
 
 
+def arrow_truth(column: pa.ChunkedArray) -> "pd.Series[bool]":
+    """As `truth`."""
+    return pd.Series(column.to_numpy(), dtype="bool")
+
+
+def arrow_real(column: pa.ChunkedArray) -> "pd.Series[float]":
+    """float64; none is missing."""
+    return pd.Series(column.to_numpy(), dtype="float64")
+
+
+def arrow_tuples(column: pa.ChunkedArray) -> "pd.Series[Any]":
+    """As `tuples`, of lists."""
+    return tuples([tuple(one) for one in column.to_pylist()])
+
+
 def arrow_instants(column: pa.ChunkedArray) -> "pd.Series[pd.Timestamp]":
-    """As `instants`, of epoch seconds."""
-    seconds = column.combine_chunks().cast(pa.timestamp("s"))
+    """As `instants`, of epoch seconds or timestamps."""
+    seconds = column.combine_chunks().cast(pa.timestamp("s", "UTC"))
     return pd.Series(seconds.to_numpy(zero_copy_only=False)).dt.tz_localize("UTC")
 
 

@@ -40,23 +40,10 @@ _NOW, _NEXT, _META = FieldClass.NOW, FieldClass.NEXT, FieldClass.METADATA
 CLASSES = {
     **dict.fromkeys(("cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname"), _NOW),
     **dict.fromkeys(("usage", "eku", "issuer", "csr", "key.store", "must_staple", "ocsp_nocheck"), _NOW),
-    **dict.fromkeys(
-        [
-            "validity",
-            "backdate",
-            "key",
-            "key.alg",
-            "policies",
-            "revocation",
-            "base_urls",
-            "crl_shards",
-            "ocsp_urls",
-            "lint",
-            "copy",
-        ],
-        _NEXT,
-    ),
-    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "reissue", "output", "after", "protect", "note"), _META),
+    **dict.fromkeys(("validity", "backdate", "key", "key.alg", "policies", "revocation"), _NEXT),
+    **dict.fromkeys(("base_urls", "crl_shards", "ocsp_urls", "lint", "copy"), _NEXT),
+    **dict.fromkeys(("profile", "allow", "renew", "on_remove", "reissue", "output", "after"), _META),
+    **dict.fromkeys(("endpoints", "protect", "note"), _META),
     "for_each": FieldClass.NOTHING,
 }
 _CERTIFICATE_FIELDS = tuple(sorted(field for field, one in CLASSES.items() if one is _NOW and "." not in field))

@@ -125,4 +125,4 @@ def test_every_value_says_where_it_comes_from() -> None:
 
 def test_a_value_of_an_overlay_says_so() -> None:
     told = {path: origin for path, _, origin in resolved(read(HERE / "example" / "pki.toml", environ={}, env="dev"))}
-    assert told["ca.root.key.store"] == "pki.toml:103"
+    assert told["ca.root.key.store"] == "pki.toml:104"

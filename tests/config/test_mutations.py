@@ -16,7 +16,7 @@ TEXT = EXAMPLE.read_text(encoding="utf-8")
 REFERENCE = re.compile(
     r'(?:issuer|profile|extends|store) = "([^"]+)"|publish = \["([^"]+)"\]|\$\{(?:var|each)\.([a-z]+)\}'
 )
-DECLARED = re.compile(r"(?<=cert\.)\w+|(?<=env\.)\w+|(?<=profile\.)mtls$")
+DECLARED = re.compile(r"(?<=cert\.)\w+|(?<=env\.)\w+|(?<=scan\.)\w+|(?<=profile\.)mtls$")
 """Names in headers that nothing refers to: another name there is another thing, not a mistake."""
 
 

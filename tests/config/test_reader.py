@@ -175,3 +175,24 @@ def test_an_unreadable_file_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read(tmp_path / "pki.toml", environ={})
     assert "pki.toml: no such file" in caught.value.problems[0].message
+
+
+def test_a_scan_has_its_targets_and_a_policy_with_safe_defaults(config: Config, project: Path) -> None:
+    (edge,) = config.settings.scans
+    assert edge.targets == ("cert.portal", "10.20.0.0/24:443", "@hosts.txt")
+    assert edge.expect == ("cert.portal", "cert.fleet")
+    assert (edge.rate, edge.policy.forbid, edge.policy.warn_expiry) == (200, ("RC4", "3DES"), 14 * 86400)
+    more = '[scan.more]\ntargets = ["a.example"]\n'
+    text = (project / "pki.toml").read_text()
+    one = read(project / "pki.toml", environ={}, text=text + more).settings.scans[1]
+    assert (one.policy.min_version, one.allow_private) == ("TLSv1.2", False)
+
+
+def test_an_included_file_adds_scans(project: Path) -> None:
+    (project / "teams" / "b.toml").write_text('[scan.team]\ntargets = ["cert.team"]\n')
+    scans = read(project / "pki.toml", environ={}).settings.scans
+    assert [one.name for one in scans] == ["edge", "team"]
+    (project / "teams" / "c.toml").write_text('[scan.edge]\ntargets = ["a.example"]\n')
+    with pytest.raises(ConfigError) as raised:
+        read(project / "pki.toml", environ={})
+    assert [(one.code, one.message) for one in raised.value.problems] == [("E0108", "scan.edge is declared twice")]

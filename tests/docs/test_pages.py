@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 
+from pkicode.config.language import ScanPolicy
 from pkicode.config.reader import read
+from pkicode.frames.compare import diff, drift
 from pkicode.frames.inventory import inventory_frame
 from pkicode.frames.plan import plan_frame
+from pkicode.frames.scan import TABLES, scan
+from pkicode.scan import policy, trust
+from pkicode.scan.finding import Endpoint
 from pkicode.views.json import plan_schema
 from tests.docs.playing import FENCE, FIRST, play_page, write
 from tests.guards.tree import ROOT
+from tests.scan_pki.presented import TARGET, issuing, judged, leaf
 from tests.views.plans import plan_of
 
 DOCS = ROOT / "docs"
@@ -99,6 +105,32 @@ def test_the_page_of_frames_names_every_column_in_order() -> None:
     assert first_cells("reference/frames.md", "`plan.df`") == list(columns)
     columns = inventory_frame([], now=0).columns
     assert sorted(first_cells("reference/frames.md", "`pki.inventory()`")) == sorted(columns)
+
+
+@pytest.mark.parametrize("table", [*TABLES, "diff", "drift"])
+def test_the_page_of_frames_names_every_column_of_a_scan(table: str) -> None:
+    frames = scan([])
+    made = {"diff": diff(frames, frames), "drift": drift(frames, inventory_frame([], now=0))}
+    frame = made[table] if table in made else getattr(frames, table)
+    told = prose_of_groups() if table == "groups" else first_cells("reference/frames.md", f"**`{table}`**")
+    assert told == list(frame.columns)
+
+
+def prose_of_groups() -> list[str]:
+    text = (DOCS / "reference/frames.md").read_text(encoding="utf-8").partition("**`groups`**")[2]
+    return re.findall(r"`(\w+)`", text.partition(".")[0])
+
+
+def test_the_page_of_checks_names_every_check_verdict_and_letter() -> None:
+    page = (DOCS / "reference/scan-checks.md").read_text(encoding="utf-8")
+    findings, _ = judged(leaf(), issuing())
+    endpoint = Endpoint(TARGET, 0, "tls", versions=("TLSv1.2",))
+    checks = [*findings, *(one.check for one in policy.findings(endpoint, ScanPolicy()))]
+    words = re.findall(r'"([a-z-]+): ', Path(trust.__file__).read_text(encoding="utf-8"))
+    words += re.findall(r'f"([a-z-]+): ', Path(trust.__file__).read_text(encoding="utf-8"))
+    assert len(set(words)) == 9
+    missing = [one for one in (*checks, *words) if f"`{one}`" not in page]
+    assert not missing
 
 
 def test_the_page_of_plans_names_every_field() -> None:

@@ -19,7 +19,7 @@ cn = "portal.corp.example"
 MEANS = {
     "cn subject dns ip email uri rid upn dirname usage eku issuer csr must_staple ocsp_nocheck": FieldClass.NOW,
     "validity backdate key policies revocation base_urls crl_shards ocsp_urls lint copy": FieldClass.NEXT,
-    "profile allow renew on_remove reissue output after protect note": FieldClass.METADATA,
+    "profile allow renew on_remove reissue output after protect note endpoints": FieldClass.METADATA,
     "for_each": FieldClass.NOTHING,
 }
 """A change here reissues a fleet, or stops doing so: it needs a decision, and a line in the changelog."""

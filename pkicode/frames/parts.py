@@ -1,0 +1,153 @@
+"""A scan on disk: Parquet in parts that are there whole or not at all, so that a killed scan goes on where it was.
+
+    FOLDER/scan.json               which scan this is; another one is not mixed into it
+    FOLDER/endpoints/0000007.parquet, and so on for each table
+    FOLDER/done/0000007            written last: without it the part does not count, and is made again
+
+Parts are runs of the shuffled order (scan/pace.py) and not networks: each meets many networks, so that no network is
+hurried, and every target belongs to exactly one part.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from attrs import asdict, frozen
+
+from pkicode.adapters.durable import make_folder, sync, write_new
+from pkicode.frames.scan import TABLES, Scan, scan_frames, scan_tables, schema
+from pkicode.model.problem import PkicodeError
+from pkicode.scan.finding import Endpoint
+from pkicode.scan.pace import Shuffle
+
+_FORMAT = 1
+_MODE = 0o644
+_MANIFEST, _DONE = "scan.json", "done"
+
+
+class OtherScan(PkicodeError):
+    """The folder holds another scan, or none."""
+
+
+@frozen
+class Manifest:
+    """What makes two runs the same scan."""
+
+    scan_id: str
+    """A digest of targets (Targets.digest), checks and policy."""
+    key: str
+    """Of the shuffle, hex; a resumed scan goes on with the first run's."""
+    targets: int
+    part_size: int
+    begun: int
+    """Epoch seconds."""
+
+    @property
+    def parts(self) -> int:
+        """How many there are; the last may be smaller."""
+        return -(-self.targets // self.part_size)
+
+    def numbers(self, part: int) -> Iterator[int]:
+        """The targets of one part, as numbers of scan.target.Targets."""
+        shuffle = Shuffle(self.targets, bytes.fromhex(self.key))
+        return shuffle.part(part * self.part_size, self.part_size)
+
+    @property
+    def same_as(self) -> tuple[str, int, int]:
+        """What has to agree for a run to go on where another stopped."""
+        return self.scan_id, self.targets, self.part_size
+
+
+@frozen
+class Parts:
+    """The parts of one scan in a folder."""
+
+    folder: Path
+    manifest: Manifest
+
+    def missing(self) -> list[int]:
+        """Numbers of the parts that are not done."""
+        done = {int(path.name) for path in (self.folder / _DONE).iterdir() if path.name.isdigit()}
+        return [number for number in range(self.manifest.parts) if number not in done]
+
+    def write(self, number: int, endpoints: Iterable[Endpoint]) -> None:
+        """Store one part, durably; when this returns it is done, and when it is killed it is not."""
+        for name, table in scan_tables(endpoints).items():
+            sink = pa.BufferOutputStream()
+            pq.write_table(table, sink, compression="zstd")
+            _put(self._path(name, number), sink.getvalue().to_pybytes())
+        _put(self.folder / _DONE / f"{number:07}", b"")
+
+    def read(self) -> Scan:
+        """The frames of all parts that are done, in their order.
+
+        Raises:
+            OtherScan: a part is marked done, and its files are not there or damaged.
+        """
+        missing = set(self.missing())
+        done = [number for number in range(self.manifest.parts) if number not in missing]
+        return scan_frames({name: self._table(name, done) for name in TABLES})
+
+    def _table(self, name: str, done: Iterable[int]) -> pa.Table:
+        wanted = schema(TABLES[name])
+        read = [wanted.empty_table()]
+        for number in done:
+            path = self._path(name, number)
+            try:
+                read.append(pq.read_table(path, schema=wanted))
+            except (OSError, pa.ArrowInvalid) as error:
+                mend = f"remove {_DONE}/{number:07} to have the part scanned again"
+                raise OtherScan(f"{path} is damaged or not there", help=mend) from error
+        return pa.concat_tables(read)
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.folder / name / f"{number:07}.parquet"
+
+
+def begin(folder: Path, manifest: Manifest) -> Parts:
+    """The parts of this scan: new in an empty or missing folder, resumed where the same scan stands there.
+
+    Raises:
+        OtherScan: another scan stands there, or files that are none.
+    """
+    if folder.exists() and any(not path.name.startswith(".") for path in folder.iterdir()):
+        parts = load(folder)
+        if parts.manifest.same_as != manifest.same_as:
+            raise OtherScan(f"{folder} holds another scan", help="give an empty folder, or the same targets and checks")
+    else:
+        make_folder(folder, 0o755)
+        body = {"format": "pkicode.scan.parts", "version": _FORMAT, **asdict(manifest)}
+        _put(folder / _MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
+        parts = Parts(folder, manifest)
+    for name in (*TABLES, _DONE):
+        make_folder(folder / name, 0o755)
+    return parts
+
+
+def load(folder: Path) -> Parts:
+    """The scan that stands in a folder.
+
+    Raises:
+        OtherScan: none does, or one of a newer pkicode.
+    """
+    try:
+        body = json.loads((folder / _MANIFEST).read_bytes())
+        if (body.pop("format"), body.pop("version")) != ("pkicode.scan.parts", _FORMAT):
+            raise OtherScan(f"{folder} holds a scan of another version of pkicode", help="read it with that version")
+        return Parts(folder, Manifest(**body))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise OtherScan(
+            f"{folder} holds no scan", help="give an empty folder, or one that a scan has written"
+        ) from error
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Whole or not at all.  The draft has the process in its name: two may be making the same part."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.unlink(missing_ok=True)
+    write_new(draft, data, _MODE)
+    draft.replace(path)
+    sync(path.parent)
