@@ -85,7 +85,10 @@ class PublishSpec:
     )
 
 
-_KEY_ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
+_KEY_ALGS = (
+    *("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"),
+    *("ml-dsa-44", "ml-dsa-65", "ml-dsa-87", "ml-kem-768", "ml-kem-1024"),
+)
 
 
 @frozen

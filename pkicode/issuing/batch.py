@@ -177,7 +177,7 @@ def sign(template: Template, issuer: IssuerFacts, pkcs8: bytes, batch: Sequence[
         SignatureError: the key is not the issuer's.
         ValueError: the second verifier refuses the first certificate.
     """
-    key = keys.load_pkcs8(pkcs8, trusted=True)
+    key = keys.load_signing(pkcs8)
     return [certified(template, issuer, tbs, keys.sign(key, tbs), first=not place) for place, tbs in enumerate(batch)]
 
 
