@@ -131,6 +131,7 @@ LISTED = {
     "revoke": Table(keys_of(language.Revoke), {}, {}),
 }
 NESTED_LATER: Mapping[type, Mapping[str, str]] = {
+    language.CaKeySpec: {"uri": "PKCS#11 keys"},
     language.KeySpec: {"uri": "PKCS#11 keys"},
 }
 TOP_LATER = {

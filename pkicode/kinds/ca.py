@@ -110,8 +110,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     except ValueError as error:
         yield Problem("E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"))
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
-        field = ("key", "alg") if reason.startswith("key") else ("path_len",)
-        yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place(*field))
+        yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
     yield from _constraints(block, spec, outlook)
     yield from cross.check(block, spec, outlook)
     issuer = outlook.config.block("ca", spec.issuer) if spec.issuer else None
