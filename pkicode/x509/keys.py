@@ -26,16 +26,10 @@ from pkicode.x509 import der
 
 _MLDSAPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
 _MLDSAPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
-SigningKey = (
-    ec.EllipticCurvePrivateKey
-    | rsa.RSAPrivateKey
-    | ed25519.Ed25519PrivateKey
-    | ed448.Ed448PrivateKey
-    | _MLDSAPrivateKey
-)
-VerifyingKey = (
-    ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey | _MLDSAPublicKey
-)
+_EdPrivateKey = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+_EdPublicKey = ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | _EdPrivateKey | _MLDSAPrivateKey
+VerifyingKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | _EdPublicKey | _MLDSAPublicKey
 _MLKEMPrivateKey = mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey
 LatticeKey = _MLDSAPrivateKey | _MLKEMPrivateKey
 PrivateKey = SigningKey | _MLKEMPrivateKey
