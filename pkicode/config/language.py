@@ -70,6 +70,7 @@ class KeystoreSpec:
     type: str = says("file", choices=("file",))
     path: str = says("one sealed file, 0600", default=".pkicode/keys.db", form="path")
     passphrase: Secret | None = says("env, file or command; never a literal", default=None)
+    offline: bool = says("the keys are on another machine; `path` is a folder with their cards", default=False)
 
 
 @frozen
@@ -161,6 +162,7 @@ class CaSpec:
     overlap: int = says(
         "of a root: how long clients may go on with an older trust bundle", form="duration", default=30 * 86400
     )
+    offline: bool = says("its key is on another machine: ceremonies sign for it", default=False)
     retired: bool = says("it issues nothing any more; its CRL goes on while what it signed lives", default=False)
     ocsp: OcspSpec | None = says("pre-signed OCSP answers; absent = none", default=None)
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())

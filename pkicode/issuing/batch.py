@@ -60,6 +60,8 @@ class Template:
     """Name constraints of the issuer and of every CA above it."""
     allow: Allow | None = None
     """Which names the profile lets through; None leaves that to the constraints."""
+    offline: bool = False
+    """The signing key is on another machine: a ceremony comes between intent and signature."""
     until: int | None = None
     """A last second of validity that is fixed, whenever it begins: a cross-certificate ends with its roots."""
 

@@ -11,6 +11,7 @@ from functools import partial
 from attrs import evolve
 
 from pkicode.adapters.journal import Journal
+from pkicode.adapters.offline import OfflineKeyStore
 from pkicode.adapters.outputs import run_hook, write_outputs
 from pkicode.adapters.publish import open_publisher
 from pkicode.adapters.sealed import SealedKeyStore
@@ -40,6 +41,8 @@ def keystore(config: Config, name: str, environ: Mapping[str, str], warn: Callab
         KeyStoreError: there is no such keystore.
     """
     for spec in config.settings.keystores:
+        if spec.name == name and spec.offline:
+            raise KeyStoreError(f"[keystore.{name}] is offline: its keys are on another machine", help="go there")
         if spec.name == name:
             return _sealed(spec, config, environ, warn)
     raise KeyStoreError(f"there is no [keystore.{name}]", help="pki.toml says which there are")
@@ -95,6 +98,9 @@ async def opened(
     async with AsyncExitStack() as stack:
         keystores: dict[str, KeyStore] = {}
         for spec in config.settings.keystores:
+            if spec.offline:
+                keystores[spec.name] = OfflineKeyStore(config.root, spec.path)
+                continue
             keystores[spec.name] = one = _sealed(spec, config, environ, warn)
             stack.push_async_callback(one.close)
         workers = await stack.enter_async_context(Workers(1))
