@@ -20,7 +20,7 @@ from pkicode.kinds import crl_away
 from pkicode.kinds.offline import is_offline
 from pkicode.kinds.resume import resume, waiting
 from pkicode.kinds.rows import block_of
-from pkicode.model.address import Address
+from pkicode.model.address import Address, parse
 from pkicode.model.change import Change, Plan
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
@@ -30,7 +30,7 @@ from pkicode.plan.kind import Run, Snapshot
 from pkicode.ports import NO_LEASE, Certificate, KeyFacts, Lease, Want, World
 from pkicode.project.state import State
 from pkicode.revocation import crl
-from pkicode.x509 import keys
+from pkicode.x509 import der, keys
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.tbs import certificate
 
@@ -220,11 +220,21 @@ async def _signed(item: Item, signature: bytes, intent: Certificate | None, run:
 async def _is_there(item: Item, signature: bytes, run: Run) -> bool:
     """Whether the very bytes that this item and its signature make are in the state."""
     if item.kind == "crl":
-        name = Address("crl", item.address.removeprefix("crl.")).name
-        there = await run.world.store.artefact("crl", f"{name}-g{item.generation}")
-        return there is not None and there.der.endswith(signature) and item.tbs in there.der
+        name = parse(item.address)[0].name
+        stored = await run.world.store.artefact("crl", f"{name}-g{item.generation}")
+        return stored is not None and stored.der is not None and _is_made_of(stored.der, item, signature)
     found = await run.world.store.certificates(Want(address=item.address))
-    return any(one.der.endswith(signature) and item.tbs in one.der for one in found)
+    return any(one.status != "intent" and _is_made_of(one.der, item, signature) for one in found)
+
+
+def _is_made_of(signed: bytes, item: Item, signature: bytes) -> bool:
+    """Whether these are the bytes that an item becomes with its signature."""
+    parts = der.children(der.only(signed, der.SEQUENCE))
+    if len(parts) != 3:
+        # Of a serial that was burnt only the TBS is known.
+        return False
+    _, algorithm, _ = parts
+    return signed == der.tlv(der.SEQUENCE, item.tbs, der.tlv(*algorithm), der.bit_string(signature))
 
 
 async def _list_of(item: Item, signature: bytes, change: Change | None, run: Run) -> crl_away.Back:

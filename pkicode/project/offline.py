@@ -4,6 +4,7 @@ What it signs are the bytes that people looked at; what they mean for a project 
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,7 +41,7 @@ class Offline:
             address, generation = parse(label)
         except ValueError as error:
             raise PkicodeError(str(error), help="write it as in ca.root@1") from error
-        if address.kind != "ca" or address.key or generation is None:
+        if address.kind != "ca" or address.key or not generation:
             raise PkicodeError(f"`{label}` is no key generation of a CA", help="write it as in ca.root@1")
         if alg not in keys.SIGNING:
             raise PkicodeError(f"`{alg}` is no algorithm that signs", help=f"one of {' '.join(keys.SIGNING)}")
@@ -140,7 +141,7 @@ def transcript(request: Request, response: Response | None = None) -> list[str]:
     if response:
         lines += ["", f"signed    {rfc3339(response.signed_at)} by this machine's clock"]
         lines += [
-            f"  {item.address}  {one.hex()[:32]}..."
+            f"  {item.address}@{item.generation}  signature of sha256 {hashlib.sha256(one).hexdigest()}"
             for item, one in zip(request.items, response.signatures, strict=True)
         ]
     return lines
