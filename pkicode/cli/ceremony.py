@@ -98,7 +98,7 @@ def ceremony_sign(
     _refuse_there(session, out)
     say(_lines(transcript(asked)))
     _agree(asked.words, words)
-    response = _offline(session, keystore, passphrase_file).sign(asked, now)
+    response = _offline(session, keystore, passphrase_file).answer(asked, now)
     written(session, _transcript(out), _lines(transcript(asked, response)).encode(), private=False)
     written(session, out, encode(response), private=False)
     say(f"Signed: {len(response.signatures)}.")

@@ -56,16 +56,16 @@ class Offline:
             await store.close()
         return card.made(signer.facts, _signed(signer, card.unsigned(signer.facts)))
 
-    def sign(self, request: Request, now: int) -> Response:
+    def answer(self, request: Request, now: int) -> Response:
         """Sign every item, with keys that are here.
 
         Raises:
             PkicodeError: lint, or a key that is not the one it should be; nothing was signed.
         """
         check(request)
-        return loop.run(self._sign(request, now))
+        return loop.run(self._answer(request, now))
 
-    async def _sign(self, request: Request, now: int) -> Response:
+    async def _answer(self, request: Request, now: int) -> Response:
         store = self._store()
         try:
             # All keys, before any of them signs.

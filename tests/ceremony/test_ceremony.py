@@ -375,9 +375,9 @@ def test_the_offline_machine_lints_again_and_signs_nothing_if_anything_is_wrong(
     weak = evolve(item, tbs=item.tbs.replace(bytes.fromhex("03020106"), bytes.fromhex("03020780")))
     assert weak.tbs != item.tbs
     with pytest.raises(BundleError, match=r"nothing of this is signed: ca\.root: key_usage_of_a_ca"):
-        two.offline.sign(evolve(request, items=(weak,)), two.site.now)
+        two.offline.answer(evolve(request, items=(weak,)), two.site.now)
     with pytest.raises(BundleError, match="cannot be read"):
-        two.offline.sign(evolve(request, items=(evolve(item, tbs=b"0\x00"),)), two.site.now)
+        two.offline.answer(evolve(request, items=(evolve(item, tbs=b"0\x00"),)), two.site.now)
 
 
 def test_a_clock_that_is_wrong_is_told(two: Two) -> None:

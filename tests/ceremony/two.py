@@ -63,7 +63,7 @@ class Two:
 
     def sign(self, request: Request) -> Response:
         """As it comes back."""
-        return decode_response(encode(self.offline.sign(request, self.site.now)))
+        return decode_response(encode(self.offline.answer(request, self.site.now)))
 
     def receive(self, response: Response, events: list[Event] | None = None) -> Received:
         return self.site.open().ceremonies.receive(response, ([] if events is None else events).append)

@@ -23,6 +23,7 @@ ISSUED = {
     "revocation": 2,
     "root-rollover": 1,
     "post-quantum": 3,
+    "offline-root": 1,
     ".": 7,
 }
 """Leaves in force at the end of each README."""

@@ -17,7 +17,6 @@ UNREASONED = re.compile(r"# [n]oqa\b(?!: [A-Z]+\d+(, [A-Z]+\d+)* - \w)")
 SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "base", "misc"}
 AWAITED = {
     "Store": "one class over two databases, adapters/store.py; the contract test runs on both",
-    "KeyStore": "the second is PKCS#11, a later issue",
     "Signer": "the second is the token's, with PKCS#11",
 }
 """Protocols that have one implementation, and why."""
