@@ -79,7 +79,7 @@ def _waiting(
         steps.identity(one.intent)
         for template, reserved in same.items()
         for one in reserved
-        if template.offline and steps.identity(one.intent) not in made and now <= one.intent.created + LIFE
+        if template.offline and steps.identity(one.intent) not in made and abs(now - one.intent.created) <= LIFE
     )
 
 

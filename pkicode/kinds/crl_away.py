@@ -8,6 +8,7 @@ import hashlib
 
 from attrs import field, frozen
 
+from pkicode.ceremony.bundle import BundleError
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import crl as lists
 from pkicode.kinds.authority import Authority
@@ -42,18 +43,22 @@ async def draft(change: Change, run: Run) -> tuple[Authority, bytes]:
     return authority, tbs
 
 
-async def back(change: Change, der: bytes, run: Run) -> Back | Problem:
-    """Whether a signed list may be kept, and what it knows."""
+async def back(change: Change, der: bytes, run: Run) -> Back:
+    """A signed list, and what it knows.
+
+    Raises:
+        BundleError: it may not be kept.
+    """
     authority, full = await _full(change, run)
     counted = (await run.world.store.revoked()).get(authority.issuer_key, 0)
     found = await run.world.work(genuine, der, authority, "")
-    wrong = ""
     if isinstance(found, str):
-        return _refused(change, found)
+        raise _refused(change, found)
     newest = max((one.number for one in full.scope.earlier), default=0)
     told = {entry.serial for one in full.scope.earlier for entry in one.entries}
     wanted = {entry.serial for entry in full.entries}
     listed = {entry.serial for entry in found.entries}
+    wrong = ""
     if found.number <= newest:
         wrong = f"its number is {found.number}, and number {newest} is there already"
     elif lost := (told & wanted) - listed:
@@ -61,7 +66,7 @@ async def back(change: Change, der: bytes, run: Run) -> Back | Problem:
     elif found.this_update > run.world.now + lists.CLOCK_TOLERANCE or found.next_update <= run.world.now:
         wrong = f"it is in force from {rfc3339(found.this_update)} to {rfc3339(found.next_update)}"
     if wrong:
-        return _refused(change, wrong)
+        raise _refused(change, wrong)
     digest, dates = hashlib.sha256(der).hexdigest(), (found.this_update, found.next_update)
     artefact = Artefact("crl", authority.stem, "", f"{found.number:x}", *dates, digest, der)
     # With fewer than there are, the next plan asks for another list.
@@ -85,5 +90,5 @@ async def _full(change: Change, run: Run) -> tuple[Authority, Drawn]:
     return authority, drawn[0]
 
 
-def _refused(change: Change, why: str) -> Problem:
-    return Problem("E0534", f"{change.address}: the list is not taken: {why}", help="export again, and sign that")
+def _refused(change: Change, why: str) -> BundleError:
+    return BundleError(f"{change.address}: the list is not taken: {why}", help="export again, and sign that")

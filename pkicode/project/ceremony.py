@@ -25,7 +25,7 @@ from pkicode.model.change import Change, Plan
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import rfc3339
-from pkicode.model.problem import PkicodeError, Problem, StateError
+from pkicode.model.problem import PkicodeError, StateError
 from pkicode.plan.kind import Run, Snapshot
 from pkicode.ports import NO_LEASE, Certificate, KeyFacts, Lease, Want, World
 from pkicode.project.state import State
@@ -247,8 +247,6 @@ async def _list_of(item: Item, signature: bytes, change: Change | None, run: Run
     if item.issuer != Address("ca", change.address.name).at(change.generation):
         raise BundleError(f"{item.address}: {item.issuer} does not sign it", help="export again")
     back = await crl_away.back(change, crl.crl(item.tbs, facts.alg, signature), run)
-    if isinstance(back, Problem):
-        raise BundleError(back.message, help=back.help)
     if back.authority.facts.spki != facts.spki:
         raise BundleError(f"the card of {item.issuer} is of another key than its certificate", help="put the card back")
     return back

@@ -358,6 +358,31 @@ def test_a_root_with_an_ml_dsa_key_is_signed_in_a_ceremony_too(two: Two) -> None
     assert two.site.plan().changes == ()
 
 
+def test_a_policy_ca_may_be_offline_below_an_offline_root(two: Two) -> None:
+    policy = (
+        '[ca.policy]\nissuer = "root"\noffline = true\nkey = { alg = "ed25519", store = "vault" }\n'
+        'subject = { cn = "Site Policy A${generation}" }\nvalidity = "8y"\npath_len = 1\n'
+        'crl = { validity = "1y", refresh = "180d" }\npublish = ["web"]\n'
+    )
+    below = TEXT.replace("path_len = 1", "path_len = 2").replace(
+        '[ca.issuing]\nissuer = "root"', '[ca.issuing]\nissuer = "policy"'
+    )
+    two.site.write(PORTAL + policy, base=below)
+    two.card()
+    two.apply()
+    two.round()
+    assert two.apply().exit_code == 7
+    assert "ceremony init ca.policy@1 --alg ed25519" in waiting(two)["ca.policy"]
+    two.card("ca.policy@1", "ed25519")
+    for signed in (("ca.policy@1", "crl.root@1"), ("ca.issuing@1", "crl.policy@1")):
+        assert two.apply().exit_code == 7
+        received = two.round()
+        assert (*received.certificates, *received.lists) == signed
+    assert two.apply().exit_code == 0
+    assert two.site.plan().changes == ()
+    two.site.verify("cert.portal")
+
+
 def test_the_offline_machine_needs_nothing_of_the_project(two: Two, quick_path: Path) -> None:
     two.card()
     two.apply()
