@@ -15,7 +15,7 @@ from pkicode.ceremony.bundle import LIFE, BundleError, Response, encode
 from pkicode.model.change import Action, Readiness
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, rfc3339
-from pkicode.model.problem import KeyStoreError, PkicodeError, StateError
+from pkicode.model.problem import KeyStoreError, PkicodeError, StalePlan, StateError
 from pkicode.ports import Want
 from pkicode.project import open_project
 from pkicode.project.offline import check_clock, transcript
@@ -296,9 +296,6 @@ def test_what_is_revoked_between_export_and_import_asks_for_another_list(ready: 
 
 @pytest.mark.parametrize("point", [FaultPoint.JOURNALLED, FaultPoint.ISSUED, FaultPoint.CRL_STORED])
 def test_an_import_that_was_interrupted_is_imported_again(two: Two, point: FaultPoint) -> None:
-    class Died(BaseException):
-        pass
-
     def reach(here: FaultPoint) -> None:
         if here is point:
             raise Died
@@ -309,7 +306,7 @@ def test_an_import_that_was_interrupted_is_imported_again(two: Two, point: Fault
     two.apply()
     response = two.sign(two.export())
     project = open_project(two.site.root / "pki.toml", environ={}, now=two.site.now, reach=reach)
-    with pytest.raises(BaseException):  # noqa: B017, PT011 - a process that dies raises nothing that is ours
+    with pytest.raises(Died):
         project.ceremonies.receive(response, lambda _: None)
     if point is FaultPoint.CRL_STORED:
         with pytest.raises(BundleError, match="imported already"):
@@ -318,6 +315,46 @@ def test_an_import_that_was_interrupted_is_imported_again(two: Two, point: Fault
         two.receive(response)
     assert two.apply().exit_code == 0
     two.site.verify("cert.portal")
+
+
+@pytest.mark.invariant(2)
+@pytest.mark.invariant(10)
+@pytest.mark.parametrize("which", ["root", "issuing"])
+@pytest.mark.parametrize("point", [FaultPoint.KEYS_MADE, FaultPoint.INTENTS_STORED])
+def test_an_apply_that_dies_while_it_reserves_leaves_one_intent_or_none(
+    two: Two, which: str, point: FaultPoint
+) -> None:
+    two.card()
+    if which == "issuing":
+        two.apply()
+        two.round()
+    died = _dying(two, point)
+    assert died == (which == "issuing" or point is FaultPoint.INTENTS_STORED), "the root's key was made elsewhere"
+    two.apply()
+    assert sorted(inventory(two).values()) == ["intent"] if which == "root" else ["intent", "issued"]
+    while two.apply().exit_code == 7:
+        two.round()
+    assert statuses(two) == ["ca.issuing@1 issued", "ca.root@1 issued", "cert.portal@1 issued"]
+    two.site.verify("cert.portal")
+
+
+class Died(BaseException):
+    """The process ends here."""
+
+
+def _dying(two: Two, point: FaultPoint) -> bool:
+    """Whether an apply came to this point, where it died."""
+
+    def reach(here: FaultPoint) -> None:
+        if here is point:
+            raise Died
+
+    project = open_project(two.site.root / "pki.toml", environ={}, now=two.site.now, reach=reach)
+    try:
+        project.apply()
+    except Died:
+        return True
+    return False
 
 
 def test_years_later_the_root_and_what_is_below_it_are_followed_by_the_next(ready: Two) -> None:
@@ -449,6 +486,17 @@ def test_no_private_key_is_online_and_none_is_in_what_is_carried(ready: Two) -> 
 
 async def _passphrase() -> bytes:
     return PASSPHRASE
+
+
+def test_a_saved_plan_reserves_what_was_agreed_to_and_is_stale_afterwards(two: Two) -> None:
+    two.card()
+    project = two.site.open()
+    project.save(project.plan(), two.site.root / "plan.json")
+    saved = project.load(two.site.root / "plan.json")
+    assert two.apply(plan=saved).exit_code == 7
+    with pytest.raises(StalePlan):
+        two.apply(plan=saved)
+    assert statuses(two) == ["ca.root@1 intent"]
 
 
 def test_only_offline_cas_are_reserved(ready: Two) -> None:
