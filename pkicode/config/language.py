@@ -87,6 +87,7 @@ class KeystoreSpec:
     keys: dict[str, str] = says('pkcs11: keys that are there already: { "ca.root@1" = "pkcs11:id=%01" }', factory=dict)
     command: tuple[str, ...] = says("command: the program that signs, and its arguments; never run by plan", default=())
     timeout: int = says("command: how long one answer may take", form="duration", default=30)
+    offline: bool = says("file: the keys are on another machine; `path` is a folder with their cards", default=False)
 
 
 @frozen
@@ -102,13 +103,28 @@ class PublishSpec:
     )
 
 
-_KEY_ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
+_SIGNING_ALGS = (
+    *("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"),
+    *("ml-dsa-44", "ml-dsa-65", "ml-dsa-87"),
+)
+_KEY_ALGS = (*_SIGNING_ALGS, "ml-kem-768", "ml-kem-1024")
+_STORE = "the [keystore.X] that holds it; the only one declared if absent"
+
+
+@frozen
+class CaKeySpec:
+    """Of a CA: what signs."""
+
+    alg: str = says(" ".join(_SIGNING_ALGS), default="ec-p256", choices=_SIGNING_ALGS)
+    store: str | None = says(_STORE, default=None)
 
 
 @frozen
 class KeySpec:
+    """Of a leaf: ML-KEM keys too, which secrets are enciphered to and which sign nothing."""
+
     alg: str = says(" ".join(_KEY_ALGS), default="ec-p256", choices=_KEY_ALGS)
-    store: str | None = says("the [keystore.X] that holds it; the only one declared if absent", default=None)
+    store: str | None = says(_STORE, default=None)
 
 
 @frozen
@@ -151,7 +167,7 @@ class CaSpec:
 
     issuer: str | None = says("the [ca.Y] that signs it; absent = self-signed root", default=None)
     subject: Subject = says('distinguished name, e.g. { cn = "Root", o = "Corp" }', form="subject", default=())
-    key: KeySpec = says("algorithm and keystore", factory=KeySpec)
+    key: CaKeySpec = says("algorithm and keystore", factory=CaKeySpec)
     validity: int = says("not_after - not_before + 1 s", form="duration", default=10 * 365 * 86400)
     backdate: int = says("how far not_before lies before issuance", form="duration", default=300)
     path_len: int | None = says("how many CAs may follow below", default=None)
@@ -163,6 +179,7 @@ class CaSpec:
     overlap: int = says(
         "of a root: how long clients may go on with an older trust bundle", form="duration", default=30 * 86400
     )
+    offline: bool = says("its key is on another machine: ceremonies sign for it", default=False)
     retired: bool = says("it issues nothing any more; its CRL goes on while what it signed lives", default=False)
     ocsp: OcspSpec | None = says("pre-signed OCSP answers; absent = none", default=None)
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())

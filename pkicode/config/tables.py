@@ -93,10 +93,7 @@ _EXTENDS = Key("extends", "extends", str, "", False, None, (), "the [profile.Y] 
 
 CA = Table(
     keys_of(language.CaSpec),
-    {
-        "offline": "offline CAs and ceremonies",
-        "ceremony": "offline CAs and ceremonies",
-    },
+    {"ceremony": "approvals"},
     {},
 )
 PROFILE = Table(
@@ -117,7 +114,7 @@ SINGLE = {
 NAMED = {
     "keystore": Table(
         keys_of(language.KeystoreSpec),
-        {"offline": "offline CAs and ceremonies"},
+        {},
         {},
     ),
     "publish": Table(keys_of(language.PublishSpec), {}, {}),
