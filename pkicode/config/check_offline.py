@@ -33,7 +33,7 @@ def everything(tables: Tables, cas: dict[str, Entry], certs: dict[str, Entry]) -
             mend = "put a CA that is online between them"
             found.append((entry.path, f"ca.{issuer.name} is offline, and would sign cert.{entry.name}", mend))
     for path, message, mend in found:
-        tables.notes.add("E0343", message, path, part=Part.TABLE if len(path) == 2 else Part.KEY, help=mend)
+        tables.notes.add("E0346", message, path, part=Part.TABLE if len(path) == 2 else Part.KEY, help=mend)
 
 
 def _store(entry: Entry) -> Iterator[_Wrong]:
