@@ -5,7 +5,9 @@ from pathlib import Path
 from attrs import define
 
 from pkicode.ceremony.bundle import Request, Response, decode_request, decode_response, encode
+from pkicode.model.change import Readiness
 from pkicode.model.event import Event
+from pkicode.ports import Want
 from pkicode.project import Applied
 from pkicode.project.ceremony import Received
 from pkicode.project.offline import Offline
@@ -80,3 +82,15 @@ def two_machines(folder: Path) -> Two:
     quick_keystore(root)
     quick_key_file(vault / "keys.db")
     return Two(Site(root).write(PORTAL, base=TEXT), vault)
+
+
+def inventory(two: Two) -> dict[str, str]:
+    return {f"{one.address}@{one.generation} {one.serial}": one.status for one in two.site.open().inventory(Want())}
+
+
+def statuses(two: Two) -> list[str]:
+    return sorted(f"{key.split()[0]} {status}" for key, status in inventory(two).items())
+
+
+def waiting(two: Two) -> dict[str, str]:
+    return {str(one.address): one.waits for one in two.site.plan().changes if one.readiness is Readiness.WAITING}
