@@ -12,6 +12,8 @@ from pkicode.x509 import der, keys, tbs
 from pkicode.x509.lint import lint
 from pkicode.x509.lint.reading import read
 
+UNREADABLE = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises beside ValueError and TypeError of bytes that it cannot read."""
 _ENTRIES_SHOWN = 20
 _NAMES = {
     x509.DNSName: "DNS",
@@ -57,7 +59,11 @@ def complaints(item: Item) -> list[str]:
 
 
 def told(item: Item) -> list[str]:
-    """An item in lines: everything that its bytes say."""
+    """An item in lines: everything that its bytes say.
+
+    Raises:
+        ValueError, TypeError, UNREADABLE: they cannot be read.
+    """
     issuer = facts_of(item)
     head = f"{item.kind}  {item.address}@{item.generation}  signed by {item.issuer}"
     made = _with_no_signature(item, issuer)

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.store import StateStore
@@ -83,12 +83,9 @@ class Ceremonies:
 
     def _due(self, plan: Plan) -> list[Change]:
         """The lists of offline CAs that are there and due."""
-        return [
-            one
-            for one in plan.changes
-            if one.address.kind == "crl" and one.block and is_offline(one.address.name, self.config)
-            if f"ca.{one.address.name}" not in {str(each.address) for each in plan.changes if each.held is None}
-        ]
+        coming = {one.address.name for one in plan.changes if one.address.kind == "ca" and one.held is None}
+        lists = (one for one in plan.changes if one.address.kind == "crl" and one.address.name not in coming)
+        return [one for one in lists if one.block and is_offline(one.address.name, self.config)]
 
     async def _certificate(self, intent: Certificate, run: Run) -> Item:
         item = Item(
@@ -167,8 +164,7 @@ def _nothing() -> PkicodeError:
 
 def _linted(item: Item) -> Item:
     """With what lint says of its bytes."""
-    said = tuple(look.complaints(item))
-    return Item(item.kind, item.address, item.generation, item.issuer, item.issuer_certificate, item.tbs, said)
+    return evolve(item, lint=tuple(look.complaints(item)))
 
 
 async def _issuer(intent: Certificate, run: Run) -> bytes:
@@ -217,7 +213,10 @@ async def _signed(item: Item, signature: bytes, intent: Certificate | None, run:
 async def _is_there(item: Item, signature: bytes, run: Run) -> bool:
     """Whether the very bytes that this item and its signature make are in the state."""
     if item.kind == "crl":
-        name = parse(item.address)[0].name
+        try:
+            name = parse(item.address)[0].name
+        except ValueError:
+            return False
         stored = await run.world.store.artefact("crl", f"{name}-g{item.generation}")
         return stored is not None and stored.der is not None and _is_made_of(stored.der, item, signature)
     found = await run.world.store.certificates(Want(address=item.address))

@@ -108,7 +108,8 @@ def check(request: Request) -> None:
     for item in request.items:
         try:
             wrong += [f"{item.address}: {one}" for one in look.complaints(item)]
-        except (ValueError, TypeError) as error:
+            look.told(item)
+        except (ValueError, TypeError, *look.UNREADABLE) as error:
             wrong.append(f"{item.address}: it cannot be read: {error}")
     if wrong:
         raise BundleError(f"nothing of this is signed: {'; '.join(wrong)}", help="export again where the project is")

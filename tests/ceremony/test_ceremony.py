@@ -170,6 +170,7 @@ def test_an_import_that_was_interrupted_is_imported_again(two: Two, point: Fault
         two.receive(response)
     assert two.apply().exit_code == 0
     two.site.verify("cert.portal")
+    assert two.site.open().upkeep.verify() == []
 
 
 @pytest.mark.invariant(2)

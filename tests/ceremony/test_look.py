@@ -1,10 +1,15 @@
 """What is said of an item before it is signed: lint of its very bytes, and everything that is in them."""
 
+from contextlib import suppress
+
 import pytest
 from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pkicode.ceremony import look
-from pkicode.ceremony.bundle import Item
+from pkicode.ceremony.bundle import BundleError, Item, Request
+from pkicode.project.offline import check, transcript
 from pkicode.revocation import crl
 from pkicode.x509 import der
 from pkicode.x509.constraints import Constraints
@@ -85,3 +90,29 @@ def test_a_long_list_is_told_in_part_and_counted_in_full(root: Made) -> None:
     lines = look.told(listing(root, *entries))
     assert "  entries                99" in lines
     assert lines[-1].endswith("and 79 more")
+
+
+ROOT = make(Profile(is_ca=True, usage=CA, path_len=1), cn="Root", ends=NOW + 900 * DAY)
+BELOW = make(
+    Profile(is_ca=True, usage=CA, path_len=0, constraints=Constraints(permit_dns=("a.example",))), cn="x", issuer=ROOT
+)
+ITEMS = (
+    Item("certificate", "ca.root", 1, "ca.root@1", b"", ROOT.tbs),
+    Item("certificate", "ca.x", 1, "ca.root@1", ROOT.der, BELOW.tbs),
+    listing(ROOT, crl.Entry(5, NOW, "superseded", NOW), crl.Entry(6, NOW)),
+)
+
+
+@given(st.data())
+@settings(max_examples=400)
+def test_whatever_somebody_makes_of_a_request_is_shown_or_refused(data: st.DataObject) -> None:
+    item = data.draw(st.sampled_from(ITEMS))
+    field = data.draw(st.sampled_from(["tbs", "issuer_certificate"]))
+    good = getattr(item, field)
+    start = data.draw(st.integers(0, len(good)))
+    altered = good[:start] + data.draw(st.binary(max_size=6)) + good[start + data.draw(st.integers(0, 6)) :]
+    item = evolve(item, **{field: altered, "kind": data.draw(st.sampled_from([item.kind, "crl", "certificate"]))})
+    request = Request("p", "l", NOW, NOW + DAY, (item,))
+    with suppress(BundleError):
+        check(request)
+        assert transcript(request)

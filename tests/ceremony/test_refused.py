@@ -42,6 +42,10 @@ ALTERED: dict[str, tuple[Callable[[Response], Response], str]] = {
         "no such intent is open",
     ),
     "who signs a list": (lambda one: _with(one, one.request.items[0], issuer="ca.issuing@1"), "does not sign it"),
+    "an address that is none": (
+        lambda one: _with(one, evolve(one.request.items[0], kind="crl", address="no address")),
+        "no such list is due",
+    ),
     "what it is": (lambda one: _with(one, evolve(one.request.items[0], kind="crl")), "no such list is due"),
     "the state": (lambda one: evolve(one, request=evolve(one.request, lineage="0" * 32)), "this is another"),
     "the project": (lambda one: evolve(one, request=evolve(one.request, project="x")), "this is another"),
