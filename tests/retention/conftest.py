@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.retention.long")
-
-from tests.kinds.site import Site  # noqa: E402 - rewritten asserts say what differs
-from tests.quick import another  # noqa: E402 - as above
-from tests.retention import long  # noqa: E402 - as above
+from tests.kinds.site import Site
+from tests.quick import another
+from tests.retention import long
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgres"])

@@ -85,11 +85,11 @@ def lived(folder: Path, postgres: Postgres | None) -> Ground:
     if postgres is not None:
         nothing = empty(postgres, "site")
         ground = evolve(ground, states=States(postgres, postgres.kept(nothing.database)))
-        assert ground.states is not None
         state = postgres.url(ground.states.database)
     there = Site(folder, state=state)
     for day, text in LIFE.items():
         there.now = NOW + day * DAY
         applied = there.write(text, base=BASE).apply()
-        assert applied.exit_code == 0, (day, applied.problems)
+        if applied.exit_code:
+            raise AssertionError(f"day {day}: {applied.problems}")
     return ground
