@@ -52,6 +52,10 @@ class Targets:
             whole.update(f"{one.network or one.host} {one.port} {one.starttls} {one.server_name}\n".encode())
         return whole.hexdigest()
 
+    def is_of_network(self, index: int) -> bool:
+        """Whether nobody named this target, but the network it is in."""
+        return self.spots[bisect_right(self._ends, index)].network is not None
+
     def __getitem__(self, index: int) -> Target:
         if not 0 <= index < len(self):
             raise IndexError(index)
