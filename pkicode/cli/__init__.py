@@ -42,6 +42,8 @@ _COMMANDS = {
     "keystore": "keystore",
     "serve": "serve",
     "ocsp": "ocsp",
+    "scan": "scan",
+    "drift": "scan",
     "completion": "completion",
 }
 """Command -> its module; the object is named like the command."""

@@ -87,9 +87,17 @@ class Parts:
         Raises:
             OtherScan: a part is marked done, and its files are not there or damaged.
         """
+        return scan_frames(self.tables())
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The Arrow tables of the same.
+
+        Raises:
+            OtherScan: as `read`.
+        """
         missing = set(self.missing())
         done = [number for number in range(self.manifest.parts) if number not in missing]
-        return scan_frames({name: self._table(name, done) for name in TABLES})
+        return {name: self._table(name, done) for name in TABLES}
 
     def _table(self, name: str, done: Iterable[int]) -> pa.Table:
         wanted = schema(TABLES[name])

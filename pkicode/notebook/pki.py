@@ -10,10 +10,11 @@ from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.model.event import Event
+from pkicode.model.extras import framed
 from pkicode.model.instants import from_datetime, parse_instant
 from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
-from pkicode.notebook.told import Told, framed, mended
+from pkicode.notebook.told import Told, mended
 from pkicode.ports import Want
 from pkicode.project import Project, drop, open_project
 from pkicode.project.applied import Applied

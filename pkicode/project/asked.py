@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import asdict, evolve, frozen
 
@@ -17,9 +18,12 @@ from pkicode.model import target as texts
 from pkicode.model.address import Address
 from pkicode.model.problem import ConfigError, PkicodeError, Place, Problem, Span
 from pkicode.model.target import Spot
+from pkicode.ports import CertificateStatus, Want
+from pkicode.project.state import State
 from pkicode.scan.choice import Choice, choose
 from pkicode.scan.target import MOST_OCTETS, Targets, targets
 from pkicode.scan.trust import SYSTEM_BUNDLES, trust_store
+from pkicode.x509 import pem
 
 RATE = 500
 """Connections that are begun each second where nobody says how many."""
@@ -78,12 +82,12 @@ class Wanted:
     """What `@file` is relative to."""
 
 
-def job(wanted: Wanted, config: Config | None = None, *, roots: bytes = b"", now: int | None = None) -> Job:
+def job(wanted: Wanted, config: Config | None = None, *, own: bytes = b"", now: int | None = None) -> Job:
     """The scan that is meant.
 
     Args:
         config: knows `cert.NAME` and `scan.NAME`; None where there is no pki.toml.
-        roots: those of the project itself, PEM.
+        own: `roots` of the project.
         now: a frozen clock.
 
     Raises:
@@ -105,10 +109,25 @@ def job(wanted: Wanted, config: Config | None = None, *, roots: bytes = b"", now
         raise ConfigError(config.located(problems) if spec and config else tuple(map(_spanned, problems)))
     if not found:
         raise PkicodeError("there is nothing to scan", help="name targets: pkicode scan www.example.org 10.0.0.0/24")
-    stores = (*_system(), *(("project", roots) for _ in [0] if roots), *map(_store, wanted.trust))
+    stores = (*_system(), *([("project", own)] if own else []), *map(_store, wanted.trust))
     rate = wanted.rate or (spec.rate if spec else RATE)
     terms = Terms(choice, spec.policy if spec else None, stores, rate, now)
     return Job(found, terms, spec.expect if spec else ())
+
+
+async def roots(config: Config, state: State, *, now: int) -> bytes:
+    """The roots of this project that are in force, PEM; nothing where nothing was issued yet."""
+    found: list[bytes] = []
+    async with state.reading() as store:
+        for block in config.blocks if store else ():
+            if store and block.kind == "ca":
+                want = Want(address=f"ca.{block.name}", statuses=(CertificateStatus.ISSUED,), unexpired_at=now)
+                found += await store.facts(want, ("issuer_key", "spki", "der"), _self_signed)
+    return b"".join(pem.encode("CERTIFICATE", der) for der in found)
+
+
+def _self_signed(facts: Iterable[Sequence[Any]]) -> list[Any]:
+    return [der for issuer_key, spki, der in facts if issuer_key == spki]
 
 
 def scans(config: Config) -> list[str]:

@@ -71,7 +71,7 @@ class Scanning:
     _emit: Callable[[Event], None]
     _workers: Workers = field(repr=False)
     _jobs: int
-    _done: int = field(default=0, init=False)
+    _done: int
 
     async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
         """The records of these targets of the job, in their order; a name has one for each of its addresses."""
@@ -147,21 +147,30 @@ class Scanning:
 
 
 @asynccontextmanager
-async def opened(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None) -> AsyncIterator[Scanning]:
+async def opened(
+    job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0
+) -> AsyncIterator[Scanning]:
     """A scan that can begin.
 
     Args:
         emit: gets an event for each target.
         jobs: worker processes; as many as there are cores where there are many targets.
+        before: targets that an earlier run has scanned.
     """
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
-        yield Scanning(job, emit, workers, wanted)
+        yield Scanning(job, emit, workers, wanted, before)
 
 
 def clock(terms: Terms) -> int:
     """Epoch seconds."""
     return int(time.time()) if terms.now is None else terms.now
+
+
+async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None) -> list[Endpoint]:
+    """Every record of a scan, in the order of its targets."""
+    async with opened(job, emit=emit, jobs=jobs) as scanning:
+        return await scanning.part(range(len(job.targets)))
 
 
 @cache
