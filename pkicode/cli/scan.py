@@ -12,9 +12,10 @@ from pkicode.model.extras import framed
 from pkicode.model.problem import ConfigError, PkicodeError
 
 if TYPE_CHECKING:
+    from pkicode.adapters.asked import Wanted
     from pkicode.model.event import Event
-    from pkicode.project.asked import Job, Wanted
     from pkicode.scan.tables import Rows
+    from pkicode.scan.terms import Job
 
 FAILED, DRIFTED = 3, 2
 _FAILS = {"bad": ("Bad",), "warning": ("Bad", "Warning")}
@@ -61,8 +62,8 @@ def scan_command(
     (lines, or CSV with a column host), cert.NAME for its endpoints, or scan.NAME for a declared scan; without any, the
     one declared.
     """
+    from pkicode.adapters.asked import Wanted
     from pkicode.cli.progress import progress
-    from pkicode.project.asked import Wanted
     from pkicode.views import scan as views
 
     if form == "parquet" and output is None:
@@ -84,28 +85,38 @@ def scan_command(
 
 def _job(session: Session, wanted: "Wanted") -> "Job":
     """With the pki.toml there is, for its certificates, scans and roots; who names only hosts needs none."""
-    from pkicode.adapters import loop
-    from pkicode.project.asked import job, roots
+    from pkicode.adapters.asked import job
 
-    now = frozen_clock()
-    declared = not wanted.targets or any(text.startswith(("cert.", "scan.")) for text in wanted.targets)
+    needed = not wanted.targets or any(text.startswith(("cert.", "scan.")) for text in wanted.targets)
+    if not (needed or session.file or _is_there(session)):
+        return job(wanted, now=frozen_clock())
+    from pkicode.adapters import loop
+    from pkicode.project.asked import declared
+
     try:
         project = session.project()
-        own = loop.run(roots(project.config, project.state, now=project.clock()))
-    except PkicodeError as error:
-        if declared or session.file:
+        told = loop.run(declared(project.config, project.state, wanted.targets, now=project.clock()))
+    except ConfigError:
+        if needed or session.file:
             raise
-        if isinstance(error, ConfigError):
-            session.note("pki.toml has mistakes (pkicode validate); scanned without it")
-        return job(wanted, now=now)
-    return job(wanted, project.config, own=own, now=now)
+        session.note("pki.toml has mistakes (pkicode validate); scanned without it")
+        told = None
+    return job(wanted, told, now=frozen_clock())
+
+
+def _is_there(session: Session) -> bool:
+    try:
+        session.config_path()
+    except PkicodeError:
+        return False
+    return True
 
 
 def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], jobs: int | None) -> "Rows":
     from pkicode.adapters import loop
 
     if folder is None:
-        from pkicode.project.scanning import whole
+        from pkicode.adapters.scanning import whole
         from pkicode.scan.tables import rows
 
         return rows(loop.run(whole(job, emit=emit, jobs=jobs)))

@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
+from pkicode.adapters.asked import Wanted, job
+from pkicode.adapters.scanning import whole
 from pkicode.frames.compare import drift
 from pkicode.frames.inventory import FIELDS, batches, inventory_frame
 from pkicode.frames.scan import scan
@@ -13,8 +15,7 @@ from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import Want
 from pkicode.project import Project
-from pkicode.project.asked import Wanted, job, scans
-from pkicode.project.scanning import whole
+from pkicode.project.asked import declared, scans
 from pkicode.scan.finding import Endpoint
 
 _CHECKS = "CertsBySigAlgs"
@@ -35,7 +36,8 @@ async def drifted(
     found: list[Endpoint] = []
     expect: set[str] = set()
     for text in wanted:
-        meant = job(Wanted([text], _CHECKS, rate=rate), project.config)
+        told = await declared(project.config, project.state, [text], now=project.clock())
+        meant = job(Wanted([text], _CHECKS, rate=rate), told)
         # A declared scan says itself what it expects; a certificate expects itself.
         expect |= {*meant.expect, *([text] if text.startswith("cert.") else [])}
         found += await whole(meant, emit=emit)

@@ -16,13 +16,13 @@ from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network, addresses
 from pkicode.adapters.workers import Workers
 from pkicode.model.event import Event
-from pkicode.project.asked import Job, Terms
 from pkicode.scan import grade, pki, policy
 from pkicode.scan.finding import Endpoint, Finding, Grade, Target
 from pkicode.scan.pace import Pace, Rate
 from pkicode.scan.pki import WARN_EXPIRY, Means
 from pkicode.scan.scanner import discover, scan_one
 from pkicode.scan.session import Ended
+from pkicode.scan.terms import Job, Terms
 from pkicode.scan.trust import TrustStore, trust_store
 from pkicode.tls.conversation import Talk
 
