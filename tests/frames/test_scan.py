@@ -126,7 +126,8 @@ def test_a_table_survives_parquet(name):
     # Parquet knows lists and milliseconds, not tuples and seconds.
     for column in frame.columns[frame.dtypes == "object"]:
         back[column] = [tuple(one) for one in back[column]]
-    back = back.astype(dict(frame.dtypes[frame.dtypes == "datetime64[s, UTC]"]))
+    # Where strings are kept is pandas's own: version 2 reads them into another place than version 3.
+    back = back.astype(dict(frame.dtypes[frame.dtypes.astype(str).isin(["datetime64[s, UTC]", "string"])]))
     pd.testing.assert_frame_equal(back, frame)
 
 
