@@ -76,7 +76,7 @@ class SealedKeyStore:
         """ports.KeyStore.signer."""
         if label not in self._signers:
             [pkcs8] = await self.export([label])
-            self._signers[label] = x509_keys.soft_signer(label, x509_keys.load_pkcs8(pkcs8, trusted=True))
+            self._signers[label] = x509_keys.soft_signer(label, x509_keys.load_signing(pkcs8))
         return self._signers[label]
 
     async def export(self, labels: Sequence[str]) -> Sequence[bytes]:

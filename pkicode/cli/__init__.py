@@ -40,6 +40,7 @@ _COMMANDS = {
     "audit": "state",
     "crl": "crl",
     "keystore": "keystore",
+    "ceremony": "ceremony",
     "serve": "serve",
     "ocsp": "ocsp",
     "scan": "scan",

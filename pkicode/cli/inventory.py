@@ -1,7 +1,6 @@
 """Commands on what was signed: inventory, export."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable
 from itertools import islice
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pkicode.cli.options import addresses, allow_clock, formats, secret
+from pkicode.cli.options import addresses, allow_clock, formats, secret, written
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import Want
@@ -114,9 +113,9 @@ def export_command(
         say(exported.chain_pem.decode("ascii"))
         return
     if chain:
-        _written(session, chain, exported.chain_pem, private=False)
+        written(session, chain, exported.chain_pem, private=False)
     if key and exported.key_pkcs8:
-        _written(session, key, pem.encode("PRIVATE KEY", exported.key_pkcs8), private=True)
+        written(session, key, pem.encode("PRIVATE KEY", exported.key_pkcs8), private=True)
     if p12 and exported.key_pkcs8:
         data = _p12(
             exported.chain_pem,
@@ -124,7 +123,7 @@ def export_command(
             address,
             secret(session, p12_password_file, "Password of the PKCS#12 file"),
         )
-        _written(session, p12, data, private=True)
+        written(session, p12, data, private=True)
 
 
 def _p12(chain_pem: bytes, key_pkcs8: bytes, address: str, password: bytes) -> bytes:
@@ -136,17 +135,3 @@ def _p12(chain_pem: bytes, key_pkcs8: bytes, address: str, password: bytes) -> b
         return pkcs12(key_pkcs8, leaf, tuple(issuers), password, address)
     except ValueError as error:
         raise PkicodeError(str(error), help="give a password") from error
-
-
-def _written(session: Session, name: Path, data: bytes, *, private: bool) -> None:
-    """A new file, private from creation; an existing one is never overwritten: it might be somebody's only key."""
-    path = session.path(name)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
-    except FileExistsError as error:
-        raise PkicodeError(f"{path} is there already", help="remove it, or name another file") from error
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    session.note(f"wrote {path}")

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -92,11 +93,25 @@ def instant(project: "Project", text: str) -> int:
         raise click.UsageError(str(error)) from error
 
 
-def secret(session: Session, file: Path | None, prompt: str) -> bytes:
-    """The first line of a file, or what is typed twice without being shown."""
+def secret(session: Session, file: Path | None, prompt: str, *, is_new: bool = True) -> bytes:
+    """The first line of a file, or what is typed without being shown; twice, where it `is_new`."""
     if file is not None:
         return session.path(file).read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
-    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=True, err=True)).encode()
+    return str(click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)).encode()
+
+
+def written(session: Session, name: Path, data: bytes, *, private: bool) -> None:
+    """A new file, private from creation; an existing one is never overwritten: it might be somebody's only key."""
+    path = session.path(name)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
+    except FileExistsError as error:
+        raise PkicodeError(f"{path} is there already", help="remove it, or name another file") from error
+    with os.fdopen(descriptor, "wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    session.note(f"wrote {path}")
 
 
 def addresses(context: click.Context, _option: click.Parameter, typed: str) -> list["CompletionItem"]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _DONE = {
     "issue": "issued",
+    "reserve": "reserved",
     "renew": "renewed",
     "revoke": "revoked",
     "forget": "forgotten",

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from pkicode.config import check_keystores, check_paths, check_revoke, check_rotation, check_scan
+from pkicode.config import check_keystores, check_offline, check_paths, check_revoke, check_rotation, check_scan
 from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tables import closest
@@ -31,6 +31,7 @@ def everything(tables: Tables, listed: _Listed) -> None:
     certs = {name: entry for name, entry in tables.entries["cert"].items() if entry.sound}
     _ca_chains(tables, cas)
     check_rotation.everything(tables.notes, cas, certs)
+    check_offline.everything(tables, cas, certs)
     for profile in tables.entries["profile"].values():
         if profile.values.get("lint") == ():
             message = f"`lint` of [profile.{profile.name}] leaves out rfc5280, which is always on"

@@ -10,7 +10,7 @@ from pkicode.config.wrong import WrongForm
 from pkicode.model.problem import Part
 
 _OF: Mapping[str, tuple[str, ...]] = {
-    "file": ("path", "passphrase"),
+    "file": ("path", "passphrase", "offline"),
     "pkcs11": ("uri", "module", "pin", "keys"),
     "command": ("command", "timeout"),
 }

@@ -6,20 +6,12 @@ its sentence for people (`doc`) and, where the TOML form differs from the Python
 """
 
 from enum import StrEnum
-from typing import Any
 
-import attrs
 from attrs import frozen
 
+from pkicode.config.says import says
+from pkicode.config.scans import ScanSpec
 from pkicode.model.names import SanType, Subject
-
-
-def says(doc: str, *, form: str = "", default: Any = attrs.NOTHING, factory: Any = None, **more: Any) -> Any:
-    """A field with its sentence; `form` names the TOML form that decode.py knows."""
-    metadata = {"doc": doc, "form": form, **more}
-    if factory is not None:
-        return attrs.field(factory=factory, metadata=metadata)
-    return attrs.field(default=default, metadata=metadata)
 
 
 class OnRemove(StrEnum):
@@ -87,6 +79,7 @@ class KeystoreSpec:
     keys: dict[str, str] = says('pkcs11: keys that are there already: { "ca.root@1" = "pkcs11:id=%01" }', factory=dict)
     command: tuple[str, ...] = says("command: the program that signs, and its arguments; never run by plan", default=())
     timeout: int = says("command: how long one answer may take", form="duration", default=30)
+    offline: bool = says("file: the keys are on another machine; `path` is a folder with their cards", default=False)
 
 
 @frozen
@@ -102,13 +95,28 @@ class PublishSpec:
     )
 
 
-_KEY_ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
+_SIGNING_ALGS = (
+    *("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"),
+    *("ml-dsa-44", "ml-dsa-65", "ml-dsa-87"),
+)
+_KEY_ALGS = (*_SIGNING_ALGS, "ml-kem-768", "ml-kem-1024")
+_STORE = "the [keystore.X] that holds it; the only one declared if absent"
+
+
+@frozen
+class CaKeySpec:
+    """Of a CA: what signs."""
+
+    alg: str = says(" ".join(_SIGNING_ALGS), default="ec-p256", choices=_SIGNING_ALGS)
+    store: str | None = says(_STORE, default=None)
 
 
 @frozen
 class KeySpec:
+    """Of a leaf: ML-KEM keys too, which secrets are enciphered to and which sign nothing."""
+
     alg: str = says(" ".join(_KEY_ALGS), default="ec-p256", choices=_KEY_ALGS)
-    store: str | None = says("the [keystore.X] that holds it; the only one declared if absent", default=None)
+    store: str | None = says(_STORE, default=None)
 
 
 @frozen
@@ -151,7 +159,7 @@ class CaSpec:
 
     issuer: str | None = says("the [ca.Y] that signs it; absent = self-signed root", default=None)
     subject: Subject = says('distinguished name, e.g. { cn = "Root", o = "Corp" }', form="subject", default=())
-    key: KeySpec = says("algorithm and keystore", factory=KeySpec)
+    key: CaKeySpec = says("algorithm and keystore", factory=CaKeySpec)
     validity: int = says("not_after - not_before + 1 s", form="duration", default=10 * 365 * 86400)
     backdate: int = says("how far not_before lies before issuance", form="duration", default=300)
     path_len: int | None = says("how many CAs may follow below", default=None)
@@ -163,6 +171,7 @@ class CaSpec:
     overlap: int = says(
         "of a root: how long clients may go on with an older trust bundle", form="duration", default=30 * 86400
     )
+    offline: bool = says("its key is on another machine: ceremonies sign for it", default=False)
     retired: bool = says("it issues nothing any more; its CRL goes on while what it signed lives", default=False)
     ocsp: OcspSpec | None = says("pre-signed OCSP answers; absent = none", default=None)
     publish: tuple[str, ...] = says("the [publish.X] its files go to", default=())
@@ -345,50 +354,6 @@ class Revoke:
 
 COMPROMISES = frozenset({"keyCompromise", "cACompromise", "aACompromise"})
 """Reasons that revoke first and replace afterwards (decisions 7); the keys are block-listed for ever."""
-
-
-@frozen
-class ScanPolicy:
-    """What the targets of a [scan.X] must keep to."""
-
-    min_version: str = says(
-        "the oldest version of TLS that a target may speak",
-        default="TLSv1.2",
-        choices=("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
-    )
-    forbid: tuple[str, ...] = says(
-        "suites that no target may take, by IANA's name or by kind: RC4 3DES CBC SHA1 MD5 NULL EXPORT ANON RSA "
-        "(key exchange by RSA)",
-        default=(),
-        form="suite",
-    )
-    warn_expiry: int = says(
-        "how long before its end a served certificate is told of; of one that lives shorter than three times that, "
-        "when a third is left",
-        form="duration",
-        default=30 * 86400,
-    )
-
-
-@frozen
-class ScanSpec:
-    """[scan.X]: what to look at over the network, and what should be found there."""
-
-    name: str
-    targets: tuple[str, ...] = says(
-        "host, host:port, [address]:port, network, any of them with /smtp or another protocol behind it, @file, or "
-        "cert.NAME for its endpoints",
-        form="target",
-    )
-    expect: tuple[str, ...] = says(
-        "certificates that should be served there: issued and not served is drift", default=(), form="cert-address"
-    )
-    policy: ScanPolicy = says("what the targets must keep to", factory=ScanPolicy)
-    rate: int = says("connections that are begun each second, all targets together", default=100)
-    allow_private: bool = says(
-        "whether callers of the API may have private and link-local addresses scanned, and revocation be fetched there",
-        default=False,
-    )
 
 
 @frozen

@@ -21,11 +21,11 @@ from pkicode.config.language import (
     ProjectSpec,
     PublishSpec,
     Revoke,
-    ScanSpec,
     Settings,
     StateSpec,
 )
 from pkicode.config.named import Entry, Tables
+from pkicode.config.scans import ScanSpec
 from pkicode.config.substitute import HOLE
 from pkicode.config.tables import CERT, LISTED, NAMED, PROFILE, SINGLE, TOP, TOP_LATER, keys_of
 from pkicode.config.tree import Notes, Path, Tree, merged

@@ -9,7 +9,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import attrs
 from attrs import frozen
 
-from pkicode.config import language
+from pkicode.config import language, scans
 from pkicode.config.spans import Path
 
 
@@ -93,10 +93,7 @@ _EXTENDS = Key("extends", "extends", str, "", False, None, (), "the [profile.Y] 
 
 CA = Table(
     keys_of(language.CaSpec),
-    {
-        "offline": "offline CAs and ceremonies",
-        "ceremony": "offline CAs and ceremonies",
-    },
+    {"ceremony": "approvals"},
     {},
 )
 PROFILE = Table(
@@ -117,23 +114,22 @@ SINGLE = {
 NAMED = {
     "keystore": Table(
         keys_of(language.KeystoreSpec),
-        {"offline": "offline CAs and ceremonies"},
+        {},
         {},
     ),
     "publish": Table(keys_of(language.PublishSpec), {}, {}),
     "ca": CA,
     "profile": PROFILE,
     "cert": CERT,
-    "scan": Table(keys_of(language.ScanSpec), {}, {}),
+    "scan": Table(keys_of(scans.ScanSpec), {}, {}),
 }
 LISTED = {
     "moved": Table(keys_of(language.Moved), {}, {}),
     "forget": Table(keys_of(language.Forget), {}, {}),
     "revoke": Table(keys_of(language.Revoke), {}, {}),
 }
-NESTED_ELSEWHERE: Mapping[type, Mapping[str, str]] = {
-    language.KeySpec: {"uri": 'name the key in its keystore: keys = { "ca.root@1" = "pkcs11:id=%01" }'},
-}
+_KEY_BY_URI = {"uri": 'name the key in its keystore: keys = { "ca.root@1" = "pkcs11:id=%01" }'}
+NESTED_ELSEWHERE: Mapping[type, Mapping[str, str]] = {language.CaKeySpec: _KEY_BY_URI, language.KeySpec: _KEY_BY_URI}
 TOP_LATER = {
     "ct": "Certificate Transparency",
     "auth": "the API",

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from pkicode.issuing import steps
 from pkicode.issuing.batch import Issued, Order, Ready, Settle, Template, issuer_of
-from pkicode.issuing.resumption import Remade, resume
+from pkicode.issuing.resumption import Remade, resume, waiting
 from pkicode.model.problem import Problem, StateError
-from pkicode.ports import World
+from pkicode.ports import Signer, World
+from pkicode.x509.tbs import IssuerFacts
 
-__all__ = ["Issued", "Order", "Remade", "Settle", "Template", "issue", "resume"]
+__all__ = ["Issued", "Order", "Remade", "Settle", "Template", "issue", "reserve", "resume", "waiting"]
 
 _DRAWS = 4
 """How often a batch draws its serials: 159 random bits never clash twice."""
@@ -37,21 +38,42 @@ async def issue(
         LeaseLost: somebody else took over; nothing was signed since.
         StateError: the store failed; `resume` settles what is open.
     """
+    prepared, issuer, signer, reserved = await _reserved(template, orders, world)
+    if signer is None or issuer is None:
+        return [one for one in prepared if isinstance(one, Problem)]
+    signed = await steps.certificates(template, issuer, signer, reserved, world)
+    issued = iter(await steps.settle(reserved, signed, settle, world))
+    return [one if isinstance(one, Problem) else next(issued) for one in prepared]
+
+
+async def reserve(template: Template, orders: Sequence[Order], world: World) -> Sequence[Problem | None]:
+    """The first half of `issue`, where the key is offline: what is None has its intent, and waits for a ceremony.
+
+    The second half is `resume`'s, once the certificate is in the journal.
+
+    Args, Raises: as `issue`.
+    """
+    if not template.offline:
+        raise ValueError("a key that is at hand signs at once")
+    prepared, *_ = await _reserved(template, orders, world)
+    return [one if isinstance(one, Problem) else None for one in prepared]
+
+
+async def _reserved(
+    template: Template, orders: Sequence[Order], world: World
+) -> tuple[list[Ready | Problem], IssuerFacts | None, Signer | None, list[steps.Reserved]]:
+    """Each order as prepared; who signs, with which key if it is at hand, and the durable intents; None for nobody."""
     if template.issuer is None and len(orders) != 1:
         raise ValueError("a self-signed template is for one order")
     for _ in range(_DRAWS):
         prepared = await steps.prepared(template, orders, world)
         pairs = [(order, one) for order, one in zip(orders, prepared, strict=True) if isinstance(one, Ready)]
         if not pairs:
-            break
+            return prepared, None, None, []
         issuer = issuer_of(template, pairs[0][0].subject, pairs[0][1].spki)
         # Before the intents: a keystore that does not open leaves nothing to settle.
-        signer = await steps.signer(template, issuer, world)
+        signer = None if template.offline else await steps.signer(template, issuer, world)
         reserved = steps.intents(template, issuer, pairs, world)
         if await steps.reserve(reserved, world):
-            signed = await steps.certificates(template, issuer, signer, reserved, world)
-            issued = iter(await steps.settle(reserved, signed, settle, world))
-            return [one if isinstance(one, Problem) else next(issued) for one in prepared]
-    else:
-        raise StateError("every serial number drawn is taken", help="the machine's source of randomness is broken")
-    return [one for one in prepared if isinstance(one, Problem)]
+            return prepared, issuer, signer, reserved
+    raise StateError("every serial number drawn is taken", help="the machine's source of randomness is broken")

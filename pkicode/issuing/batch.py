@@ -60,6 +60,8 @@ class Template:
     """Name constraints of the issuer and of every CA above it."""
     allow: Allow | None = None
     """Which names the profile lets through; None leaves that to the constraints."""
+    offline: bool = False
+    """The signing key is on another machine: a ceremony comes between intent and signature."""
     until: int | None = None
     """A last second of validity that is fixed, whenever it begins: a cross-certificate ends with its roots."""
 
@@ -177,7 +179,7 @@ def sign(template: Template, issuer: IssuerFacts, pkcs8: bytes, batch: Sequence[
         SignatureError: the key is not the issuer's.
         ValueError: the second verifier refuses the first certificate.
     """
-    key = keys.load_pkcs8(pkcs8, trusted=True)
+    key = keys.load_signing(pkcs8)
     return signed(template, issuer, lambda tbs: keys.sign(key, tbs), batch, first=True)
 
 

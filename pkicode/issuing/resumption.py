@@ -12,6 +12,7 @@ from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pkicode.ceremony.bundle import LIFE
 from pkicode.issuing import steps
 from pkicode.issuing.batch import Order, Ready, Settle, Template, issuer_of, prepare
 from pkicode.model.problem import StateError
@@ -34,8 +35,9 @@ async def resume(
     """Settle these open intents in one commit; the rows as they are then, issued or unknown.
 
     What the journal holds is issued.  The rest is prepared again from configuration with the intent's serial and
-    not_before, and signed only if that gives the stored row byte for byte and the key signs deterministically.  All
-    else is `unknown`, and revoked.  A certificate becomes a resource row only where configuration asks for the same.
+    not_before, and signed only if that gives the stored row byte for byte and the key signs deterministically.  What a
+    ceremony may still sign stays open for as long as that may take, and is not among the rows.  All else is `unknown`,
+    and revoked.  A certificate becomes a resource row only where configuration asks for the same.
 
     Args:
         world: what may be touched.
@@ -62,8 +64,36 @@ async def resume(
         if missing:
             made.update(await _signed_again(template, missing, world))
     rows = [(one, remade[steps.identity(one.intent)][2]) for reserved in same.values() for one in reserved]
-    await steps.settle_all(intents, made, rows, world)
-    return [_ended(one, made.get(steps.identity(one))) for one in intents]
+    waiting = _waiting(same, made, world.now)
+    settled = [one for one in intents if steps.identity(one) not in waiting]
+    if settled:
+        await steps.settle_all(settled, made, rows, world)
+    return [_ended(one, made.get(steps.identity(one))) for one in settled]
+
+
+def _waiting(
+    same: Mapping[Template, Sequence[steps.Reserved]], made: Mapping[Identity, bytes], now: int
+) -> frozenset[Identity]:
+    """The intents that a ceremony may still sign."""
+    return frozenset(
+        steps.identity(one.intent)
+        for template, reserved in same.items()
+        for one in reserved
+        if template.offline and steps.identity(one.intent) not in made and abs(now - one.intent.created) <= LIFE
+    )
+
+
+async def waiting(
+    world: World, intents: Sequence[Certificate], remake: Callable[[Certificate], Remade | None]
+) -> Sequence[Certificate]:
+    """Those of these open intents that configuration asks for to the byte, and that a ceremony may still sign.
+
+    Args: as `resume`.
+    """
+    remade = {steps.identity(one): told for one in intents if (told := remake(one))}
+    same = await _prepared_again(intents, remade, world)
+    open_ = _waiting(same, {}, world.now)
+    return [one for one in intents if steps.identity(one) in open_]
 
 
 def _ended(intent: Certificate, made: bytes | None) -> Certificate:
@@ -114,6 +144,8 @@ async def _signed_again(
     template: Template, reserved: Sequence[steps.Reserved], world: World
 ) -> Mapping[Identity, bytes]:
     """Identity -> certificate, the same that may have existed before; nothing where that cannot be had."""
+    if template.offline:
+        return {}
     issuer = issuer_of(template, reserved[0].order.subject, reserved[0].ready.spki)
     signer = await steps.signer(template, issuer, world)
     if not signer.deterministic:

@@ -250,6 +250,8 @@ async def _check(authority: Authority, known: Generations, run: Run) -> None:
     try:
         # A self-signed certificate proves nothing: the key in it is one that we hold, or no trust anchor of ours.
         held = (await run.world.keystores[store_of(authority.name, run)].find([authority.at])).get(authority.at)
+        if spec.offline and held is None:
+            raise ValueError("there is no card of its key")
         if held and held.spki != authority.facts.spki:
             raise ValueError("its key is not the one in the keystore")
         # What pki.toml says is of the newest generation; an older one had another name if it was changed since.

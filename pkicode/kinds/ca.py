@@ -11,9 +11,9 @@ from attrs import evolve
 
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
-from pkicode.issuing import Issued, Order, Remade, Template, issue
+from pkicode.issuing import Issued, Order, Remade, Template, issue, reserve
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import ca_ahead, cross, deny, preview, rotation
+from pkicode.kinds import ca_ahead, cross, deny, offline, preview, rotation
 from pkicode.kinds.authority import Authority, crl_urls, issuer_urls, subject_of
 from pkicode.kinds.generation import rotates_at
 from pkicode.kinds.rows import after, block_of, forgotten, rewrite, template_number
@@ -44,6 +44,7 @@ CLASSES = {
     "rotate": FieldClass.METADATA,
     "cross_sign": FieldClass.METADATA,
     "overlap": FieldClass.METADATA,
+    "offline": FieldClass.METADATA,
     "retired": FieldClass.METADATA,
     "ocsp": FieldClass.METADATA,
     "ocsp_urls": FieldClass.NEXT,
@@ -242,7 +243,7 @@ def _new(block: Block, row: Row, held: Held | None, outlook: Outlook, reason: Re
     if rule:
         return evolve(change, readiness=Readiness.DENIED, waits=rule)
     waits = rotation.waits(block, reason, issuer, outlook)
-    return evolve(change, readiness=Readiness.WAITING, waits=waits) if waits else change
+    return evolve(change, readiness=Readiness.WAITING, waits=waits) if waits else offline.held_back(change, outlook)
 
 
 def _refused(block: Block, fields: Sequence[str]) -> Problem:
@@ -301,6 +302,9 @@ async def _issue(change: Change, run: Run) -> Problem | None:
         if isinstance(remade, Problem):
             return remade
         template, order, settle = remade
+        if change.action is Action.RESERVE:
+            (waiting,) = await reserve(template, [order], run.world)
+            return waiting
         (answer,) = await issue(template, [order], run.world, settle=settle)
         authorities.forget(run)
         if isinstance(answer, Problem):
@@ -331,6 +335,7 @@ async def remake(change: Change, run: Run) -> Remade | Problem:
         backdate=spec.backdate,
         store=store,
         crl_urls=crl_urls(spec.base_urls, issuer.stem) if issuer else (),
+        offline=offline.is_offline(spec.issuer or block.name, run.config),
         constraints=authorities.constraints_above(spec.issuer, run.config, await authorities.loaded(run)),
     )
     order = Order(

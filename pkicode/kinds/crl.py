@@ -15,9 +15,10 @@ from pkicode.config.language import CaSpec, CrlSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import crl_lists as lists
+from pkicode.kinds import offline
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.rows import after, derived, forgotten, template_number
+from pkicode.kinds.rows import after, block_of, derived, forgotten, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage
 from pkicode.model.faults import FaultPoint
@@ -101,10 +102,13 @@ def diff(
     if reason is None:
         return None
     spec: CrlSpec = block.spec
+    signing = _signing(block.name, outlook)[row.key]
+    # Where there is no CA yet, its lists wait for that, and not for a ceremony of their own.
+    is_away = signing.authority is not None and offline.is_offline(block.name, outlook.config)
     return Change(
         Address("crl", block.name, row.key),
         Action.SIGN,
-        _signing(block.name, outlook)[row.key].generation,
+        signing.generation,
         (reason,),
         block,
         row,
@@ -116,6 +120,8 @@ def diff(
         },
         # Where revocations that come last are all there is to say, they are awaited.
         depends_on=(f"ca.{block.name}", *_awaited(block.name, reason, outlook)),
+        readiness=Readiness.WAITING if is_away else Readiness.READY,
+        waits="its key is offline, and a ceremony signs it: `pkicode ceremony export`" if is_away else "",
     )
 
 
@@ -162,18 +168,36 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
 
 
 async def _sign(change: Change, run: Run) -> Problem | None:
-    world, block = run.world, change.block
+    world, block = run.world, block_of(change)
     authority = await authorities.load(change.address.name, run, change.generation)
-    if authority is None or block is None:
+    if authority is None:
         return authorities.missing(change.address.name, change.address)
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
-    ca = run.config.block("ca", authority.name)
-    values = _values(str(counted), block.spec, ca.spec if ca else None)
     number = await template_number(block, run)
-    if _is_told(change.held, (number, values, authority.at), world.now):
+    if _is_told(change.held, (number, _said(counted, block, run), authority.at), world.now):
         # Somebody else signed it since this was planned.
         return None
+    drawn = await drafts(change, authority, run)
+    if isinstance(drawn, Problem):
+        return drawn
+    due = [one for one in drawn if one.is_due or not _only_news(change, world.now)]
+    made = [await _made(one, authority, block.spec, run) for one in due]
+    world.reach(FaultPoint.CRL_SIGNED)
+    untouched = [max(facts.this_update for facts in one.scope.earlier) for one in drawn if one not in due]
+    oldest = min([one.this_update for one in made] + untouched)
+    await keep(change, authority, made, run, counted=counted, oldest=oldest)
+    return None
+
+
+def _said(counted: int, block: Block, run: Run) -> str:
+    ca = run.config.block("ca", block.name)
+    return _values(str(counted), block.spec, ca.spec if ca else None)
+
+
+async def drafts(change: Change, authority: Authority, run: Run) -> list[lists.Drawn] | Problem:
+    """What the lists of a CA generation would say now; nothing is signed or stored."""
+    world, block = run.world, block_of(change)
     revocations = await world.store.revocations(authority.issuer_key)
     try:
         found = await lists.scopes(authority, block.spec, run)
@@ -183,25 +207,28 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     newest = max((one.this_update for scope in found for one in scope.earlier), default=0)
     if newest > world.now + CLOCK_TOLERANCE:
         return _from_the_future(change, newest, world.now)
-    drawn = await lists.drawn(authority, block.spec, found, revocations, run)
-    due = [one for one in drawn if one.is_due or not _only_news(change, world.now)]
-    made = [await _made(one, authority, block.spec, run) for one in due]
-    world.reach(FaultPoint.CRL_SIGNED)
-    untouched = [max(facts.this_update for facts in one.scope.earlier) for one in drawn if one not in due]
-    row = after(
-        change,
-        number,
-        due=min([one.this_update for one in made] + untouched) + block.spec.refresh,
-        needs=authority.at,
-    )
-    row = evolve(row, values=values)
+    return await lists.drawn(authority, block.spec, found, revocations, run)
+
+
+async def keep(
+    change: Change, authority: Authority, made: Sequence[Artefact], run: Run, *, counted: int, oldest: int
+) -> None:
+    """Lists that are signed and verified, in the state, with the row that tells of them.
+
+    Args:
+        made: the full list first.
+        counted: how many revocations they know of.
+        oldest: thisUpdate of the list that is due next.
+    """
+    block = block_of(change)
+    row = after(change, await template_number(block, run), due=oldest + block.spec.refresh, needs=authority.at)
+    row = evolve(row, values=_said(counted, block, run))
     full = made[0]
     record = json.dumps(
         {"next_update": full.next_update, "number": full.number, "sha256": full.sha256, "this_update": full.this_update}
     )
-    await world.store.commit(write(run, "crl", [change], held=[(row, record)], artefacts=made), world.lease)
-    world.reach(FaultPoint.CRL_STORED)
-    return None
+    await run.world.store.commit(write(run, "crl", [change], held=[(row, record)], artefacts=made), run.world.lease)
+    run.world.reach(FaultPoint.CRL_STORED)
 
 
 def _is_told(held: Held | None, now_said: tuple[int, str, str], now: int) -> bool:
@@ -222,18 +249,25 @@ def _from_the_future(change: Change, newest: int, now: int) -> Problem:
 
 async def _made(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Run) -> Artefact:
     """One list, signed and verified, with a number above all that went before it."""
-    world, earlier = run.world, drawn.scope.earlier
-    number = max((one.number for one in earlier), default=0) + 1
-    # A clock that is a little behind must not make the newer list look older.
-    this_update = max(world.now, *(one.this_update for one in earlier), 0)
-    next_update = min(this_update + spec.validity, NO_EXPIRY)
-    tbs = await world.work(lists.signable, drawn, authority, number, this_update, next_update)
+    world = run.world
+    number, this_update, next_update, tbs = await signable(drawn, authority, spec, run)
     signer = await world.keystores[authorities.store_of(authority.name, run)].signer(authority.at)
     await world.keep()
     signature = await asyncio.to_thread(signer.sign, tbs)
     der: bytes = await world.work(lists.verified, tbs, signature, authority)
     digest = hashlib.sha256(der).hexdigest()
     return Artefact("crl", authority.stem, drawn.scope.shard, f"{number:x}", this_update, next_update, digest, der)
+
+
+async def signable(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Run) -> tuple[int, int, int, bytes]:
+    """Number, thisUpdate and nextUpdate of a list that would be signed now, and its TBSCertList."""
+    earlier = drawn.scope.earlier
+    number = max((one.number for one in earlier), default=0) + 1
+    # A clock that is a little behind must not make the newer list look older.
+    this_update = max(run.world.now, *(one.this_update for one in earlier), 0)
+    next_update = min(this_update + spec.validity, NO_EXPIRY)
+    tbs: bytes = await run.world.work(lists.signable, drawn, authority, number, this_update, next_update)
+    return number, this_update, next_update, tbs
 
 
 KIND = Kind(

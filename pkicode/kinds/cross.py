@@ -53,6 +53,8 @@ def refusal(name: str, by: Authority, config: Config) -> str:
     """Why a root cannot sign the key of [ca.NAME], empty when it can."""
     spec = _spec(name, config)
     declared = _spec(by.name, config)
+    if declared.offline:
+        return f"{by.at} is offline, and ceremonies make no cross-certificates"
     # One that a forecast made has no certificate to say it.
     above = authorities.constraints(declared.name_constraints) if by.is_foreseen else by.constraints
     most = declared.path_len if by.is_foreseen else by.path_len

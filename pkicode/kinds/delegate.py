@@ -29,7 +29,7 @@ LIFE = 30 * DAY
 _TERM = LIFE // 2
 _BACKDATE = 300
 # Any client that has OCSP has P-256, and a CA's own algorithm may sign a hundred times slower.
-_ALG = "ec-p256"
+_USUAL_ALG = "ec-p256"
 _PROFILE = Profile(usage=("digitalSignature",), eku=("OCSPSigning",), ocsp_nocheck=True)
 
 
@@ -149,7 +149,8 @@ def _remade(authority: Authority, number: int, not_before: int, reason: str, run
         generation=number,
         subject=(("cn", f"OCSP {authority.stem}"),),
         sans=(),
-        key_alg=_ALG,
+        # What its answers say of an ML-DSA certificate must not be easier to forge than that.
+        key_alg=authority.facts.alg if authority.facts.alg.startswith("ml-dsa") else _USUAL_ALG,
         key_label=address.at(number),
         reason=reason,
     )

@@ -11,7 +11,8 @@ from itertools import groupby
 from pkicode.config.rows import rows as config_rows
 from pkicode.issuing import Order, Remade
 from pkicode.issuing import resume as finish
-from pkicode.kinds import ca, cert_apply, cross, delegate
+from pkicode.issuing import waiting as of_ceremonies
+from pkicode.kinds import ca, cert_apply, cross, delegate, offline
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import LeaseHeld, Problem
@@ -39,9 +40,24 @@ def _is_delegate(intent: Certificate) -> bool:
     return parse(intent.address)[0].kind == "ocsp"
 
 
+async def waiting(run: Run) -> Sequence[Certificate]:
+    """The open intents that a ceremony may sign: of offline CAs, and such as configuration asks for."""
+    left = [one for one in await run.world.store.intents() if offline.is_offline(one.ca, run.config)]
+    remade = await _all_remade(left, run)
+    return await of_ceremonies(run.world, left, lambda intent: remade.get((intent.issuer_key, intent.serial)))
+
+
 async def _finished(intents: Sequence[Certificate], run: Run) -> Sequence[Certificate]:
     if not intents:
         return ()
+    remade = await _all_remade(intents, run)
+    ended = await finish(run.world, intents, lambda intent: remade.get((intent.issuer_key, intent.serial)))
+    if any(intent.address.startswith("ca.") for intent in intents):
+        run.memo.clear()
+    return ended
+
+
+async def _all_remade(intents: Sequence[Certificate], run: Run) -> dict[tuple[str, str], Remade]:
     newest: dict[Address, Held] = {}
     for held in await run.world.store.held():
         if held.address not in newest or newest[held.address].generation < held.generation:
@@ -49,10 +65,7 @@ async def _finished(intents: Sequence[Certificate], run: Run) -> Sequence[Certif
     remade: dict[tuple[str, str], Remade] = {}
     for _, group in groupby(sorted(intents, key=_block), key=_block):
         remade.update(await _remade(list(group), newest, run))
-    ended = await finish(run.world, intents, lambda intent: remade.get((intent.issuer_key, intent.serial)))
-    if any(intent.address.startswith("ca.") for intent in intents):
-        run.memo.clear()
-    return ended
+    return remade
 
 
 def _block(intent: Certificate) -> str:

@@ -11,6 +11,7 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority, subject_of
 from pkicode.kinds.doomed import barred
 from pkicode.kinds.generation import rotates_at
+from pkicode.kinds.offline import is_offline
 from pkicode.model.change import Reason, ReasonCode
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import Problem
@@ -61,7 +62,16 @@ def ending(block: Block, outlook: Outlook) -> bool:
 def allowed(block: Block, outlook: Outlook) -> bool:
     """Whether somebody said so: the change of a root is nobody's routine (invariant 12)."""
     globs = outlook.allow.get("ca-rotate" if block.spec.issuer else "root-change", "").split(",")
-    return any(fnmatchcase(name, glob) for glob in globs for name in (block.name, f"ca.{block.name}"))
+    said = any(fnmatchcase(name, glob) for glob in globs for name in (block.name, f"ca.{block.name}"))
+    return said or _is_reserved(block, outlook)
+
+
+def _is_reserved(block: Block, outlook: Outlook) -> bool:
+    """Whether the next generation was reserved for a ceremony: somebody said so then, and people will look at it."""
+    reserved = outlook.snapshot.reserved.get(f"ca.{block.name}")
+    newest = authorities.generations(outlook).get(block.name)
+    is_next = reserved is not None and newest is not None and reserved.generation == newest.generation + 1
+    return is_next and is_offline(block.spec.issuer or block.name, outlook.config)
 
 
 def waits(block: Block, reason: Reason, issuer: authorities.Standing | None, outlook: Outlook) -> str:

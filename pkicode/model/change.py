@@ -17,6 +17,7 @@ class Action(StrEnum):
     """The closed set of decisions a plan can hold."""
 
     ISSUE = "issue"
+    RESERVE = "reserve"
     RENEW = "renew"
     REVOKE = "revoke"
     FORGET = "forget"

@@ -17,6 +17,7 @@ from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import moved_to
 from pkicode.plan.brakes import judge, refuse_unknown
+from pkicode.plan.following import following
 from pkicode.plan.kind import Difference, Kind, Outlook, Snapshot, covers
 from pkicode.plan.template import difference
 
@@ -59,6 +60,7 @@ def plan(
         _plan_kinds(kinds, outlook, shelf, dues, pending, scope)
         decided = [change for found in outlook.changes.values() for change in found]
         kept = [*scope.kept(moves), *(change for stage in Stage for change in decided if change.stage is stage)]
+        kept = following(kept)
         if not scope.hold_back(kept, by_kind):
             break
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))

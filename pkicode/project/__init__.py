@@ -36,6 +36,7 @@ from pkicode.project import breakglass, keystores, telling
 from pkicode.project import world as worlds
 from pkicode.project.applied import Applied, held_to, refuse_denied, workers
 from pkicode.project.breakglass import Asked, Revoked
+from pkicode.project.ceremony import Ceremonies
 from pkicode.project.foresight import Foresight
 from pkicode.project.leases import Leave, kept_alive
 from pkicode.project.state import State
@@ -100,6 +101,11 @@ class Project:
     def vitals(self) -> Vitals:
         """Whether all is well."""
         return Vitals(self.config, self.state, self.keystore)
+
+    @property
+    def ceremonies(self) -> Ceremonies:
+        """What is carried to offline keys, and back."""
+        return Ceremonies(self.config, self.state, self.clock, self._planned, self._world)
 
     @property
     def upkeep(self) -> Upkeep:

@@ -35,7 +35,9 @@ class Applied:
             return 130
         if self.problems:
             return 8
-        return 7 if any(one.readiness is Readiness.WAITING for one in self.plan.changes) else 0
+        # What was reserved waits for a ceremony now.
+        waits = any(one.readiness is Readiness.WAITING for one in self.plan.changes)
+        return 7 if waits or self.counts.get(Action.RESERVE) else 0
 
 
 @asynccontextmanager

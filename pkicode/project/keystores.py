@@ -6,6 +6,7 @@ from pathlib import Path
 from attrs import evolve
 
 from pkicode.adapters.command import CommandKeyStore
+from pkicode.adapters.offline import OfflineKeyStore
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.secret import read_secret
 from pkicode.adapters.talking import Talking
@@ -32,6 +33,8 @@ def keystore(config: Config, name: str, environ: Mapping[str, str], warn: Warn) 
 
 def open_keystore(spec: KeystoreSpec, root: Path, environ: Mapping[str, str], warn: Warn) -> KeyStore:
     """One keystore; closed by the caller."""
+    if spec.offline:
+        return OfflineKeyStore(root, spec.path)
     if spec.type == "pkcs11":
         return _token(spec, root, environ, warn)
     if spec.type == "command":

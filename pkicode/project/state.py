@@ -238,6 +238,8 @@ class State:
             entries=await store.entries(),
             blocked=blocked,
         )
+        if any(block.kind == "ca" and block.spec.offline for block in self.config.blocks):
+            snapshot = evolve(snapshot, reserved={one.address: one for one in await store.intents()})
         if any(block.kind == "ca" and block.spec.ocsp for block in self.config.blocks):
             snapshot = evolve(snapshot, signed=await store.signed())
         declared = {block.name for block in self.config.blocks if block.kind == "ca"}

@@ -36,6 +36,8 @@ _SERIAL = 20
 _HEAD = struct.Struct(f">{_SERIAL}sqqqB")
 """Serial, thisUpdate, nextUpdate, revocation time (-1: good), reason code (255: none)."""
 _NEVER, _NONE = -1, 255
+_SLOTS = {"ed25519": 114, "ed448": 114, "ml-dsa-44": 2420, "ml-dsa-65": 3309, "ml-dsa-87": 4627}
+"""Octets of a signature (FIPS 204 table 2)."""
 _WORDS = {code: word for word, code in REASONS.items()}
 
 Bytes = bytes | mmap.mmap
@@ -152,11 +154,14 @@ def dates(raw: bytes) -> tuple[int, int]:
 
 def slot_of(spki: bytes) -> int:
     """The most octets of a signature by this key."""
-    kind, _, size = alg_of_spki(spki).partition("-")
+    alg = alg_of_spki(spki)
+    if alg in _SLOTS:
+        return _SLOTS[alg]
+    kind, _, size = alg.partition("-")
     if kind == "ec":
         # A SEQUENCE of two INTEGERs, each of up to one octet more than the curve has.
         return 9 + 2 * (int(size[1:]) // 8 + 1)
-    return int(size) // 8 if kind == "rsa" else 114
+    return int(size) // 8
 
 
 def unsigned(maker: Maker, records: Iterable[bytes], *, made: int) -> bytes:

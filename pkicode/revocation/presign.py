@@ -28,7 +28,7 @@ class Due:
 
 def presign(maker: Maker, pkcs8: bytes, batch: Sequence[Due], this_update: int, next_update: int) -> list[bytes | None]:
     """Packed records; None for what the CA did not issue."""
-    key = keys.load_pkcs8(pkcs8, trusted=True)
+    key = keys.load_signing(pkcs8)
     return presigned(maker, lambda tbs: keys.sign(key, tbs), batch, this_update, next_update)
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from pkicode.config.forms import SUITE_KINDS
-from pkicode.config.language import ScanPolicy
+from pkicode.config.scans import ScanPolicy
 from pkicode.scan.finding import Cipher, Endpoint, Finding, Grade
 
 _VERSIONS = ("SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")

@@ -14,6 +14,7 @@ from pkicode.plan.planfile import counts
 
 SYMBOLS: Mapping[Action, str] = {
     Action.ISSUE: "+",
+    Action.RESERVE: "?",
     Action.RENEW: "+/-",
     Action.REVOKE: "!",
     Action.FORGET: "-",
@@ -98,7 +99,8 @@ def summary(plan: Plan, *, full: bool = False) -> Summary:
 
 def _lint(plan: Plan) -> str:
     """A plan exists only if nothing in it breaks a rule; this says of how much that is true."""
-    signed = [one.address.block for one in plan.changes if one.action in (Action.ISSUE, Action.RENEW)]
+    linted = (Action.ISSUE, Action.RENEW, Action.RESERVE)
+    signed = [one.address.block for one in plan.changes if one.action in linted]
     if not signed:
         return ""
     templates = len(set(signed))
@@ -142,8 +144,14 @@ def _line(group: Sequence[Change]) -> Line:
         count=len(group),
         facts=_facts(group),
         why=_why(group),
-        note=first.waits or ("protected" if is_protected else ""),
+        note=first.waits or _note(first, is_protected=is_protected),
     )
+
+
+def _note(change: Change, *, is_protected: bool) -> str:
+    if change.action is Action.RESERVE:
+        return "reserves a serial; a ceremony signs it"
+    return "protected" if is_protected else ""
 
 
 def _label(change: Change) -> str:
@@ -235,7 +243,7 @@ def _tally(plan: Plan, found: Mapping[str, int]) -> str:
         return "No changes."
     only_crls = all(change.address.kind == "crl" for change in plan.changes if change.action is Action.SIGN)
     said = [f"{found['issue']:,} to issue" + (" (irreversible)" if found["issue"] else "")]
-    said += [f"{found[word]:,} to {word}" for word in ("renew", "import", "update") if found[word]]
+    said += [f"{found[word]:,} to {word}" for word in ("renew", "reserve", "import", "update") if found.get(word)]
     what = f"CRL{'s' * (found['sign'] != 1)}" if only_crls else f"list{'s' * (found['sign'] != 1)}"
     said.append(f"{found['sign']:,} {what} to sign")
     said += [f"{found['publish']:,} to publish"] if found["publish"] else []

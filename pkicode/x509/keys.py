@@ -1,7 +1,8 @@
-"""Private and public keys: make, load, sign, verify (RFC 5480, 8017, 8032, 8410, 5958).
+"""Private and public keys: make, load, sign, verify (RFC 5480, 8017, 8032, 8410, 5958; 9881 and 9935 for the lattices).
 
 Which key signs what, and where keys are kept, is decided elsewhere.  ECDSA is RFC 6979: signing the same bytes again
 gives the same signature, so that a certificate interrupted between signature and commit is finished and not burnt.
+ML-DSA is pure, with an empty context, and hedged: no two signatures are alike (FIPS 204 section 3.4).
 """
 
 from functools import lru_cache
@@ -10,7 +11,7 @@ from typing import Literal, NoReturn
 from attrs import field, frozen
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, mldsa, mlkem, padding, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -23,11 +24,24 @@ from cryptography.hazmat.primitives.serialization import (
 from pkicode.ports import KeyFacts
 from pkicode.x509 import der
 
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+_MLDSAPrivateKey = mldsa.MLDSA44PrivateKey | mldsa.MLDSA65PrivateKey | mldsa.MLDSA87PrivateKey
+_MLDSAPublicKey = mldsa.MLDSA44PublicKey | mldsa.MLDSA65PublicKey | mldsa.MLDSA87PublicKey
+_EdPrivateKey = ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+_EdPublicKey = ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | _EdPrivateKey | _MLDSAPrivateKey
+VerifyingKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | _EdPublicKey | _MLDSAPublicKey
+_MLKEMPrivateKey = mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey
+LatticeKey = _MLDSAPrivateKey | _MLKEMPrivateKey
+PrivateKey = SigningKey | _MLKEMPrivateKey
+PublicKey = VerifyingKey | mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey
 
-ALGORITHMS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448")
-"""What `generate` makes.  Foreign RSA keys of other sizes are named rsa-BITS as well."""
+SIGNING = (
+    *("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096", "ed25519", "ed448"),
+    *("ml-dsa-44", "ml-dsa-65", "ml-dsa-87"),
+)
+"""What signs.  Foreign RSA keys of other sizes are named rsa-BITS as well."""
+ALGORITHMS = (*SIGNING, "ml-kem-768", "ml-kem-1024")
+"""What `generate` makes."""
 
 RSA_BITS_MIN, RSA_BITS_MAX = 2048, 16384
 """Smaller is weak; larger makes every verifier work for its owner."""
@@ -38,6 +52,18 @@ _CURVES: dict[str, tuple[type[ec.EllipticCurve], str, int]] = {
     "ec-p521": (ec.SECP521R1, "1.3.132.0.35", 133),
 }
 _EDWARDS = {"ed25519": ("1.3.101.112", 32), "ed448": ("1.3.101.113", 57)}
+_ML_DSA: dict[str, tuple[type[_MLDSAPrivateKey], str, int]] = {
+    "ml-dsa-44": (mldsa.MLDSA44PrivateKey, "2.16.840.1.101.3.4.3.17", 1312),
+    "ml-dsa-65": (mldsa.MLDSA65PrivateKey, "2.16.840.1.101.3.4.3.18", 1952),
+    "ml-dsa-87": (mldsa.MLDSA87PrivateKey, "2.16.840.1.101.3.4.3.19", 2592),
+}
+_ML_KEM: dict[str, tuple[type[_MLKEMPrivateKey], str, int]] = {
+    "ml-kem-768": (mlkem.MLKEM768PrivateKey, "2.16.840.1.101.3.4.4.2", 1184),
+    "ml-kem-1024": (mlkem.MLKEM1024PrivateKey, "2.16.840.1.101.3.4.4.3", 1568),
+}
+_LATTICES = _ML_DSA | _ML_KEM
+# Algorithms whose OID says it all: the AlgorithmIdentifier has no parameters (RFC 8410, 9881 and 9935).
+_BARE = _EDWARDS | {name: (oid, size) for name, (_, oid, size) in _LATTICES.items()}
 _EC = {name: curve() for name, (curve, _, _) in _CURVES.items()}
 _RSA_ALGORITHM = der.tlv(der.SEQUENCE, der.oid("1.2.840.113549.1.1.1"), der.tlv(der.NULL))
 
@@ -50,12 +76,12 @@ def _spki_header(algorithm: bytes, size: int) -> bytes:
 _HEADERS = {
     name: (_spki_header(der.tlv(der.SEQUENCE, der.oid("1.2.840.10045.2.1"), der.oid(curve)), size), size)
     for name, (_, curve, size) in _CURVES.items()
-} | {name: (_spki_header(der.tlv(der.SEQUENCE, der.oid(oid)), size), size) for name, (oid, size) in _EDWARDS.items()}
+} | {name: (_spki_header(der.tlv(der.SEQUENCE, der.oid(oid)), size), size) for name, (oid, size) in _BARE.items()}
 
 _BY_LENGTH = {len(header) + size: (name, header) for name, (header, size) in _HEADERS.items()}
-"""No two of them are of one length, and no RSA key that is let through is as short."""
+"""No two of them are of one length; an RSA key that is as long begins otherwise."""
 
-_Kind = Literal["ecdsa", "rsa", "eddsa"]
+_Kind = Literal["ecdsa", "rsa", "bare"]
 _Scheme = tuple[_Kind, hashes.HashAlgorithm | None]
 
 
@@ -66,7 +92,7 @@ def _schemes() -> dict[bytes, _Scheme]:
     pkcs1 = {"1.2.840.113549.1.1.11": sha256, "1.2.840.113549.1.1.12": sha384, "1.2.840.113549.1.1.13": sha512}
     table: dict[bytes, _Scheme] = {der.tlv(der.SEQUENCE, der.oid(oid)): ("ecdsa", algo) for oid, algo in ecdsa.items()}
     table |= {der.tlv(der.SEQUENCE, der.oid(oid), der.tlv(der.NULL)): ("rsa", algo) for oid, algo in pkcs1.items()}
-    return table | {der.tlv(der.SEQUENCE, der.oid(oid)): ("eddsa", None) for oid, _ in _EDWARDS.values()}
+    return table | {der.tlv(der.SEQUENCE, der.oid(_BARE[alg][0])): ("bare", None) for alg in SIGNING if alg in _BARE}
 
 
 _SCHEMES = _schemes()
@@ -91,11 +117,17 @@ def generate(alg: str) -> PrivateKey:
         raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
     if alg.startswith("rsa-"):
         return rsa.generate_private_key(65537, int(alg[4:]))
+    if alg in _LATTICES:
+        kind, _, _ = _LATTICES[alg]
+        return kind.generate()
     return ed25519.Ed25519PrivateKey.generate() if alg == "ed25519" else ed448.Ed448PrivateKey.generate()
 
 
 def pkcs8(key: PrivateKey) -> bytes:
-    """PKCS#8 DER, not encrypted: for the keystore to seal, or for a declared output."""
+    """PKCS#8 DER, not encrypted: for the keystore to seal, or for a declared output.
+
+    Of a lattice's key it holds the seed alone, from which all else is made (RFC 9881 and 9935 section 6).
+    """
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -125,15 +157,28 @@ def load_pkcs8(data: bytes, *, trusted: bool = False) -> PrivateKey:
             (40 ms a key).
 
     Raises:
-        ValueError: not a private key, or not of an algorithm we use.  Never shows the bytes.
+        ValueError: not a private key, or not of an algorithm we use.  Never shows the bytes.  A lattice's key without
+            its seed is refused as well.
     """
     try:
         key = load_der_private_key(data, None, unsafe_skip_rsa_key_validation=trusted)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         raise ValueError("not an unencrypted PKCS#8 private key") from None
     if not isinstance(key, PrivateKey):
-        raise ValueError(f"a {type(key).__name__} cannot sign certificates here; use {' '.join(ALGORITHMS)}")  # noqa: TRY004 - the bytes are wrong, not the caller's type
+        raise ValueError(f"a {type(key).__name__} is of no use here; use {' '.join(ALGORITHMS)}")  # noqa: TRY004 - the bytes are wrong, not the caller's type
     alg_of_spki(spki(key))
+    return key
+
+
+def load_signing(data: bytes) -> SigningKey:
+    """A key that signs, out of authenticated encryption of our own.
+
+    Raises:
+        ValueError: as `load_pkcs8`, or a key that only deciphers.
+    """
+    key = load_pkcs8(data, trusted=True)
+    if not isinstance(key, SigningKey):
+        raise ValueError(f"{alg_of_spki(spki(key))} keys sign nothing")  # noqa: TRY004 - the bytes are wrong, not the caller's type
     return key
 
 
@@ -179,7 +224,7 @@ def key_bits(data: bytes) -> bytes:
 def _rsa_bits(data: bytes) -> int:
     fields = der.children(der.only(data, der.SEQUENCE))
     if len(fields) != 2 or der.tlv(*fields[0]) != _RSA_ALGORITHM or fields[1][1][:1] != b"\0":
-        raise ValueError("not a public key of ec-p256, ec-p384, ec-p521, ed25519, ed448 (uncompressed) or RSA")
+        raise ValueError(_foreign(fields[0][1] if fields else b""))
     numbers = der.children(der.only(fields[1][1][1:], der.SEQUENCE))
     if [tag for tag, _ in numbers] != [der.INTEGER, der.INTEGER]:
         raise ValueError("not an RSA public key: modulus and exponent belong there")
@@ -191,6 +236,16 @@ def _rsa_bits(data: bytes) -> int:
     if exponent % 2 == 0 or not 65537 <= exponent < 2**256:
         raise ValueError("the RSA exponent is refused; it must be odd, at least 65537 and below 2^256")
     return bits
+
+
+def _foreign(algorithm: bytes) -> str:
+    """Why a key of this algorithm (content of the SEQUENCE) is refused."""
+    for name, (oid, size) in _BARE.items():
+        if algorithm == der.oid(oid):
+            return f"not a public key of {name}: that has {size} octets"
+        if algorithm.startswith(der.oid(oid)):
+            return f"the algorithm {name} stands with parameters, and it has none (RFC 8410, 9881, 9935)"
+    return f"not a public key of {', '.join(_HEADERS)} (uncompressed) or RSA"
 
 
 def sample_spki(alg: str) -> bytes:
@@ -210,8 +265,8 @@ def sample_spki(alg: str) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def load_spki(data: bytes) -> PublicKey:
-    """The public key, checked to lie on its curve.
+def load_spki(data: bytes) -> VerifyingKey:
+    """The public key of somebody who signs, checked to lie on its curve.
 
     Raises:
         ValueError: see `alg_of_spki`, or the key is no key.
@@ -221,8 +276,8 @@ def load_spki(data: bytes) -> PublicKey:
         key = load_der_public_key(data)
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ValueError("the public key is not a valid key of its algorithm") from error
-    if not isinstance(key, PublicKey):
-        raise ValueError("not a public key that can sign")  # noqa: TRY004 - the bytes are wrong, not the caller's type
+    if not isinstance(key, VerifyingKey):
+        raise ValueError("not a public key of who can sign")  # noqa: TRY004 - the bytes are wrong, not the caller's type
     return key
 
 
@@ -233,21 +288,26 @@ def signature_algorithm(alg: str) -> bytes:
     The hash matches the key's strength (NIST SP 800-57): SHA-256 up to RSA-3072, SHA-384 above.
 
     Raises:
-        ValueError: not a key algorithm.
+        ValueError: not an algorithm that signs.
     """
     if alg in _EC_HASHES:
         return _algorithm_of("ecdsa", _EC_HASHES[alg])
-    if alg in _EDWARDS:
-        return der.tlv(der.SEQUENCE, der.oid(_EDWARDS[alg][0]))
+    if alg in _BARE and alg in SIGNING:
+        return der.tlv(der.SEQUENCE, der.oid(_BARE[alg][0]))
     if not alg.startswith("rsa-"):
-        raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
+        raise ValueError(f"`{alg}` is not an algorithm that signs; write one of {' '.join(SIGNING)}")
     return _algorithm_of("rsa", _rsa_hash(int(alg[4:])))
 
 
 def signature_hash(alg: str) -> str:
-    """The name of the hash in `signature_algorithm`, as in sha256; empty for EdDSA, which has its own inside."""
+    """The name of the hash in `signature_algorithm`, as in sha256; empty where it is inside: EdDSA and ML-DSA."""
     digest = _SCHEMES[signature_algorithm(alg)][1]
     return digest.name if digest else ""
+
+
+def is_repeatable(alg: str) -> bool:
+    """Whether a key in memory gives the same signature when it signs the same bytes again."""
+    return alg not in _ML_DSA
 
 
 def _algorithm_of(kind: _Kind, algorithm: hashes.HashAlgorithm) -> bytes:
@@ -262,7 +322,7 @@ def _rsa_hash(bits: int) -> hashes.SHA256 | hashes.SHA384:
     return hashes.SHA256() if bits <= 3072 else hashes.SHA384()
 
 
-def sign(key: PrivateKey, tbs: bytes) -> bytes:
+def sign(key: SigningKey, tbs: bytes) -> bytes:
     """The signature value of `signature_algorithm` for this key.  The caller verifies it before anybody sees it."""
     if isinstance(key, ec.EllipticCurvePrivateKey):
         return key.sign(tbs, _ECDSA[f"ec-p{key.curve.key_size}"])
@@ -284,27 +344,28 @@ def verify(spki: bytes, alg: str | bytes, tbs: bytes, signature: bytes) -> None:
         SignatureError: it does not verify, or the algorithm is not one of ours or not one of this key.
     """
     try:
-        _check(load_spki(spki), signature_algorithm(alg) if isinstance(alg, str) else alg, tbs, signature)
+        _check(spki, signature_algorithm(alg) if isinstance(alg, str) else alg, tbs, signature)
     except ValueError as error:
         raise SignatureError(str(error)) from error
     except InvalidSignature as error:
         raise SignatureError("the signature does not verify with this key") from error
 
 
-def _check(key: PublicKey, algorithm: bytes, tbs: bytes, signature: bytes) -> None:
+def _check(spki: bytes, algorithm: bytes, tbs: bytes, signature: bytes) -> None:
+    key = load_spki(spki)
     kind, digest = _SCHEMES.get(algorithm, (None, None))
     if kind == "ecdsa" and isinstance(key, ec.EllipticCurvePublicKey) and digest:
         key.verify(signature, tbs, _CHECKS[digest.name])
     elif kind == "rsa" and isinstance(key, rsa.RSAPublicKey) and digest:
         key.verify(signature, tbs, padding.PKCS1v15(), digest)
-    elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) and algorithm == _edwards_algorithm(key):
+    elif (
+        kind == "bare"
+        and not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
+        and algorithm == signature_algorithm(alg_of_spki(spki))
+    ):
         key.verify(signature, tbs)
     else:
         raise ValueError("the signature algorithm does not belong to this key")
-
-
-def _edwards_algorithm(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) -> bytes:
-    return signature_algorithm("ed25519" if isinstance(key, ed25519.Ed25519PublicKey) else "ed448")
 
 
 @frozen
@@ -312,11 +373,11 @@ class SoftSigner:
     """A Signer (ports.py) whose private key is in this process's memory."""
 
     facts: KeyFacts
-    _key: PrivateKey = field(repr=False)
+    _key: SigningKey = field(repr=False)
 
     @property
     def deterministic(self) -> bool:
-        return True
+        return is_repeatable(self.facts.alg)
 
     def sign(self, tbs: bytes) -> bytes:
         return sign(self._key, tbs)
@@ -328,7 +389,7 @@ class SoftSigner:
         raise TypeError("a signer is not pickled by accident; send portable() on purpose")
 
 
-def soft_signer(label: str, key: PrivateKey) -> SoftSigner:
+def soft_signer(label: str, key: SigningKey) -> SoftSigner:
     """A signer around a key that is in memory."""
     public = spki(key)
     return SoftSigner(KeyFacts(label, alg_of_spki(public), public), key)

@@ -131,7 +131,10 @@ def _revocation(profile: Profile) -> Iterator[str]:
 
 
 def _key(profile: Profile, key_alg: str) -> Iterator[str]:
-    """RFC 3279 section 2.3.1, RFC 5480 section 3, RFC 8410 section 5."""
+    """RFC 3279 section 2.3.1, RFC 5480 section 3, RFC 8410 and RFC 9881 section 5, RFC 9935 section 5."""
+    if key_alg.startswith("ml-kem"):
+        yield from _encapsulation_key(profile, key_alg)
+        return
     if not key_alg:
         return
     kind = key_alg.partition("-")[0]
@@ -143,3 +146,13 @@ def _key(profile: Profile, key_alg: str) -> Iterator[str]:
         if word in refused:
             other = "an RSA key" if word.endswith("Encipherment") else "an EC key"
             yield f"usage: {key_alg} cannot do `{word}`; use {other} or leave it out"
+
+
+def _encapsulation_key(profile: Profile, key_alg: str) -> Iterator[str]:
+    """A key that secrets are enciphered to, and that does nothing else (RFC 9935 section 5)."""
+    if profile.is_ca:
+        yield f"key: {key_alg} signs nothing, and so is no CA's; use ml-dsa-65 or another that signs"
+        return
+    for word in profile.usage:
+        if word != "keyEncipherment":
+            yield f'usage: {key_alg} cannot do `{word}`; write usage = ["keyEncipherment"]'

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from pkicode.config.language import ScanPolicy
 from pkicode.config.reader import read
+from pkicode.config.scans import ScanPolicy
 from pkicode.frames.compare import diff, drift
 from pkicode.frames.inventory import inventory_frame
 from pkicode.frames.plan import plan_frame

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
+from cryptography import x509
 
 from pkicode.adapters.workers import Workers
 from pkicode.issuing import Issued, Order, issue
@@ -65,6 +66,26 @@ def test_a_ca_of_any_algorithm_issues(ground: Ground, alg: str) -> None:
             root, issuing = await authority(world, alg)
             one = await made(below(issuing, "issuing", SERVER), leaf("a", key_alg=alg), world)
             assert_verifies(one.der, chain=[issuing.der], root=root.der, at=NOW)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("alg", ["ml-dsa-44", "ml-dsa-65", "ml-dsa-87"])
+def test_a_ca_with_a_lattice_key_issues_for_keys_of_every_kind(ground: Ground, alg: str) -> None:
+    async def main() -> None:
+        async with ground.open() as world:
+            root, issuing = await authority(world, alg)
+            profiles = {"ml-kem-768": evolve(SERVER, usage=("keyEncipherment",))}
+            certificates = [issuing.der]
+            for key_alg in (alg, "ec-p256", "ml-kem-768"):
+                template = below(issuing, "issuing", profiles.get(key_alg, SERVER))
+                certificates.append((await made(template, leaf(key_alg, key_alg=key_alg), world)).der)
+            certificates.append((await made(below(issuing, "issuing", SERVER), leaf("asked", csr=csr()), world)).der)
+            by = {one.subject: one for one in map(x509.load_der_x509_certificate, (root.der, issuing.der))}
+            for one in map(x509.load_der_x509_certificate, certificates):
+                one.verify_directly_issued_by(by[one.issuer])
+                assert one.signature_algorithm_oid.dotted_string.startswith("2.16.840.1.101.3.4.3.")
+                assert one.signature_algorithm_parameters is None
 
     asyncio.run(main())
 

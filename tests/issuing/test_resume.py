@@ -62,10 +62,12 @@ async def says(template: Template, orders: tuple[Order, ...], world: World) -> C
     return remake
 
 
-async def stopped(ground: Ground, point: FaultPoint, orders: tuple[Order, ...] = ORDERS, **changes: int) -> Template:
+async def stopped(
+    ground: Ground, point: FaultPoint, orders: tuple[Order, ...] = ORDERS, alg: str = "ec-p256", **changes: int
+) -> Template:
     """A project whose apply stopped here; the template it was about."""
     async with ground.open() as world:
-        _, issuing = await authority(world)
+        _, issuing = await authority(world, alg)
         template = below(issuing, "issuing", SERVER)
         with pytest.raises(Stopped):
             await issue(template, orders, evolve(world, reach=stop_at(point), **changes), settle=await rows(world))
@@ -306,6 +308,35 @@ def test_a_key_that_does_not_sign_the_same_twice_burns_the_serial(ground: Ground
             again = [evolve(one, generation=2) for one in ORDERS]
             answers = await issue(template, again, world, settle=await rows(world))
             assert all(isinstance(one, Issued) for one in answers)
+
+    asyncio.run(main())
+
+
+@pytest.mark.invariant(4)
+@pytest.mark.invariant(5)
+@pytest.mark.parametrize("point", POINTS)
+def test_what_an_ml_dsa_key_may_have_signed_is_burnt_and_revoked_and_never_signed_again(
+    ground: Ground, point: FaultPoint
+) -> None:
+    async def main() -> None:
+        template = await stopped(ground, point, alg="ml-dsa-44")
+        before = list(ground.signed)
+        async with ground.open(session="s2", plan_id="p2", now=NOW + 3600) as world:
+            ended = list(await resumed(world, await says(template, ORDERS, world)))
+            if point in {FaultPoint.INTENTS_STORED, FaultPoint.SIGNED}:
+                await only_unknown(world, ended)
+            else:
+                assert {one.status for one in ended} <= {CertificateStatus.ISSUED}
+            assert ground.signed == before
+            burnt = [one for one in ended if one.status == CertificateStatus.UNKNOWN]
+            left = [] if point in {FaultPoint.JOURNALLED, FaultPoint.ISSUED} else list(ORDERS)
+            again = [evolve(one, generation=1 + len(burnt) // 3) for one in left]
+            await issue(template, again, world, settle=await rows(world)) if again else None
+            issued = await world.store.certificates(Want(ca="issuing", statuses=(CertificateStatus.ISSUED,)))
+            assert sorted(one.address for one in issued) == ["cert.a", "cert.b", "cert.c"]
+            assert not {one.serial for one in issued} & {one.serial for one in burnt}
+            # One serial, one signature.
+            assert len({tbs_of(one) for one in ground.signed}) == len(set(ground.signed))
 
     asyncio.run(main())
 

@@ -21,6 +21,22 @@ class Refused(Exception):
     """The oracle's exit code was not 0; the text is the command and all that it printed."""
 
 
+def needs_openssl_for(alg: str) -> None:
+    """Skips a test that asks OpenSSL about an algorithm which came with OpenSSL 3.5."""
+    if alg.startswith("ml-") and not has_lattices():
+        pytest.skip(f"OpenSSL 3.5 is the first that knows {alg}; this one is {'.'.join(map(str, _version()))}")
+
+
+def has_lattices() -> bool:
+    """Whether this OpenSSL knows ML-DSA and ML-KEM."""
+    return _version() >= (3, 5)
+
+
+@cache
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in openssl("version").split()[1].split(".")[:2])
+
+
 def openssl(*args: str | Path, stdin: bytes | str | None = None, clock: int | None = None) -> str:
     """What `openssl ARGS` prints on stdout; `clock` is what it takes for the present."""
     return _run("openssl", args, stdin, clock).decode()

@@ -15,7 +15,7 @@ from pkicode.model.instants import DAY, as_datetime
 from pkicode.revocation import crl
 from pkicode.x509 import der, keys, pem
 from pkicode.x509.tbs import IssuerFacts
-from tests.oracles import certtool, crl_text, revoked_serials
+from tests.oracles import certtool, crl_text, needs_openssl_for, revoked_serials
 
 NOW = 1_795_424_400
 """2026-11-23T09:00:00Z."""
@@ -27,6 +27,8 @@ HASHES = {
     "rsa-3072": hashes.SHA256(),
     "ed25519": None,
     "ed448": None,
+    "ml-dsa-44": None,
+    "ml-dsa-87": None,
 }
 URLS = ("http://pki.corp.example/crl/issuing-g1/3.crl", "http://mirror.corp.example/pki/crl/issuing-g1/3.crl")
 KEYS = {alg: keys.generate(alg) for alg in HASHES}
@@ -138,6 +140,7 @@ def test_reading_gives_back_what_was_written(listed, number):
 
 @pytest.mark.parametrize("alg", sorted(HASHES))
 def test_openssl_and_gnutls_read_and_verify_the_crl(alg, tmp_path: Path):
+    needs_openssl_for(alg)
     der = made(crl.Entry(0xABC, NOW - 60, "keyCompromise", NOW - DAY), crl.Entry(2**158, NOW), alg=alg, number=2**158)
     text = crl_text(der)
     assert revoked_serials(der) == ["abc", f"{2**158:x}"]
@@ -148,6 +151,19 @@ def test_openssl_and_gnutls_read_and_verify_the_crl(alg, tmp_path: Path):
     assert openssl_verdict(der, ca) == "verify OK"
     assert "abc" in certtool("--crl-info", "--inder", "--infile", tmp_path / "list.crl").lower()
     crl.verify(der, issuer(alg))
+
+
+@pytest.mark.parametrize("alg", ["ml-dsa-44", "ml-dsa-65", "ml-dsa-87"])
+def test_a_crl_signed_with_a_lattice_key_verifies_and_an_altered_one_does_not(alg):
+    key = keys.generate(alg)
+    spki = keys.spki(key)
+    by = IssuerFacts(dn=NAME.public_bytes(), ski=spki[-20:], spki=spki, alg=alg)
+    tbs = crl.tbs(by, [crl.Entry(5, NOW)], number=1, this_update=NOW, next_update=NOW + DAY)
+    made = crl.crl(tbs, alg, keys.sign(key, tbs))
+    crl.verify(made, by)
+    assert x509.load_der_x509_crl(made).is_signature_valid(key.public_key())
+    with pytest.raises(keys.SignatureError):
+        crl.verify(made[:-9] + bytes((made[-9] ^ 1,)) + made[-8:], by)
 
 
 def test_an_altered_crl_is_refused_by_openssl_and_by_us(tmp_path: Path):

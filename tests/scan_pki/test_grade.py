@@ -5,7 +5,7 @@ from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pkicode.config.forms import SUITE_KINDS
-from pkicode.config.language import ScanPolicy
+from pkicode.config.scans import ScanPolicy
 from pkicode.scan import policy
 from pkicode.scan.finding import Cipher, Endpoint, Finding, Grade
 from pkicode.scan.grade import LETTERS, rate

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pkicode.config.language import CaSpec, CertSpec, ForEach, KeySpec, NameConstraints
+from pkicode.config.language import CaKeySpec, CaSpec, CertSpec, ForEach, NameConstraints
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Plan, Reason, ReasonCode
 from pkicode.model.instants import DAY
@@ -18,7 +18,7 @@ def block(kind: str, name: str, spec: object) -> Block:
 ROOT = block(
     "ca",
     "root",
-    CaSpec(subject=(("cn", "Corp Root R${generation}"),), key=KeySpec("ec-p384", "hsm"), path_len=1, protect=True),
+    CaSpec(subject=(("cn", "Corp Root R${generation}"),), key=CaKeySpec("ec-p384", "hsm"), path_len=1, protect=True),
 )
 ISSUING = block(
     "ca",

@@ -4,11 +4,12 @@ import re
 
 import pytest
 from attrs import evolve
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from pkicode.x509 import chain, keys, names, pem, pkcs12, tbs
+from pkicode.x509 import chain, der, keys, names, pem, pkcs12, tbs
 from pkicode.x509.constraints import Constraints
 from pkicode.x509.profile import Profile
-from tests.oracles import certtool, openssl, openssl_bytes
+from tests.oracles import Refused, certtool, openssl, openssl_bytes
 from tests.x509.pki import CA, DAY, NOW, make
 
 FULL = Profile(
@@ -131,3 +132,33 @@ def test_a_pkcs12_file_is_strong_and_openssl_opens_it(issuing, tmp_path):
         pkcs12.pkcs12(keys.pkcs8(leaf.key), leaf.der, (), b"", "leaf")
     with pytest.raises(ValueError, match="not the certificate's"):
         pkcs12.pkcs12(keys.pkcs8(keys.generate("ec-p256")), leaf.der, (), b"x", "leaf")
+
+
+@pytest.mark.parametrize("alg", ["ml-dsa-44", "ml-kem-768"])
+def test_a_pkcs12_file_with_a_lattice_key_opens_and_is_as_strong(issuing, tmp_path, alg):
+    usage = ("keyEncipherment",) if alg.startswith("ml-kem") else ("digitalSignature",)
+    leaf = make(Profile(usage=usage), cn="leaf", issuer=issuing, alg=alg)
+    made = pkcs12.pkcs12(keys.pkcs8(leaf.key), leaf.der, (issuing.der,), b"pass word", "leaf")
+    (tmp_path / "p12").write_bytes(made)
+    shown = openssl("pkcs12", "-in", tmp_path / "p12", "-passin", "pass:pass word", "-nokeys")
+    assert shown.count("BEGIN CERTIFICATE") == 2
+    assert "friendlyName: leaf" in shown
+    with pytest.raises(Refused, match="invalid password"):
+        openssl("pkcs12", "-in", tmp_path / "p12", "-passin", "pass:pass wort", "-nokeys")
+    info = certtool("--p12-info", "--inder", "--infile", tmp_path / "p12", "--password", "pass word")
+    assert re.findall(r"Iteration count: (\d+)", info) == [str(pkcs12.ROUNDS)] * 3
+    assert info.count("AES256-CBC") == 2
+    # No library here takes such a key out of PKCS#12; what is in the bag is PKCS#8 that one of them reads.
+    assert keys.pkcs8(load_der_private_key(_shrouded(made), b"pass word")) == keys.pkcs8(leaf.key)
+
+
+def _shrouded(pfx: bytes) -> bytes:
+    """The EncryptedPrivateKeyInfo of the last bag (RFC 7292 section 4.2.2)."""
+    _, (_, content), _ = der.children(der.only(pfx, der.SEQUENCE))
+    _, (_, wrapped) = der.children(content)
+    *_, (_, info) = der.children(der.only(der.only(wrapped, der.OCTET_STRING), der.SEQUENCE))
+    _, (_, wrapped) = der.children(info)
+    [(_, bag)] = der.children(der.only(der.only(wrapped, der.OCTET_STRING), der.SEQUENCE))
+    oid, (_, shrouded), _ = der.children(bag)
+    assert der.dotted(oid[1]) == "1.2.840.113549.1.12.10.1.2"
+    return shrouded

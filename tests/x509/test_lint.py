@@ -74,6 +74,10 @@ SAN_CRITICAL = extensions.subject_alt_name((names.san("dns", "a.example"),), cri
 SEQUENCE, NULL = der.tlv(0x30), der.tlv(0x05)
 URL = der.tlv(0x86, b"http://a.example/")
 POINT = der.tlv(0x30, der.tlv(0xA0, der.tlv(0xA0, URL)))
+ML_DSA_WITH_PARAMETERS = der.tlv(
+    0x30, der.tlv(0x30, der.oid("2.16.840.1.101.3.4.3.17"), NULL), der.bit_string(bytes(1312))
+)
+"""RFC 9881 section 2: the parameters field is absent."""
 BREAKING = [
     ("version_is_3", body(version=der.tlv(0xA0, der.integer(1)))),
     ("signature_algorithm_is_the_issuers", body(algorithm=keys.signature_algorithm("ec-p384"))),
@@ -101,6 +105,15 @@ BREAKING = [
     ("subject_is_well_formed", body(subject=der.tlv(0x30, der.tlv(0x31)))),
     ("email_in_subject_is_an_alternative_name_too", body(subject=names.subject_der((("email", "a@b.example"),)))),
     ("public_key_is_of_a_known_algorithm", body(spki=der.tlv(0x30, SPKI[2:-1]))),
+    ("public_key_is_of_a_known_algorithm", body(spki=ML_DSA_WITH_PARAMETERS)),
+    *(
+        ("key_usage_fits_the_key", body(extensions.key_usage((usage,)), without=[USAGE], spki=keys.sample_spki(alg)))
+        for alg, usages in {
+            "ml-dsa-44": ("keyEncipherment", "dataEncipherment", "keyAgreement"),
+            "ml-kem-768": ("digitalSignature", "nonRepudiation", "dataEncipherment", "keyAgreement"),
+        }.items()
+        for usage in usages
+    ),
     ("each_extension_stands_once", body(USAGE)),
     ("criticality_is_as_the_section_says", body(extension("2.5.29.15", bytes.fromhex("03020780")), without=[USAGE])),
     ("criticality_is_as_the_section_says", body(extension("2.5.29.35", AKI[-24:], critical=True), without=[AKI])),
@@ -314,7 +327,7 @@ SANS = tuple(
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("alg", ["ec-p256", "ed25519", "rsa-2048"])
+@pytest.mark.parametrize("alg", ["ec-p256", "ed25519", "rsa-2048", "ml-dsa-65"])
 def test_what_our_own_forms_make_has_no_finding(profile, alg):
     made = make(profile, cn="a.example", sans=SANS, alg=alg, issuer=ISSUER, ends=NO_EXPIRY)
     assert lint(made.tbs, FACTS) == []

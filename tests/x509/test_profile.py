@@ -67,8 +67,19 @@ def test_a_right_profile_has_nothing_to_tell(profile):
         ("keyAgreement", "ed448", False),
         ("digitalSignature", "ed448", True),
         ("nonRepudiation", "ec-p521", True),
+        ("digitalSignature", "ml-dsa-65", True),
+        ("keyEncipherment", "ml-dsa-65", False),
+        ("keyAgreement", "ml-dsa-87", False),
+        ("keyEncipherment", "ml-kem-768", True),
+        ("digitalSignature", "ml-kem-768", False),
+        ("keyAgreement", "ml-kem-1024", False),
     ],
 )
 def test_a_usage_fits_the_key_or_is_told(usage, alg, fits):
     problems = Profile(usage=(usage,)).check(alg)
     assert problems == [] if fits else f"{alg} cannot do `{usage}`" in problems[0]
+
+
+def test_a_key_that_only_deciphers_is_no_ca_s():
+    [problem] = Profile(is_ca=True, usage=("keyCertSign", "cRLSign")).check("ml-kem-768")
+    assert problem.startswith("key: ml-kem-768 signs nothing")

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkicode.x509 import keys, pem, request
-from tests.oracles import openssl_bytes
+from pkicode.x509 import der, keys, pem, request
+from tests.oracles import needs_openssl_for, openssl_bytes
 
 CONFIG = "[req]\ndistinguished_name = dn\nprompt = no\n[dn]\nCN = portal.example\nO = Corp\n"
 
@@ -23,8 +23,30 @@ def _made(key, extension=None, subject=(("CN", "portal.example"),), digest=hashe
     return builder.sign(key, digest() if digest else None).public_bytes(Encoding.DER)
 
 
-@pytest.mark.parametrize("alg", keys.ALGORITHMS)
+@pytest.mark.parametrize("alg", [alg for alg in keys.SIGNING if alg.startswith("ml-dsa")])
+def test_a_request_with_a_lattice_key_is_read_and_one_with_an_altered_octet_refused(alg):
+    key = keys.generate(alg)
+    made = _made(key, digest=None)
+    read = request.csr(made)
+    assert (read.spki, read.alg, read.subject) == (keys.spki(key), alg, (("cn", "portal.example"),))
+    with pytest.raises(ValueError, match="no proof of possession"):
+        request.csr(made[:-9] + bytes((made[-9] ^ 1,)) + made[-8:])
+
+
+def test_a_request_for_a_key_that_cannot_sign_has_no_proof_of_possession():
+    """RFC 9935 keys cannot sign the request they stand in: the keystore makes them, or nobody."""
+    made = _made(keys.generate("ml-dsa-44"), digest=None)
+    (_, info), algorithm, signature = der.children(der.only(made, der.SEQUENCE))
+    version, subject, _, attributes = der.children(info)
+    foreign = keys.spki(keys.generate("ml-kem-768"))
+    altered = der.tlv(der.SEQUENCE, der.tlv(*version), der.tlv(*subject), foreign, der.tlv(*attributes))
+    with pytest.raises(ValueError, match="no proof of possession: not a public key of who can sign"):
+        request.csr(der.tlv(der.SEQUENCE, altered, der.tlv(*algorithm), der.tlv(*signature)))
+
+
+@pytest.mark.parametrize("alg", keys.SIGNING)
 def test_a_request_of_every_algorithm_made_by_openssl_is_read(alg, tmp_path):
+    needs_openssl_for(alg)
     key = keys.generate(alg)
     (tmp_path / "key.pem").write_bytes(pem.encode("PRIVATE KEY", keys.pkcs8(key)))
     (tmp_path / "config").write_text(CONFIG)

@@ -18,13 +18,23 @@ from pkicode.x509 import keys, names, tbs
 from pkicode.x509.constraints import Constraints, effective
 from pkicode.x509.extensions import EXTENDED_KEY_USAGES, KEY_USAGES
 from pkicode.x509.profile import Profile
-from tests.oracles import assert_gnutls_verifies, assert_verifies, certificate_text, certtool, openssl
+from tests.oracles import (
+    assert_gnutls_verifies,
+    assert_verifies,
+    certificate_text,
+    certtool,
+    needs_openssl_for,
+    openssl,
+)
 from tests.x509.pki import CA, DAY, NOW, make
 
 OCSP, CA_ISSUERS = x509.AuthorityInformationAccessOID.OCSP, x509.AuthorityInformationAccessOID.CA_ISSUERS
 SIGNER = ec.generate_private_key(ec.SECP256R1())
 SPKI = keys.spki(SIGNER)
-LEAF_KEYS = {alg: keys.spki(keys.generate(alg)) for alg in ("ec-p256", "ec-p521", "rsa-2048", "ed25519", "ed448")}
+LEAF_KEYS = {
+    alg: keys.spki(keys.generate(alg))
+    for alg in ("ec-p256", "ec-p521", "rsa-2048", "ed25519", "ed448", "ml-dsa-44", "ml-dsa-87")
+}
 
 _OIDS = {
     "cn": "2.5.4.3",
@@ -250,8 +260,9 @@ def test_spliced_bytes_are_those_of_the_builder(profile, issuer, subject, sans, 
     assert tbs.certificate(spliced, "ec-p256", built.signature) == built.public_bytes(Encoding.DER)
 
 
-@pytest.mark.parametrize("alg", keys.ALGORITHMS)
+@pytest.mark.parametrize("alg", keys.SIGNING)
 def test_openssl_and_gnutls_accept_a_chain_of_every_algorithm(alg):
+    needs_openssl_for(alg)
     # GnuTLS knows no clock but the machine's.
     dates = {"begins": 1_600_000_000, "ends": NO_EXPIRY}
     root = make(Profile(is_ca=True, usage=CA), cn="Root", alg=alg, **dates)
@@ -259,7 +270,8 @@ def test_openssl_and_gnutls_accept_a_chain_of_every_algorithm(alg):
     sans = (names.san("dns", "portal.example"), names.san("ip", "2001:db8::1"))
     leaf = make(Profile(eku=("serverAuth",)), cn="portal.example", alg=alg, issuer=middle, sans=sans, **dates)
     assert_verifies(leaf.der, chain=[middle.der], root=root.der, at=NOW + DAY, purpose="sslserver")
-    assert_gnutls_verifies(leaf.der, chain=[middle.der], root=root.der)
+    if not alg.startswith("ml-"):
+        assert_gnutls_verifies(leaf.der, chain=[middle.der], root=root.der)
 
 
 def test_openssl_and_gnutls_read_every_extension_as_it_was_meant(root, issuing):

@@ -1,4 +1,4 @@
-"""Rules of the RFCs beside 5280: keys (3279, 5480, 8410), OCSP (6960), time stamping (3161), RFC 7633 and 9608."""
+"""Rules of the RFCs beside 5280: keys (3279, 5480, 8410, 9881, 9935), OCSP (6960), time stamping (3161), 7633, 9608."""
 
 from collections.abc import Iterator
 
@@ -7,19 +7,23 @@ from pkicode.x509.lint.reading import Shared
 from pkicode.x509.lint.rule import rule
 from pkicode.x509.tbs import IssuerFacts
 
+_ENCIPHERING = {"keyEncipherment", "dataEncipherment", "keyAgreement", "encipherOnly", "decipherOnly"}
 _CANNOT = {
     "rsa": {"keyAgreement", "encipherOnly", "decipherOnly"},
     "ec": {"keyEncipherment", "dataEncipherment"},
-    "ed25519": {"keyEncipherment", "dataEncipherment", "keyAgreement", "encipherOnly", "decipherOnly"},
-    "ed448": {"keyEncipherment", "dataEncipherment", "keyAgreement", "encipherOnly", "decipherOnly"},
+    "ed25519": _ENCIPHERING,
+    "ed448": _ENCIPHERING,
+    "ml-dsa": _ENCIPHERING,
+    "ml-kem": set(extensions.KEY_USAGES) - {"keyEncipherment"},
 }
 _OCSP_SIGNING = extensions.EXTENDED_KEY_USAGES["OCSPSigning"]
 _TIME_STAMPING = extensions.EXTENDED_KEY_USAGES["timeStamping"]
 
 
-@rule("RFC 3279 section 2.3.1, RFC 5480 section 3, RFC 8410 section 5")
+@rule("RFC 3279 section 2.3.1, RFC 5480 section 3, RFC 8410, RFC 9881 and RFC 9935 section 5")
 def key_usage_fits_the_key(shared: Shared, _issuer: IssuerFacts) -> Iterator[str]:
-    for word in sorted(_CANNOT.get(shared.key_alg.partition("-")[0], set())):
+    family = next((one for one in _CANNOT if shared.key_alg.startswith(one)), "")
+    for word in sorted(_CANNOT.get(family, ())):
         if extensions.KEY_USAGES[word] in shared.usage:
             yield f"keyUsage says {word}, which an {shared.key_alg} key cannot do"
 

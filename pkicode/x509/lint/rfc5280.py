@@ -151,7 +151,7 @@ def email_in_subject_is_an_alternative_name_too(own: Own, _shared: Shared, _issu
     return ["the e-mail address in the subject is not among the alternative names"]
 
 
-@rule("RFC 3279 section 2.3, RFC 5480 section 2, RFC 8410 section 3")
+@rule("RFC 3279 section 2.3, RFC 5480 section 2, RFC 8410 section 3, RFC 9881 section 2, RFC 9935 section 3")
 def public_key_is_of_a_known_algorithm(own: Own, _shared: Shared, _issuer: IssuerFacts) -> Sequence[str]:
     keys.alg_of_spki(own.spki)
     return ()

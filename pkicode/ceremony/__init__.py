@@ -1,0 +1,1 @@
+"""The offline ceremony (docs/explanation/ceremony.md): cards, what is carried, words."""

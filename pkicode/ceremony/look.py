@@ -1,0 +1,139 @@
+"""What people see of an item before it is signed, and what lint says of its very bytes; for both machines.
+
+An item brings its issuer's certificate along: what it says is believed only as far as the key, which the machine has.
+"""
+
+from cryptography import x509
+
+from pkicode.ceremony.bundle import Item
+from pkicode.model.instants import from_datetime, rfc3339
+from pkicode.revocation import crl
+from pkicode.x509 import der, keys, tbs
+from pkicode.x509.lint import lint
+from pkicode.x509.lint.reading import read
+
+UNREADABLE = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library raises beside ValueError and TypeError of bytes that it cannot read."""
+_ENTRIES_SHOWN = 20
+_NAMES = {
+    x509.DNSName: "DNS",
+    x509.IPAddress: "IP",
+    x509.RFC822Name: "email",
+    x509.UniformResourceIdentifier: "URI",
+    x509.DirectoryName: "directory name",
+}
+_WIDTH = 22
+"""Of the longest name of an extension."""
+
+
+def facts_of(item: Item) -> tbs.IssuerFacts:
+    """Who is to sign it.
+
+    Raises:
+        ValueError: neither an issuer's certificate nor a self-signed one.
+    """
+    if item.issuer_certificate:
+        return tbs.facts_of(item.issuer_certificate)
+    _, own = read(item.tbs)
+    return tbs.self_issued(own.subject, own.spki)
+
+
+def complaints(item: Item) -> list[str]:
+    """What is wrong with these bytes; nothing of which anything is said is signed.
+
+    Raises:
+        ValueError: they cannot even be read.
+    """
+    issuer = facts_of(item)
+    if item.kind == "certificate":
+        return [f"{one.rule}: {one.message} ({one.section})" for one in lint(item.tbs, issuer)]
+    found = crl.read(_with_no_signature(item, issuer), limit=len(item.tbs) + 65536)
+    wrong = []
+    if found.dn != issuer.dn or found.aki != issuer.ski:
+        wrong.append("the list does not name its issuer (RFC 5280 section 5.1.2.3)")
+    # As it would be made of what was read: nothing else is in these bytes.
+    dates = {"this_update": found.this_update, "next_update": found.next_update}
+    if crl.tbs(issuer, found.entries, number=found.number, urls=found.urls, **dates) != item.tbs:
+        wrong.append("the list says more than can be shown")
+    return wrong
+
+
+def told(item: Item) -> list[str]:
+    """An item in lines: everything that its bytes say.
+
+    Raises:
+        ValueError, TypeError, UNREADABLE: they cannot be read.
+    """
+    issuer = facts_of(item)
+    head = f"{item.kind}  {item.address}@{item.generation}  signed by {item.issuer}"
+    made = _with_no_signature(item, issuer)
+    rest = _certificate(made) if item.kind == "certificate" else _crl(made)
+    return [head, *(f"  {name:<{_WIDTH}} {value}" for name, value in rest)]
+
+
+def _with_no_signature(item: Item, issuer: tbs.IssuerFacts) -> bytes:
+    """For parsers that want a whole one."""
+    return der.tlv(der.SEQUENCE, item.tbs, keys.signature_algorithm(issuer.alg), der.bit_string(bytes(8)))
+
+
+def _certificate(made: bytes) -> list[tuple[str, str]]:
+    loaded = x509.load_der_x509_certificate(made)
+    begins, ends = from_datetime(loaded.not_valid_before_utc), from_datetime(loaded.not_valid_after_utc)
+    spki = tbs.facts_of(made).spki
+    return [
+        ("subject", loaded.subject.rfc4514_string()),
+        ("issuer", loaded.issuer.rfc4514_string()),
+        ("serial", f"{loaded.serial_number:x}"),
+        ("valid", f"{rfc3339(begins)} to {rfc3339(ends)}"),
+        ("key", f"{keys.alg_of_spki(spki)} {tbs.ski(spki).hex()}"),
+        *((_name(one), f"{_value(one)}{', critical' if one.critical else ''}") for one in loaded.extensions),
+    ]
+
+
+def _name(extension: x509.Extension[x509.ExtensionType]) -> str:
+    return extension.oid._name if extension.oid._name != "Unknown OID" else extension.oid.dotted_string
+
+
+def _value(extension: x509.Extension[x509.ExtensionType]) -> str:
+    value = extension.value
+    if isinstance(value, x509.BasicConstraints):
+        length = "" if value.path_length is None else f", at most {value.path_length} CAs below"
+        return f"{'a CA' if value.ca else 'no CA'}{length}"
+    if isinstance(value, x509.KeyUsage):
+        named = ("digital_signature", "content_commitment", "key_encipherment", "key_agreement")
+        return ", ".join(one for one in (*named, "key_cert_sign", "crl_sign") if getattr(value, one))
+    if isinstance(value, x509.SubjectKeyIdentifier):
+        return value.digest.hex()
+    if isinstance(value, x509.AuthorityKeyIdentifier):
+        return (value.key_identifier or b"").hex()
+    if isinstance(value, x509.NameConstraints):
+        bases = [("permit", one) for one in value.permitted_subtrees or ()]
+        bases += [("exclude", one) for one in value.excluded_subtrees or ()]
+        return ", ".join(f"{word} {_NAMES.get(type(one), '')} {one.value}" for word, one in bases)
+    return _texts(value)
+
+
+def _texts(value: x509.ExtensionType) -> str:
+    if isinstance(value, x509.CRLDistributionPoints):
+        return ", ".join(name.value for point in value for name in point.full_name or ())
+    if isinstance(value, x509.AuthorityInformationAccess):
+        return ", ".join(f"{one.access_method._name} {one.access_location.value}" for one in value)
+    return value.public_bytes().hex()
+
+
+def _crl(made: bytes) -> list[tuple[str, str]]:
+    found = crl.read(made, limit=len(made))
+    loaded = x509.load_der_x509_crl(made)
+    listed = [
+        ("revokes", f"{one.serial:x} at {rfc3339(one.revoked_at)}{f', {one.reason}' if one.reason else ''}")
+        for one in found.entries[:_ENTRIES_SHOWN]
+    ]
+    more = len(found.entries) - len(listed)
+    return [
+        ("issuer", loaded.issuer.rfc4514_string()),
+        ("number", str(found.number)),
+        ("in force", f"{rfc3339(found.this_update)} to {rfc3339(found.next_update)}"),
+        ("entries", str(len(found.entries))),
+        *listed,
+        *([("", f"and {more:,} more")] if more > 0 else []),
+    ]

@@ -1,0 +1,155 @@
+"""Ceremonies: what an offline key is to sign, carried there and back (docs/explanation/ceremony.md).
+
+`init` and `sign` run on the machine that has the keys, without pki.toml; `export` and `import` where the project is.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from pkicode.cli.options import allow_clock, secret, written
+from pkicode.cli.progress import progress
+from pkicode.cli.session import Session, frozen_clock, say
+from pkicode.model.instants import rfc3339
+from pkicode.model.problem import PkicodeError
+
+if TYPE_CHECKING:
+    from pkicode.project.offline import Offline
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+@click.group("ceremony")
+def ceremony_command() -> None:
+    """Sign with keys that are on another machine."""
+
+
+def _where_the_keys_are(command: F) -> F:
+    command = click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Its first line; asked for if absent.",
+    )(command)
+    return click.option(
+        "--keystore", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The sealed file of keys."
+    )(command)
+
+
+@ceremony_command.command("init")
+@click.argument("label")
+@click.option("--alg", metavar="ALG", default="ec-p384", show_default=True, help="As `key.alg` of the CA.")
+@_where_the_keys_are
+@click.option("--out", metavar="CARD", type=click.Path(path_type=Path), help="LABEL.csr if not given.")
+@click.pass_obj
+def ceremony_init(
+    session: Session, *, label: str, alg: str, keystore: Path, passphrase_file: Path | None, out: Path | None
+) -> None:
+    """Make a key such as ca.root@1 on this machine, and the card that goes to the project."""
+    offline = _offline(session, keystore, passphrase_file)
+    written(session, out or Path(f"{label}.csr"), offline.init(label, alg), private=False)
+    say(f"The key {label} is in {keystore}. Its card goes into the folder of the offline keystore of the project.")
+
+
+@ceremony_command.command("export")
+@click.argument("request", type=click.Path(path_type=Path))
+@click.pass_obj
+def ceremony_export(session: Session, *, request: Path) -> None:
+    """Write everything that waits for an offline key into a new file, and show its words."""
+    from pkicode.ceremony.bundle import encode
+
+    made = session.project().ceremonies.export()
+    written(session, request, encode(made), private=False)
+    say("".join(f"{one.kind:<12} {one.address}@{one.generation}  by {one.issuer}\n" for one in made.items))
+    say(f"to be back by {rfc3339(made.expires)}")
+    say(f"words: {made.words}")
+
+
+@ceremony_command.command("sign")
+@click.argument("request", type=click.Path(path_type=Path))
+@_where_the_keys_are
+@click.option("--out", metavar="RESPONSE", type=click.Path(path_type=Path), required=True, help="A new file.")
+@click.option("--words", metavar="WORDS", help="Those that export showed; asked for if not given.")
+@allow_clock
+@click.pass_obj
+def ceremony_sign(
+    session: Session,
+    *,
+    request: Path,
+    keystore: Path,
+    passphrase_file: Path | None,
+    out: Path,
+    words: str | None,
+    allow_clock: bool,
+) -> None:
+    """Show a request, and once its words are given sign exactly these bytes; RESPONSE.txt is the transcript."""
+    from pkicode.ceremony.bundle import decode_request, encode
+    from pkicode.project.offline import check, check_clock, transcript
+
+    frozen = frozen_clock()
+    now = int(time.time()) if frozen is None else frozen
+    asked = decode_request(session.path(request).read_bytes())
+    if not allow_clock:
+        check_clock(asked, now)
+    check(asked)
+    _refuse_there(session, out)
+    say(_lines(transcript(asked)))
+    _agree(asked.words, words)
+    response = _offline(session, keystore, passphrase_file).answer(asked, now)
+    written(session, _transcript(out), _lines(transcript(asked, response)).encode(), private=False)
+    written(session, out, encode(response), private=False)
+    say(f"Signed: {len(response.signatures)}.")
+
+
+def _refuse_there(session: Session, out: Path) -> None:
+    """Before anything is signed: a signature that cannot be written down was given away for nothing."""
+    for path in (out, _transcript(out)):
+        if session.path(path).exists():
+            raise PkicodeError(f"{path} is there already", help="remove it, or name another file")
+
+
+def _transcript(out: Path) -> Path:
+    return out.with_name(f"{out.name}.txt")
+
+
+def _lines(lines: list[str]) -> str:
+    from pkicode.views.text import printable
+
+    return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _agree(words: str, given: str | None) -> None:
+    """The words travelled by another way than the file."""
+    typed = click.prompt("The words that export showed", err=True) if given is None else given
+    if typed.lower().split() != words.split():
+        raise PkicodeError(
+            "these are not the words of this request; nothing was signed",
+            help="compare them with those that export showed: if the file is another one, ask who had it in between",
+        )
+
+
+@ceremony_command.command("import")
+@click.argument("response", type=click.Path(path_type=Path))
+@allow_clock
+@click.pass_obj
+def ceremony_import(session: Session, *, response: Path, allow_clock: bool) -> None:
+    """Take back what was signed: all of it, or nothing."""
+    from pkicode.ceremony.bundle import decode_response
+
+    project = session.writable(allow_clock=allow_clock)
+    answer = decode_response(session.path(response).read_bytes())
+    with progress(session) as emit:
+        received = project.ceremonies.receive(answer, emit)
+    for one in (*received.certificates, *received.lists):
+        say(f"imported {one}")
+    say("Apply goes on from here.")
+
+
+def _offline(session: Session, keystore: Path, passphrase_file: Path | None) -> "Offline":
+    from pkicode.project.offline import Offline
+
+    path = session.path(keystore)
+    return Offline(path, lambda: secret(session, passphrase_file, "Passphrase", is_new=not path.exists()))

@@ -1,0 +1,49 @@
+"""CAs whose key is on another machine: what of a plan waits for a ceremony (docs/explanation/ceremony.md).
+
+What is carried, and what is believed of what comes back, is the ceremony's and the project's.
+"""
+
+from attrs import evolve
+
+from pkicode.ceremony import card
+from pkicode.ceremony.bundle import LIFE
+from pkicode.config.language import CaSpec
+from pkicode.config.reader import Config
+from pkicode.kinds.rows import block_of
+from pkicode.model.change import Action, Change, Readiness
+from pkicode.model.instants import rfc3339
+from pkicode.plan.kind import Outlook
+
+
+def is_offline(name: str, config: Config) -> bool:
+    """Whether the key of [ca.NAME] is on another machine, as declared."""
+    block = config.block("ca", name)
+    return block is not None and bool(block.spec.offline)
+
+
+def held_back(change: Change, outlook: Outlook) -> Change:
+    """A CA generation that is about to be made, as far as it can be without its key or its issuer's."""
+    spec: CaSpec = block_of(change).spec
+    why = _lacks_card(change, spec, outlook.config) if spec.offline else ""
+    if not why and not is_offline(spec.issuer or change.address.name, outlook.config):
+        return change
+    change = evolve(change, action=Action.RESERVE, irreversible=False)
+    if why:
+        return evolve(change, readiness=Readiness.WAITING, waits=why)
+    reserved = outlook.snapshot.reserved.get(str(change.address))
+    if reserved and reserved.generation == change.generation and outlook.now <= reserved.created + LIFE:
+        until = rfc3339(reserved.created + LIFE)
+        waits = f"reserved, and waits for a ceremony: `pkicode ceremony export`; until {until}"
+        return evolve(change, readiness=Readiness.WAITING, waits=waits)
+    return change
+
+
+def _lacks_card(change: Change, spec: CaSpec, config: Config) -> str:
+    label = change.address.at(change.generation)
+    folder = next(one.path for one in config.settings.keystores if one.name == spec.key.store)
+    found = card.find(config.root, folder, label)
+    if found is None:
+        return (
+            f"no card of its key in {folder}: `pkicode ceremony init {label} --alg {spec.key.alg}`, where the keys are"
+        )
+    return "" if found.alg == spec.key.alg else f"the key of its card is {found.alg}, not {spec.key.alg}"

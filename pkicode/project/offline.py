@@ -1,0 +1,148 @@
+"""The machine of a ceremony: it has keys, and neither pki.toml nor state nor network.
+
+What it signs are the bytes that people looked at; what they mean for a project is asked where the project is.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import frozen
+
+from pkicode.adapters import loop
+from pkicode.adapters.sealed import SealedKeyStore
+from pkicode.ceremony import card, look
+from pkicode.ceremony.bundle import BundleError, Item, Request, Response
+from pkicode.model.address import parse
+from pkicode.model.instants import DAY, rfc3339
+from pkicode.model.problem import KeyStoreError, PkicodeError
+from pkicode.ports import NewKey, Signer
+from pkicode.x509 import keys
+
+
+@frozen
+class Offline:
+    """A keystore file on this machine.  Every method blocks."""
+
+    keystore: Path
+    passphrase: Callable[[], bytes]
+
+    def init(self, label: str, alg: str) -> bytes:
+        """A new key and its card; of a key that is there already, its card once more.
+
+        Args:
+            label: `ca.NAME@N`.
+
+        Raises:
+            PkicodeError: another label, another algorithm than the key has, or the keystore does not open.
+        """
+        try:
+            address, generation = parse(label)
+        except ValueError as error:
+            raise PkicodeError(str(error), help="write it as in ca.root@1") from error
+        if address.kind != "ca" or address.key or not generation:
+            raise PkicodeError(f"`{label}` is no key generation of a CA", help="write it as in ca.root@1")
+        if alg not in keys.SIGNING:
+            raise PkicodeError(f"`{alg}` is no algorithm that signs", help=f"one of {' '.join(keys.SIGNING)}")
+        return loop.run(self._init(label, alg))
+
+    async def _init(self, label: str, alg: str) -> bytes:
+        store = self._store()
+        try:
+            await store.create([NewKey(label, alg)])
+            signer = await store.signer(label)
+        finally:
+            await store.close()
+        return card.made(signer.facts, _signed(signer, card.unsigned(signer.facts)))
+
+    def answer(self, request: Request, now: int) -> Response:
+        """Sign every item, with keys that are here.
+
+        Raises:
+            PkicodeError: lint, or a key that is not the one it should be; nothing was signed.
+        """
+        check(request)
+        return loop.run(self._answer(request, now))
+
+    async def _answer(self, request: Request, now: int) -> Response:
+        store = self._store()
+        try:
+            # All keys, before any of them signs.
+            signers = [await self._signer(item, store) for item in request.items]
+        finally:
+            await store.close()
+        signatures = [_signed(signer, item.tbs) for signer, item in zip(signers, request.items, strict=True)]
+        return Response(request, now, tuple(signatures))
+
+    async def _signer(self, item: Item, store: SealedKeyStore) -> Signer:
+        signer = await store.signer(item.issuer)
+        if signer.facts.spki != look.facts_of(item).spki:
+            raise KeyStoreError(
+                f"{item.issuer} is another key here than the one that is to sign {item.address}",
+                help="take the keystore that the card came from",
+            )
+        return signer
+
+    def _store(self) -> SealedKeyStore:
+        async def passphrase() -> bytes:
+            # Somebody may be typing it.
+            return await asyncio.to_thread(self.passphrase)
+
+        return SealedKeyStore(self.keystore, passphrase)
+
+
+def _signed(signer: Signer, data: bytes) -> bytes:
+    signature = signer.sign(data)
+    keys.verify(signer.facts.spki, signer.facts.alg, data, signature)
+    return signature
+
+
+def check(request: Request) -> None:
+    """Whether lint lets every item through, told anew of the bytes that are here.
+
+    Raises:
+        BundleError: with everything that is wrong.
+    """
+    wrong = []
+    for item in request.items:
+        try:
+            wrong += [f"{item.address}: {one}" for one in look.complaints(item)]
+            look.told(item)
+        except (ValueError, TypeError, *look.UNREADABLE) as error:
+            wrong.append(f"{item.address}: it cannot be read: {error}")
+    if wrong:
+        raise BundleError(f"nothing of this is signed: {'; '.join(wrong)}", help="export again where the project is")
+
+
+def check_clock(request: Request, now: int) -> None:
+    """Whether a request is of now.
+
+    Raises:
+        BundleError: it has ended, or is of this clock's future.
+    """
+    if now < request.created - DAY:
+        text = f"the request was made {rfc3339(request.created)}, and this clock says {rfc3339(now)}"
+        raise BundleError(text, help="set the clock; --allow-clock where it cannot be")
+    if now > request.expires:
+        text = f"the request ended {rfc3339(request.expires)}, and this clock says {rfc3339(now)}"
+        raise BundleError(text, help="export again; if the clock is wrong and cannot be set, --allow-clock")
+
+
+def transcript(request: Request, response: Response | None = None) -> list[str]:
+    """What is to be signed, and what was, in lines."""
+    lines = [
+        f"project   {request.project}, state {request.lineage}",
+        f"made      {rfc3339(request.created)}, to be back by {rfc3339(request.expires)}",
+        f"sha256    {request.digest.hex()}",
+        f"words     {request.words}",
+    ]
+    for item in request.items:
+        lines += ["", *look.told(item), f"  {'lint':<22} {'; '.join(look.complaints(item)) or 'nothing to say'}"]
+    if response:
+        lines += ["", f"signed    {rfc3339(response.signed_at)} by this machine's clock"]
+        lines += [
+            f"  {item.address}@{item.generation}  signature of sha256 {hashlib.sha256(one).hexdigest()}"
+            for item, one in zip(request.items, response.signatures, strict=True)
+        ]
+    return lines

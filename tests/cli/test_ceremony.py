@@ -1,0 +1,136 @@
+"""Ceremony commands: what they print, write and refuse; what they mean for a PKI is in tests/ceremony."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.ceremony.two import PORTAL, TEXT
+from tests.cli.running import NOW, Ran
+from tests.quick import PASSPHRASE, quick_key_file, quick_keystore
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project with an offline root, and its other machine in `vault`."""
+    root = tmp_path / "pki"
+    root.mkdir()
+    quick_keystore(root)
+    (root / "pki.toml").write_text(TEXT + PORTAL, "utf-8")
+    vault = root / "vault"
+    vault.mkdir(mode=0o700)
+    quick_key_file(vault / "keys.db")
+    (vault / "pass").write_bytes(PASSPHRASE + b"\n")
+    return root
+
+
+KEYS = ("--keystore", "vault/keys.db", "--passphrase-file", "vault/pass")
+
+
+@pytest.fixture
+def reserved(run: Run, folder: Path) -> Path:
+    """The root is reserved."""
+    (folder / "ceremony").mkdir()
+    assert run("ceremony", "init", "ca.root@1", *KEYS, "--out", "ceremony/ca.root@1.csr").code == 0
+    assert run("apply", "-y", "--allow-clock").code == 7
+    return folder
+
+
+def words(ran: Ran) -> str:
+    return next(line.removeprefix("words: ") for line in ran.out.splitlines() if line.startswith("words: "))
+
+
+def test_ceremony_init_makes_a_key_and_its_card(run: Run, folder: Path) -> None:
+    ran = run("ceremony", "init", "ca.root@1", *KEYS)
+    assert (ran.code, ran.out.split(".")[0]) == (0, "The key ca")
+    assert (folder / "ca.root@1.csr").read_text().startswith("-----BEGIN CERTIFICATE REQUEST-----")
+    again = run("ceremony", "init", "ca.root@1", *KEYS)
+    assert again.code == 1
+    assert "ca.root@1.csr is there already" in again.err
+    wrong = run("ceremony", "init", "ca.root@2", "--alg", "ml-kem-768", *KEYS)
+    assert "`ml-kem-768` is no algorithm that signs" in wrong.err
+
+
+def test_ceremony_export_writes_what_waits_and_its_words(run: Run, reserved: Path) -> None:
+    ran = run("ceremony", "export", "request.json")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("certificate  ca.root@1  by ca.root@1\n")
+    assert "to be back by 2026-12-23T09:00:00Z" in ran.out
+    assert len(words(ran).split()) == 16
+    again = run("ceremony", "export", "request.json")
+    assert (again.code, "is there already" in again.err) == (1, True)
+
+
+def test_ceremony_export_of_nothing_is_an_error(run: Run, folder: Path) -> None:
+    ran = run("ceremony", "export", "request.json")
+    assert ran.code == 1
+    assert "nothing waits for a ceremony" in ran.err
+    assert not (folder / "request.json").exists()
+
+
+def test_ceremony_sign_shows_asks_for_the_words_and_overwrites_nothing(run: Run, reserved: Path) -> None:
+    told = words(run("ceremony", "export", "request.json"))
+    sign = ("ceremony", "sign", "request.json", *KEYS, "--out", "response.json")
+    wrong = run(*sign, "--words", told.replace(told[:5], "babab"))
+    assert (wrong.code, "these are not the words" in wrong.err) == (1, True)
+    assert not (reserved / "response.json").exists()
+    ran = run(*sign, "--words", told)
+    assert ran.code == 0, ran.err
+    assert "subject                CN=Site Root R1,O=Site\n" in ran.out
+    transcript = (reserved / "response.json.txt").read_text()
+    assert told in transcript
+    assert f"signed    {NOW} by this machine's clock" in transcript
+    before = (reserved / "response.json").read_bytes()
+    again = run(*sign, "--words", told)
+    assert (again.code, "is there already" in again.err) == (1, True)
+    assert (reserved / "response.json").read_bytes() == before
+
+
+def test_ceremony_sign_refuses_a_file_that_was_altered_and_a_clock_that_is_wrong(
+    run: Run, reserved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = words(run("ceremony", "export", "request.json"))
+    good = (reserved / "request.json").read_bytes()
+    sign = ("ceremony", "sign", "request.json", *KEYS, "--out", "response.json", "--words", told)
+    (reserved / "request.json").write_bytes(good.replace(b"ca.root", b"ca.riot"))
+    assert "or was altered" in run(*sign).err
+    (reserved / "request.json").write_bytes(good)
+    monkeypatch.setenv("PKICODE_NOW", "2019-01-01T00:00:00Z")
+    ran = run(*sign)
+    assert "this clock says 2019-01-01T00:00:00Z" in ran.err
+    assert not (reserved / "response.json").exists()
+    assert run(*sign, "--allow-clock").code == 0
+
+
+def test_ceremony_sign_with_a_wrong_passphrase_signs_nothing(run: Run, reserved: Path) -> None:
+    told = words(run("ceremony", "export", "request.json"))
+    (reserved / "vault/pass").write_text("wrong\n")
+    ran = run("ceremony", "sign", "request.json", *KEYS, "--out", "response.json", "--words", told)
+    assert ran.code == 1
+    assert "passphrase" in ran.err
+    assert not (reserved / "response.json").exists()
+
+
+def test_ceremony_import_takes_it_back_once(run: Run, reserved: Path) -> None:
+    told = words(run("ceremony", "export", "request.json"))
+    assert run("ceremony", "sign", "request.json", *KEYS, "--out", "response.json", "--words", told).code == 0
+    assert run("ceremony", "import", "response.json").code == 64, "the clock is frozen"
+    ran = run("ceremony", "import", "response.json", "--allow-clock")
+    assert (ran.code, ran.out) == (0, "imported ca.root@1\nApply goes on from here.\n")
+    again = run("ceremony", "import", "response.json", "--allow-clock")
+    assert (again.code, "imported already" in again.err) == (1, True)
+    assert "reserve" in run("apply", "-y", "--allow-clock").out
+
+
+def test_a_plan_says_what_is_reserved_and_what_waits(run: Run, reserved: Path) -> None:
+    shown = run("plan").out
+    assert "? ca.root@1" in shown
+    assert "reserved, and waits for a ceremony: `pkicode ceremony export`; until 2026-12-23T09:00:00Z" in shown
+    assert "? ca.issuing@1" in shown
+    assert "ca.root comes first" in shown
+    told = run("plan", "--format", "json").json
+    assert {(one["address"], one["action"], one["status"]) for one in told["actions"]} >= {
+        ("ca.root", "reserve", "waiting")
+    }
