@@ -22,9 +22,9 @@ from _measure import run, tell
 
 from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network
-from pkicode.scan.finding import Endpoint, Target
-from pkicode.scan.registry import DEEP, QUICK, Probe
-from pkicode.scan.scanner import discover, scan_one
+from pkicode.scanner.asking import discover, scan_one
+from pkicode.scanner.finding import Endpoint, Target
+from pkicode.scanner.registry import DEEP, QUICK, Probe
 
 HOST = "127.0.0.1"
 SUITES = [

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from pkicode.config.language import ScanSpec
+from pkicode.config.scans import ScanSpec
 from pkicode.model import target as texts
 from pkicode.model.address import Address
 from pkicode.model.problem import ConfigError, PkicodeError, Place, Problem, Span
 from pkicode.model.target import Spot
-from pkicode.scan.choice import choose
-from pkicode.scan.target import MOST_OCTETS, Lookup, targets
-from pkicode.scan.terms import RATE, Job, Terms
-from pkicode.scan.trust import SYSTEM_BUNDLES, trust_store
+from pkicode.scanner.choice import choose
+from pkicode.scanner.target import MOST_OCTETS, Lookup, targets
+from pkicode.scanner.terms import RATE, Job, Terms
+from pkicode.scanner.trust import SYSTEM_BUNDLES, trust_store
 
 _WHOSE = "command line"
 

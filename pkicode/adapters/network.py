@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Final
 
-from pkicode.scan.finding import Target
-from pkicode.scan.session import Ended
+from pkicode.scanner.finding import Target
+from pkicode.scanner.session import Ended
 from pkicode.tls.conversation import Talk
 
 AT_ONCE: Final = 5

@@ -16,14 +16,14 @@ from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network, addresses
 from pkicode.adapters.workers import Workers
 from pkicode.model.event import Event
-from pkicode.scan import grade, pki, policy
-from pkicode.scan.finding import Endpoint, Finding, Grade, Target
-from pkicode.scan.pace import Pace, Rate
-from pkicode.scan.pki import WARN_EXPIRY, Means
-from pkicode.scan.scanner import discover, scan_one
-from pkicode.scan.session import Ended
-from pkicode.scan.terms import Job, Terms
-from pkicode.scan.trust import TrustStore, trust_store
+from pkicode.scanner import grade, pki, policy
+from pkicode.scanner.asking import discover, scan_one
+from pkicode.scanner.finding import Endpoint, Finding, Grade, Target
+from pkicode.scanner.pace import Pace, Rate
+from pkicode.scanner.pki import WARN_EXPIRY, Means
+from pkicode.scanner.session import Ended
+from pkicode.scanner.terms import Job, Terms
+from pkicode.scanner.trust import TrustStore, trust_store
 from pkicode.tls.conversation import Talk
 
 AT_ONCE = 32

@@ -14,8 +14,8 @@ from pkicode.model.problem import ConfigError, PkicodeError
 if TYPE_CHECKING:
     from pkicode.adapters.asked import Wanted
     from pkicode.model.event import Event
-    from pkicode.scan.tables import Rows
-    from pkicode.scan.terms import Job
+    from pkicode.scanner.tables import Rows
+    from pkicode.scanner.terms import Job
 
 FAILED, DRIFTED = 3, 2
 _FAILS = {"bad": ("Bad",), "warning": ("Bad", "Warning")}
@@ -117,7 +117,7 @@ def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], jobs
 
     if folder is None:
         from pkicode.adapters.scanning import whole
-        from pkicode.scan.tables import rows
+        from pkicode.scanner.tables import rows
 
         return rows(loop.run(whole(job, emit=emit, jobs=jobs)))
     with framed():

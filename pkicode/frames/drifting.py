@@ -16,7 +16,7 @@ from pkicode.model.problem import PkicodeError
 from pkicode.ports import Want
 from pkicode.project import Project
 from pkicode.project.asked import declared, scans
-from pkicode.scan.finding import Endpoint
+from pkicode.scanner.finding import Endpoint
 
 _CHECKS = "CertsBySigAlgs"
 """What has to be asked so that every certificate is seen, of each kind of key."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from pkicode.adapters.scanning import clock, opened
 from pkicode.frames.parts import Manifest, Parts, begin
 from pkicode.model.event import Event
-from pkicode.scan.terms import Job
+from pkicode.scanner.terms import Job
 
 _LEAST, _MOST, _PARTS = 64, 4096, 256
 """Targets of a part: enough to ask many at once, and few enough to do again after a kill."""

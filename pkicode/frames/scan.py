@@ -12,10 +12,10 @@ from attrs import field, fields, frozen
 
 from pkicode.frames import columns
 from pkicode.model.instants import from_datetime
-from pkicode.scan.chain import Role
-from pkicode.scan.finding import Endpoint, Grade
-from pkicode.scan.grade import LETTERS
-from pkicode.scan.tables import Row, rows
+from pkicode.scanner.chain import Role
+from pkicode.scanner.finding import Endpoint, Grade
+from pkicode.scanner.grade import LETTERS
+from pkicode.scanner.tables import Row, rows
 
 STATES = ("tls", "not-tls", "reset", "failed", "filtered", "closed", "unresolved")
 """The most that could be learned first."""

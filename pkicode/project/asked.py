@@ -5,8 +5,9 @@ from typing import Any
 
 from pkicode.adapters.asked import Declared
 from pkicode.config.endpoints import endpoints
-from pkicode.config.language import CertSpec, ScanSpec
+from pkicode.config.language import CertSpec
 from pkicode.config.reader import Config
+from pkicode.config.scans import ScanSpec
 from pkicode.model.problem import PkicodeError
 from pkicode.ports import CertificateStatus, Want
 from pkicode.project.state import State

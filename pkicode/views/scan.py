@@ -1,4 +1,4 @@
-"""A scan for people and programs, from the rows of scan/tables.py.  Every text of a stranger is made printable."""
+"""A scan for people and programs, from the rows of scanner/tables.py.  Every text of a stranger is made printable."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from pkicode.model.instants import rfc3339
-from pkicode.scan.finding import Grade
-from pkicode.scan.tables import COLUMNS, INSTANTS, Row, Rows
+from pkicode.scanner.finding import Grade
+from pkicode.scanner.tables import COLUMNS, INSTANTS, Row, Rows
 from pkicode.views.table import csv_text, table
 from pkicode.views.text import printable
 

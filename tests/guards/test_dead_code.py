@@ -9,9 +9,6 @@ from vulture import Vulture
 from tests.guards.tree import PACKAGE, ROOT, is_there
 
 CALLED_FROM_OUTSIDE = {
-    "scan_one": "the scan of many targets calls it, the next piece of the scanner",
-    "discover": "as scan_one",
-    "Network": "as scan_one",
     "Pace": "as scan_one",
     "trust_store": "as scan_one",
     "same_everywhere": "as scan_one",
