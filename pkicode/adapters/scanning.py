@@ -224,10 +224,12 @@ def judged(endpoint: Endpoint, terms: Terms) -> Endpoint:
 
 def _held(endpoint: Endpoint, terms: Terms) -> Iterable[Finding]:
     """What the policy says.  Nothing is called good of which not everything was asked, or answered."""
-    needed = {"MinVersion": ("Versions", "CipherSuite"), "ForbiddenSuites": ("CipherSuite",)}
     known = {one.check for one in endpoint.findings if one.grade is not Grade.UNKNOWN}
+    # A quick scan tells of TLS 1.0 and 1.1 only the newer.
+    modern = "Versions" in known and not {"TLSv1.0", "TLSv1.1"}.intersection(endpoint.versions)
+    whole = {"MinVersion": "CipherSuite" in known or modern, "ForbiddenSuites": "CipherSuite" in known}
     for one in policy.findings(endpoint, terms.policy) if terms.policy else ():
-        if one.grade is Grade.GOOD and known.isdisjoint(needed[one.check]):
+        if one.grade is Grade.GOOD and not whole[one.check]:
             yield evolve(one, grade=Grade.UNKNOWN, value="", detail="Not all that it takes is known.")
         else:
             yield one
