@@ -10,7 +10,10 @@ import pandas as pd
 import pyarrow as pa
 from attrs import field, fields, frozen
 
-from pkicode.frames import columns
+from pkicode.frames import (
+    accessor,  # noqa: F401 - gives every frame its `.pki`
+    columns,
+)
 from pkicode.model.instants import from_datetime
 from pkicode.scanner.chain import Role
 from pkicode.scanner.finding import Endpoint, Grade

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
@@ -20,9 +20,15 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
     from pkicode.frames.scan import Scan
-    from pkicode.notebook.pki import Pki
-
 Texts = str | Sequence[str]
+
+
+class HasInventory(Protocol):
+    """A Pki, which cannot be named here: it stands on this module."""
+
+    async def ainventory(self) -> "DataFrame":
+        """One row per certificate ever signed."""
+        ...
 
 
 def _drop(_event: Event) -> None:
@@ -184,7 +190,7 @@ class Scanned:
 
         return diff(self.frames, other.frames)
 
-    def drift(self, pki: "Pki", expect: Collection[str] | None = None) -> "DataFrame":
+    def drift(self, pki: HasInventory, expect: Collection[str] | None = None) -> "DataFrame":
         """Where this scan and an inventory disagree.
 
         Args:
@@ -193,7 +199,7 @@ class Scanned:
         """
         return loop.run(self.adrift(pki, expect))
 
-    async def adrift(self, pki: "Pki", expect: Collection[str] | None = None) -> "DataFrame":
+    async def adrift(self, pki: HasInventory, expect: Collection[str] | None = None) -> "DataFrame":
         """See `drift`."""
         from pkicode.frames.compare import drift
 

@@ -35,7 +35,7 @@ def _said(columns: Iterable[str], row: Row) -> Iterator[tuple[str, object]]:
 
 def csv(rows: Rows) -> str:
     """The table of findings."""
-    return csv_text(COLUMNS["findings"], (tuple(map(str, row)) for row in rows["findings"]))
+    return csv_text(COLUMNS["findings"], (tuple(printable(str(cell)) for cell in row) for row in rows["findings"]))
 
 
 def human(rows: Rows) -> str:

@@ -29,7 +29,7 @@ CALLED_FROM_OUTSIDE = {
     "resume_writing": "asyncio calls it",
     "data_received": "asyncio calls it",
 }
-PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook")
+PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook", "pkicode/frames/accessor.py")
 """What these offer is for users; the command line is only one of them."""
 
 
