@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pkicode.notebook.pki import Pki
     from pkicode.notebook.pki import open_pki as open  # noqa: A004 - users write pkicode.open, as gzip.open
     from pkicode.notebook.planned import Planned
+    from pkicode.notebook.scanned import Scanned, ascan, read_scan, scan
     from pkicode.project.applied import Applied
 else:
     # Untyped on purpose: a checker knows the names above and no others.
@@ -41,7 +42,11 @@ else:
         "Event": "pkicode.model.event",
         "Pki": "pkicode.notebook.pki",
         "Planned": "pkicode.notebook.planned",
+        "Scanned": "pkicode.notebook.scanned",
+        "ascan": "pkicode.notebook.scanned",
         "open": "pkicode.notebook.pki",
+        "read_scan": "pkicode.notebook.scanned",
+        "scan": "pkicode.notebook.scanned",
     }
     _CALLED = {"open": "open_pki"}
 
@@ -57,7 +62,11 @@ __all__ = [
     "PkicodeError",
     "Planned",
     "Problem",
+    "Scanned",
     "StalePlan",
     "StateError",
+    "ascan",
     "open",
+    "read_scan",
+    "scan",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from functools import cache
 from typing import Final, TypeVar
 
-from pkicode.scan.session import Shaken, Wish
+from pkicode.scanner.session import Shaken, Wish
 from pkicode.tls.conversation import Talk
 from pkicode.tls.hello import TLS12, TLS13
 from pkicode.tls.records import Garbled

@@ -1,6 +1,6 @@
 """Connections to strangers: one talk on each, with limits on time, octets and how many one host gets at once.
 
-What is said is handed in (pkicode/tls); a name is not resolved here.
+What is said is handed in (pkicode/tls); names are resolved once, before.
 """
 
 import asyncio
@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from typing import Final
 
-from pkicode.scan.finding import Target
-from pkicode.scan.session import Ended
+from pkicode.scanner.finding import Target
+from pkicode.scanner.session import Ended
 from pkicode.tls.conversation import Talk
 
 AT_ONCE: Final = 5
 """Connections that one host has to bear at a time."""
+ADDRESSES_MOST: Final = 16
+"""Of one name."""
 OCTETS_MOST: Final = 1 << 19
 """Read on one connection."""
 _AT_ONCE_READ = 1 << 16
@@ -25,6 +27,18 @@ _OURS: Final = (
     errno.ENETUNREACH,
 )  # fmt: skip
 """What goes wrong on this side."""
+
+
+async def addresses(name: str, *, seconds: float = 5.0) -> tuple[str, ...]:
+    """The IPv4 and IPv6 addresses of a name, ADDRESSES_MOST at most; none where it does not resolve in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return ()
+    # An address with a zone means something on this host alone.
+    there = dict.fromkeys(str(one[4][0]) for one in found if "%" not in str(one[4][0]))
+    return tuple(there)[:ADDRESSES_MOST]
 
 
 class Network:

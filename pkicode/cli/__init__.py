@@ -43,6 +43,8 @@ _COMMANDS = {
     "ceremony": "ceremony",
     "serve": "serve",
     "ocsp": "ocsp",
+    "scan": "scan",
+    "drift": "scan",
     "completion": "completion",
 }
 """Command -> its module; the object is named like the command."""

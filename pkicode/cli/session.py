@@ -32,7 +32,7 @@ class Session:
 
     def config_path(self) -> Path:
         """The pki.toml meant by -f, PKICODE_CONFIG, or the nearest above -C."""
-        from pkicode.project import find
+        from pkicode.config.find import find
 
         return self.folder / self.file if self.file else find(self.folder.resolve(), os.environ)
 

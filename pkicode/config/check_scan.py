@@ -1,4 +1,4 @@
-"""[scan.X] and `endpoints`: targets and expectations that lead somewhere.  The network is asked by pkicode.scan."""
+"""[scan.X] and `endpoints`: targets and expectations that lead somewhere.  The network is asked by pkicode.scanner."""
 
 from collections.abc import Iterator
 

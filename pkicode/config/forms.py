@@ -29,7 +29,7 @@ _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
 
 
 SUITE_KINDS = ("RC4", "3DES", "CBC", "SHA1", "MD5", "NULL", "EXPORT", "ANON", "RSA")
-"""Kinds of cipher suites that `forbid` knows; which suites are of a kind is scan/policy.py's."""
+"""Kinds of cipher suites that `forbid` knows; which suites are of a kind is scanner/policy.py's."""
 _IANA_SUITE = re.compile(r"TLS_[A-Z0-9_]{3,80}\Z", re.IGNORECASE)
 
 REASONS = (

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pkicode.frames import accessor  # noqa: F401 - gives every frame its `.pki`
 from pkicode.frames.columns import arrow_category, arrow_instants, arrow_text, arrow_whole, tuples
 from pkicode.ports import CertificateStatus
 

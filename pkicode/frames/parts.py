@@ -4,7 +4,7 @@
     FOLDER/endpoints/0000007.parquet, and so on for each table
     FOLDER/done/0000007            written last: without it the part does not count, and is made again
 
-Parts are runs of the shuffled order (scan/pace.py) and not networks: each meets many networks, so that no network is
+Parts are runs of the shuffled order (scanner/pace.py) and not networks: each meets many networks, so that no network is
 hurried, and every target belongs to exactly one part.
 """
 
@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from attrs import asdict, frozen
 
 from pkicode.adapters.durable import make_folder, sync, write_new
-from pkicode.frames.scan import TABLES, Scan, scan_frames, scan_tables, schema
+from pkicode.frames.scan import TABLES, Scan, Tables, scan_frames, scan_tables, schema
 from pkicode.model.problem import PkicodeError
-from pkicode.scan.finding import Endpoint
-from pkicode.scan.pace import Shuffle
+from pkicode.scanner.finding import Endpoint
+from pkicode.scanner.pace import Shuffle
 
 _FORMAT = 1
 _MODE = 0o644
@@ -75,7 +75,11 @@ class Parts:
 
     def write(self, number: int, endpoints: Iterable[Endpoint]) -> None:
         """Store one part, durably; when this returns it is done, and when it is killed it is not."""
-        for name, table in scan_tables(endpoints).items():
+        self.store(number, scan_tables(endpoints))
+
+    def store(self, number: int, tables: Tables) -> None:
+        """As `write`, of its tables."""
+        for name, table in tables.items():
             sink = pa.BufferOutputStream()
             pq.write_table(table, sink, compression="zstd")
             _put(self._path(name, number), sink.getvalue().to_pybytes())
@@ -87,9 +91,17 @@ class Parts:
         Raises:
             OtherScan: a part is marked done, and its files are not there or damaged.
         """
+        return scan_frames(self.tables())
+
+    def tables(self) -> dict[str, pa.Table]:
+        """The Arrow tables of the same.
+
+        Raises:
+            OtherScan: as `read`.
+        """
         missing = set(self.missing())
         done = [number for number in range(self.manifest.parts) if number not in missing]
-        return scan_frames({name: self._table(name, done) for name in TABLES})
+        return {name: self._table(name, done) for name in TABLES}
 
     def _table(self, name: str, done: Iterable[int]) -> pa.Table:
         wanted = schema(TABLES[name])

@@ -7,7 +7,7 @@ import pandas as pd
 from pkicode.frames.columns import category, text, truth, whole
 from pkicode.model.change import Action, Change, Plan, Readiness, ReasonCode
 
-KINDS = ("ca", "cert", "revocation", "crl", "ocsp", "publish", "output")
+KINDS = ("ca", "cert", "revoke", "crl", "ocsp", "publish", "output")
 """In the order of their stages, which is how the column sorts."""
 
 

@@ -3,18 +3,22 @@
 Texts are what strangers sent; they are kept as they are, and shown by printable().
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 from attrs import field, fields, frozen
 
-from pkicode.frames import columns
-from pkicode.scan import certificate
-from pkicode.scan.chain import MOST, Role, chains
-from pkicode.scan.finding import Endpoint, Grade
-from pkicode.scan.grade import LETTERS
+from pkicode.frames import (
+    accessor,  # noqa: F401 - gives every frame its `.pki`
+    columns,
+)
+from pkicode.model.instants import from_datetime
+from pkicode.scanner.chain import Role
+from pkicode.scanner.finding import Endpoint, Grade
+from pkicode.scanner.grade import LETTERS
+from pkicode.scanner.tables import Row, rows
 
 STATES = ("tls", "not-tls", "reset", "failed", "filtered", "closed", "unresolved")
 """The most that could be learned first."""
@@ -32,6 +36,8 @@ class Kind:
     arrow: pa.DataType
     series: Callable[[pa.ChunkedArray], "pd.Series[Any]"] = field(repr=False)
     store: Callable[[Any], Any] = field(default=lambda value: value, repr=False)
+    load: Callable[[Any], Any] = field(default=lambda value: value, repr=False)
+    """What was stored, as it was."""
 
 
 _TEXT = Kind(pa.string(), columns.arrow_text, lambda text: str(text).encode("utf-8", "backslashreplace").decode())
@@ -40,14 +46,25 @@ _REAL = Kind(pa.float64(), columns.arrow_real)
 _TRUTH = Kind(pa.bool_(), columns.arrow_truth)
 # Parquet knows milliseconds and no seconds.
 _INSTANT = Kind(
-    pa.timestamp("ms", "UTC"), columns.arrow_instants, lambda seconds: None if seconds is None else seconds * 1000
+    pa.timestamp("ms", "UTC"),
+    columns.arrow_instants,
+    lambda seconds: None if seconds is None else seconds * 1000,
+    lambda moment: None if moment is None else from_datetime(moment),
 )
-_TUPLE = Kind(pa.list_(pa.string()), columns.arrow_tuples, lambda texts: [_TEXT.store(text) for text in texts])
+_TUPLE = Kind(pa.list_(pa.string()), columns.arrow_tuples, lambda texts: [_TEXT.store(text) for text in texts], tuple)
+
+
+def _named(text: Any) -> str | None:
+    return str(text) or None
+
+
+def _unnamed(text: str | None) -> str:
+    return text or ""
 
 
 def _category(order: Iterable[str]) -> Kind:
     names = tuple(map(str, order))
-    return Kind(pa.string(), lambda column: columns.arrow_category(column, names), lambda text: str(text) or None)
+    return Kind(pa.string(), lambda column: columns.arrow_category(column, names), _named, _unnamed)
 
 
 _VERSION = _category(VERSIONS)
@@ -78,7 +95,6 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
 }  # fmt: skip
 """Table -> its columns, in their order.  What each means stands in `Scan` and docs/reference/frames.md."""
 
-_Row = tuple[Any, ...]
 Tables = Mapping[str, pa.Table]
 
 
@@ -107,50 +123,21 @@ class Scan:
 
 def scan_tables(endpoints: Iterable[Endpoint]) -> dict[str, pa.Table]:
     """The Arrow tables of endpoints; certificates are unique within them."""
-    found: dict[str, list[_Row]] = {name: [] for name in TABLES}
-    seen: set[str] = set()
-    for one in endpoints:
-        for name, rows in _rows(one):
-            found[name] += rows
-        new = {presented.der for presented in one.chains}
-        for facts in map(certificate.facts, sorted(new)):
-            if facts.sha256 not in seen:
-                seen.add(facts.sha256)
-                found["certs"].append(_values(facts, TABLES["certs"]))
-    return {name: _table(TABLES[name], rows) for name, rows in found.items()}
+    return {name: _table(TABLES[name], made) for name, made in rows(endpoints).items()}
 
 
-def _rows(one: Endpoint) -> Iterator[tuple[str, list[_Row]]]:
-    target, where = str(one.target), one.target
-    yield "endpoints", [
-        (
-            target, where.host, where.address, where.port, where.starttls, where.server_name, one.at, one.state,
-            one.versions, one.letter, one.alpn, one.seconds, one.connections, one.octets,
-        )
-    ]  # fmt: skip
-    for name, records in (
-        ("findings", one.findings), ("ciphers", one.ciphers), ("groups", one.groups), ("verdicts", one.verdicts)
-    ):  # fmt: skip
-        names = list(TABLES[name])[1:]
-        yield name, [(target, *(getattr(record, column) for column in names)) for record in records]
-    yield "chains", list(_sent(target, one))
+def table_rows(tables: Tables) -> dict[str, list[Row]]:
+    """Arrow tables as the rows that they were made of; of a certificate that several parts met there is one."""
+    found = {name: [_row(kinds, one) for one in tables[name].to_pylist()] for name, kinds in TABLES.items()}
+    return {**found, "certs": list({row[0]: row for row in found["certs"]}.values())}
 
 
-def _sent(target: str, one: Endpoint) -> Iterator[_Row]:
-    judged = {chain.slot: chain for chain in chains(one.chains)}
-    places: dict[int, int] = {}
-    for sent in sorted(one.chains, key=lambda sent: (sent.slot, sent.position)):
-        place = places[sent.slot] = places.get(sent.slot, -1) + 1
-        role = judged[sent.slot].role(place) if place < MOST else Role.EXTRA
-        yield (target, sent.slot, sent.position, certificate.facts(sent.der).sha256, role)
+def _row(kinds: Mapping[str, Kind], stored: Mapping[str, Any]) -> Row:
+    return tuple(kind.load(stored[name]) for name, kind in kinds.items())
 
 
-def _values(record: Any, names: Iterable[str]) -> _Row:
-    return tuple(getattr(record, name) for name in names)
-
-
-def _table(kinds: Mapping[str, Kind], rows: Sequence[_Row]) -> pa.Table:
-    stored = [pa.array([kind.store(row[at]) for row in rows], kind.arrow) for at, kind in enumerate(kinds.values())]
+def _table(kinds: Mapping[str, Kind], made: Sequence[Row]) -> pa.Table:
+    stored = [pa.array([kind.store(row[at]) for row in made], kind.arrow) for at, kind in enumerate(kinds.values())]
     return pa.Table.from_arrays(stored, schema=schema(kinds))
 
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from pkicode.notebook.told import framed, mended
+from pkicode.model.extras import framed
+from pkicode.notebook.told import mended
 from pkicode.project.foresight import Forecast
 from pkicode.views.forecast import human
 

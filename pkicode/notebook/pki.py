@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from pkicode.adapters import loop
+from pkicode.adapters.asked import Wanted
 from pkicode.model.event import Event
+from pkicode.model.extras import framed
 from pkicode.model.instants import from_datetime, parse_instant
 from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
-from pkicode.notebook.told import Told, framed, mended
+from pkicode.notebook.scanned import Scanned, scanned
+from pkicode.notebook.told import Told, mended
 from pkicode.ports import Want
 from pkicode.project import Project, drop, open_project
 from pkicode.project.applied import Applied
+from pkicode.project.asked import declared
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -174,6 +178,71 @@ class Pki:
         with mended():
             project = self._project()
             return Foretold(await project.foresight.aforecast(_moment(until, project.clock()), full=full))
+
+    def scan(
+        self,
+        targets: Globs = (),
+        *,
+        checks: str = "deep",
+        family: str = "",
+        scanner: str = "",
+        starttls: str = "",
+        rate: float | None = None,
+        trust: Sequence[str | PathLike[str]] = (),
+        output: str | PathLike[str] | None = None,
+        jobs: int | None = None,
+        emit: Callable[[Event], None] = drop,
+    ) -> Scanned:
+        """Scan hosts as `pkicode.scan` does, trusting the roots of this PKI too.
+
+        Args:
+            targets: also `cert.NAME` for its endpoints, or one `scan.NAME`; without any, the one [scan.X] there is.
+        """
+        return loop.run(
+            self.ascan(
+                targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
+                output=output, jobs=jobs, emit=emit,
+            )
+        )  # fmt: skip
+
+    async def ascan(
+        self,
+        targets: Globs = (),
+        *,
+        checks: str = "deep",
+        family: str = "",
+        scanner: str = "",
+        starttls: str = "",
+        rate: float | None = None,
+        trust: Sequence[str | PathLike[str]] = (),
+        output: str | PathLike[str] | None = None,
+        jobs: int | None = None,
+        emit: Callable[[Event], None] = drop,
+    ) -> Scanned:
+        """See `scan`."""
+        wanted = Wanted(_globs(targets), checks, family, scanner, starttls, rate, tuple(map(Path, trust)))
+        with mended():
+            project = self._project()
+            told = await declared(project.config, project.state, wanted.targets, now=project.clock())
+        return await scanned(wanted, told, output=output, jobs=jobs, emit=emit)
+
+    def drift(self, names: Globs = (), *, rate: float | None = None) -> "DataFrame":
+        """Whether what is served is what was issued; docs/reference/frames.md has the columns.
+
+        Args:
+            names: `scan.NAME` or `cert.NAME`; without any, every [scan.X] and every certificate that has endpoints.
+            rate: connections begun each second.
+        """
+        return loop.run(self.adrift(names, rate=rate))
+
+    async def adrift(self, names: Globs = (), *, rate: float | None = None) -> "DataFrame":
+        """See `drift`."""
+        with mended(), framed():
+            from pkicode.frames.drifting import drifted
+
+        with mended():
+            found, _ = await drifted(self._project(), _globs(names), rate=rate, emit=drop)
+        return found
 
     def explain(self, address: str) -> Told:
         """Why an address is as it is, and what a plan would do to it now."""

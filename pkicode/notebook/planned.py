@@ -8,7 +8,8 @@ from attrs import field, frozen
 from pkicode.adapters import loop
 from pkicode.model.change import Plan
 from pkicode.model.event import Event
-from pkicode.notebook.told import Told, framed, mended
+from pkicode.model.extras import framed
+from pkicode.notebook.told import Told, mended
 from pkicode.project import Project, drop
 from pkicode.project.applied import Applied
 from pkicode.views.explain import explanation

@@ -26,20 +26,6 @@ def mended() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def framed() -> Iterator[None]:
-    """Say what to install where a DataFrame is asked for without what makes one."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if error.name not in ("numpy", "pandas", "pyarrow"):
-            raise
-        raise PkicodeError(
-            f"a DataFrame needs {error.name}, which is not installed",
-            help="pip install 'pkicode[notebook]', or in a clone: .venv/bin/pip install -e '.[notebook]'",
-        ) from error
-
-
 def _annotate(error: PkicodeError) -> None:
     from pkicode.views import problems
     from pkicode.views.text import printable

@@ -17,6 +17,7 @@ from attrs import define, evolve, field
 
 from pkicode.adapters import loop
 from pkicode.adapters.store import StateStore
+from pkicode.config.find import find
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS, revocation
 from pkicode.kinds.resume import resume
@@ -74,22 +75,6 @@ def open_project(
     environ = os.environ if environ is None else environ
     config = read(path or find(Path.cwd(), environ), env=env, variables=variables or {}, environ=environ, text=text)
     return Project(config, dict(environ), now, reach)
-
-
-def find(start: Path, environ: Mapping[str, str]) -> Path:
-    """The pki.toml of a folder: PKICODE_CONFIG, or upward from `start` as far as the folder with .git.
-
-    Raises:
-        PkicodeError: there is none.
-    """
-    if named := environ.get("PKICODE_CONFIG"):
-        return Path(named)
-    for folder in (start.resolve(), *start.resolve().parents):
-        if (folder / "pki.toml").is_file():
-            return folder / "pki.toml"
-        if (folder / ".git").exists():
-            break
-    raise PkicodeError(f"no pki.toml in {start} or above", help="`pkicode init` makes one")
 
 
 @define

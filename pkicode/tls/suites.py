@@ -1,6 +1,6 @@
 """Cipher suites: IANA's registry of them, and what their names say of key exchange, key length and strength.
 
-Which of them a server takes is found out elsewhere (pkicode/scan); nothing is encrypted here.
+Which of them a server takes is found out elsewhere (pkicode/scanner); nothing is encrypted here.
 """
 
 from collections.abc import Iterable

@@ -8,7 +8,7 @@ from pkicode.config.endpoints import endpoints
 from pkicode.config.reader import Config, read
 from pkicode.model.address import Address, parse
 from pkicode.model.problem import Place
-from pkicode.scan.target import targets
+from pkicode.scanner.target import targets
 from tests.kinds.site import BASE, Site, told
 
 FLEET = """

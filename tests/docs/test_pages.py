@@ -14,8 +14,8 @@ from pkicode.frames.compare import diff, drift
 from pkicode.frames.inventory import inventory_frame
 from pkicode.frames.plan import plan_frame
 from pkicode.frames.scan import TABLES, scan
-from pkicode.scan import policy, trust
-from pkicode.scan.finding import Endpoint
+from pkicode.scanner import policy, trust
+from pkicode.scanner.finding import Endpoint
 from pkicode.views.json import plan_schema
 from tests.docs.playing import FENCE, FIRST, play_page, write
 from tests.guards.tree import ROOT

@@ -10,8 +10,8 @@ from attrs import evolve
 from pkicode.frames.compare import drift
 from pkicode.frames.inventory import FIELDS, batches, inventory_frame
 from pkicode.frames.scan import scan
-from pkicode.scan.certificate import facts
-from pkicode.scan.finding import Endpoint, Target
+from pkicode.scanner.certificate import facts
+from pkicode.scanner.finding import Endpoint, Target
 from tests.scan_pki.presented import issuing, leaf, root, sent
 from tests.views.test_tables import GOOD
 from tests.x509.pki import DAY, NOW

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
+from pkicode import kinds
 from pkicode.frames.forecast import forecast_frame
 from pkicode.frames.inventory import FIELDS, batches
 from pkicode.frames.inventory import inventory_frame as framed
@@ -135,3 +136,7 @@ def test_a_frame_survives_parquet(frame):
 
 def test_hostile_names_stay_data():
     assert plan_frame(plan_of([change(MESH, key=HOSTILE)]))["key"].tolist() == [HOSTILE]
+
+
+def test_a_plan_may_hold_a_change_of_every_kind():
+    assert tuple(kind.name for kind in kinds.KINDS) == KINDS

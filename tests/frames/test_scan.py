@@ -15,7 +15,7 @@ from attrs import evolve
 from pkicode.frames.compare import diff
 from pkicode.frames.parts import Manifest, OtherScan, begin, load
 from pkicode.frames.scan import TABLES, scan
-from pkicode.scan.finding import Cipher, Endpoint, Finding, Grade, Group, Judged, Target
+from pkicode.scanner.finding import Cipher, Endpoint, Finding, Grade, Group, Judged, Target
 from tests.scan_pki.presented import TARGET, foreign, issuing, leaf, sent
 from tests.x509.pki import NOW
 

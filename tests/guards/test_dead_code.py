@@ -9,9 +9,6 @@ from vulture import Vulture
 from tests.guards.tree import PACKAGE, ROOT, is_there
 
 CALLED_FROM_OUTSIDE = {
-    "scan_one": "the scan of many targets calls it, the next piece of the scanner",
-    "discover": "as scan_one",
-    "Network": "as scan_one",
     "Pace": "as scan_one",
     "trust_store": "as scan_one",
     "same_everywhere": "as scan_one",
@@ -32,7 +29,7 @@ CALLED_FROM_OUTSIDE = {
     "resume_writing": "asyncio calls it",
     "data_received": "asyncio calls it",
 }
-PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook")
+PUBLIC = ("pkicode/__init__.py", "pkicode/project", "pkicode/notebook", "pkicode/frames/accessor.py")
 """What these offer is for users; the command line is only one of them."""
 
 

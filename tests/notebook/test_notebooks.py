@@ -24,11 +24,9 @@ def test_notebooks_are_kept_without_outputs(path):
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
 
 
-@pytest.fixture(scope="module")
-def first_plan(tmp_path_factory):
-    """The outputs of 01-first-plan by the line that made them, run in an empty folder."""
-    folder = tmp_path_factory.mktemp("kernel")
-    notebook = read(ROOT / "notebooks/01-first-plan.ipynb")
+def played(name, folder):
+    """The outputs of a notebook by the line that made them, run in an empty folder, and what it left there."""
+    notebook = read(ROOT / f"notebooks/{name}.ipynb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("IPYTHONDIR", str(folder / "ipython"))
@@ -39,6 +37,16 @@ def first_plan(tmp_path_factory):
     left = {path.name for path in folder.iterdir()}
     found = {cell.source.splitlines()[-1]: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
     return found, left
+
+
+@pytest.fixture(scope="module")
+def first_plan(tmp_path_factory):
+    return played("01-first-plan", tmp_path_factory.mktemp("kernel"))
+
+
+@pytest.fixture(scope="module")
+def explored(tmp_path_factory):
+    return played("02-scan-and-explore", tmp_path_factory.mktemp("kernel"))
 
 
 def test_the_first_notebook_shows_its_plan_as_a_page(first_plan):
@@ -62,3 +70,27 @@ def test_the_first_notebook_tells_the_mistake_at_its_line(first_plan):
 
 def test_the_first_notebook_leaves_nothing_in_the_folder_it_runs_in(first_plan):
     assert first_plan[1] <= {"ipython"}
+
+
+def text(outputs):
+    return outputs[0].data["text/plain"]
+
+
+def test_the_scan_notebook_finds_its_four_servers_and_shows_them_as_a_page(explored):
+    shown = explored[0]["scan"][0].data
+    assert "4 targets: 4 tls." in shown["text/plain"]
+    assert shown["text/html"].startswith('<div class="pkicode-scan">')
+
+
+def test_the_scan_notebook_ends_in_a_posture_an_expiry_chart_a_diff_and_a_drift(explored):
+    outputs, left = explored
+    assert "Vulnerabilities" in text(outputs["scan.findings.pki.posture()"])
+    drawn = outputs["chart"][0].data["text/html"]
+    assert "vega-lite" in drawn
+    assert drawn.count('"count": 1') == 4
+    changes = text(outputs['changes[changes["what"].isin(["endpoint", "leaf"])]'])
+    assert "TLSv1.2 TLSv1.3" in changes
+    assert "leaf" in changes
+    assert "not-served" in text(outputs["drift"])
+    assert "cert.search" in text(outputs["drift"])
+    assert left <= {"ipython"}

@@ -16,6 +16,12 @@ def blocking() -> None:
     assert_type(plan.df, pd.DataFrame)
     assert_type(pki.inventory(), pd.DataFrame)
     assert_type(pki.forecast(until="2036-01-01").df, pd.DataFrame)
+    found = pkicode.scan(["www.example.org", "10.0.0.0/24:443"], checks="quick", rate=100)
+    assert_type(found, pkicode.Scanned)
+    assert_type(found.endpoints, pd.DataFrame)
+    assert_type(pki.scan("cert.portal").diff(found), pd.DataFrame)
+    assert_type(found.drift(pki), pd.DataFrame)
+    assert_type(pki.drift(), pd.DataFrame)
     done = plan.apply(jobs=2, emit=lambda event: print(event.address))
     assert_type(done, pkicode.Applied)
     assert_type(done.problems, tuple[pkicode.Problem, ...])
@@ -28,10 +34,12 @@ async def awaited() -> None:
     plan = await pki.aplan(datetime(2027, 1, 11, tzinfo=UTC), except_=["crl.*"])
     assert_type(await plan.aapply(), pkicode.Applied)
     assert_type(await pki.ainventory(), pd.DataFrame)
+    assert_type(await pkicode.ascan("www.example.org"), pkicode.Scanned)
 
 
 def wrong() -> None:
     pkicode.opne("pki.toml")  # type: ignore[attr-defined]
+    pkicode.scan(443)  # type: ignore[arg-type]
     pkicode.open("pki.toml").plan(60)  # type: ignore[arg-type]
     pkicode.open("pki.toml").apply("plan.json")  # type: ignore[call-arg]
 

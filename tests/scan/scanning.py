@@ -7,9 +7,9 @@ from typing import Any
 
 from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network
-from pkicode.scan.finding import Endpoint, Finding, Target
-from pkicode.scan.registry import DEEP, Probe
-from pkicode.scan.scanner import scan_one
+from pkicode.scanner.asking import scan_one
+from pkicode.scanner.finding import Endpoint, Finding, Target
+from pkicode.scanner.registry import DEEP, Probe
 from tests.scan.servers import HOST
 
 NOW = 1_795_424_400

@@ -67,7 +67,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(command: Sequence[str | Path], ready: str = "", port: int = 0) -> Iterator[str]:
+def started(command: Sequence[str | Path], ready: str = "", port: int = 0, host: str = HOST) -> Iterator[str]:
     """The command while the block runs; gives the line that says it is `ready`, or waits until the port is open."""
     with subprocess.Popen(
         [*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -78,7 +78,7 @@ def started(command: Sequence[str | Path], ready: str = "", port: int = 0) -> It
             # What it says while it is scanned would fill the pipe.
             drain = threading.Thread(target=deque, args=(process.stdout, 0), daemon=True)
             drain.start()
-            while port and not _is_open(port):
+            while port and not _is_open(host, port):
                 assert process.poll() is None, f"{command[0]} ended"
             yield line
         finally:
@@ -87,9 +87,9 @@ def started(command: Sequence[str | Path], ready: str = "", port: int = 0) -> It
             drain.join(SECONDS)
 
 
-def _is_open(port: int) -> bool:
+def _is_open(host: str, port: int) -> bool:
     with socket.socket() as one:
-        return one.connect_ex((HOST, port)) == 0
+        return one.connect_ex((host, port)) == 0
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pkicode.scan.finding import Endpoint
+from pkicode.scanner.finding import Endpoint
 from tests.scan import strange
 from tests.scan.scanning import found, grades, scan, scanned
 from tests.scan.servers import NAME, Identity, gnutls, identity, nginx, openssl

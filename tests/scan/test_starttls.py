@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from pkicode.scan.finding import Endpoint
-from pkicode.scan.registry import QUICK
+from pkicode.scanner.finding import Endpoint
+from pkicode.scanner.registry import QUICK
 from tests.scan.clear import LDAP_LONG, POSTGRES, PROTOCOLS, Turn, clear
 from tests.scan.scanning import found, scan
 from tests.scan.servers import NAME, Identity, identity, openssl

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pkicode.adapters.network import AT_ONCE, Network
-from pkicode.scan.finding import Endpoint, Grade
+from pkicode.scanner.finding import Endpoint, Grade
 from pkicode.tls.groups import groups as all_groups
 from pkicode.tls.records import HANDSHAKE, Message, record
 from tests.scan import strange

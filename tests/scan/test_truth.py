@@ -10,9 +10,9 @@ import pytest
 
 from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network
-from pkicode.scan.finding import Target
-from pkicode.scan.registry import QUICK
-from pkicode.scan.scanner import discover
+from pkicode.scanner.asking import discover
+from pkicode.scanner.finding import Target
+from pkicode.scanner.registry import QUICK
 from tests.scan.scanning import NOW, found, grades, groups, scanned, suites
 from tests.scan.servers import HOST, NAME, Identity, gnutls, identity, nginx, openssl
 

@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from pkicode.scan.finding import Endpoint, Finding, Presented, Target
-from pkicode.scan.pki import Means, judge
-from pkicode.scan.trust import TrustStore, trust_store
+from pkicode.scanner.finding import Endpoint, Finding, Presented, Target
+from pkicode.scanner.pki import Means, judge
+from pkicode.scanner.trust import TrustStore, trust_store
 from pkicode.x509 import keys, names, pem, tbs
 from pkicode.x509.profile import Profile
 from tests.x509.pki import CA, DAY, NOW, Made, make

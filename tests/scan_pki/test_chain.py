@@ -4,10 +4,10 @@ from functools import cache
 
 import pytest
 
-from pkicode.scan.chain import Role, chains
-from pkicode.scan.finding import Endpoint, Grade, Target
-from pkicode.scan.pki import same_everywhere
-from pkicode.scan.target import is_address
+from pkicode.scanner.chain import Role, chains
+from pkicode.scanner.finding import Endpoint, Grade, Target
+from pkicode.scanner.pki import same_everywhere
+from pkicode.scanner.target import is_address
 from pkicode.x509 import names
 from pkicode.x509.profile import Profile
 from tests.oracles import Refused, assert_verifies

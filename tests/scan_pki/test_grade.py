@@ -6,9 +6,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from pkicode.config.forms import SUITE_KINDS
 from pkicode.config.scans import ScanPolicy
-from pkicode.scan import policy
-from pkicode.scan.finding import Cipher, Endpoint, Finding, Grade
-from pkicode.scan.grade import LETTERS, rate
+from pkicode.scanner import policy
+from pkicode.scanner.finding import Cipher, Endpoint, Finding, Grade
+from pkicode.scanner.grade import LETTERS, rate
 from pkicode.x509 import keys
 from tests.scan_pki.presented import TARGET, foreign, issuing, leaf, sent
 from tests.x509.pki import NOW

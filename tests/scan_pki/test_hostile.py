@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkicode.scan import certificate
-from pkicode.scan.certificate import LIMIT, MOST_SANS, facts
-from pkicode.scan.finding import Grade
+from pkicode.scanner import certificate
+from pkicode.scanner.certificate import LIMIT, MOST_SANS, facts
+from pkicode.scanner.finding import Grade
 from pkicode.x509 import der
 from tests.scan_pki.presented import HOST, foreign, issuing, judged, leaf, root, sent
 from tests.scan_pki.test_staple import response, stapled

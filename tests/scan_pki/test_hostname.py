@@ -5,9 +5,9 @@ import ipaddress
 import pytest
 from cryptography import x509
 
-from pkicode.scan.certificate import facts
-from pkicode.scan.finding import Grade, Target
-from pkicode.scan.hostname import names
+from pkicode.scanner.certificate import facts
+from pkicode.scanner.finding import Grade, Target
+from pkicode.scanner.hostname import names
 from tests.oracles import openssl, pem
 from tests.scan_pki.presented import HOST, foreign, issuing, judged, leaf
 

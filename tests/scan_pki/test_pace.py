@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkicode.scan.pace import Pace, Rate, Shuffle, network_of
+from pkicode.scanner.pace import Pace, Rate, Shuffle, network_of
 
 FAST = Rate(1e6, 1e6)
 

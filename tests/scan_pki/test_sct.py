@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pkicode.ct import sct
-from pkicode.scan.certificate import facts
-from pkicode.scan.finding import Grade
+from pkicode.scanner.certificate import facts
+from pkicode.scanner.finding import Grade
 from pkicode.x509 import der, keys, pem
 from tests.oracles import Refused, openssl
 from tests.oracles.tls import server

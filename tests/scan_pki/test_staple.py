@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
 from pkicode.model.instants import as_datetime
-from pkicode.scan.finding import Grade
+from pkicode.scanner.finding import Grade
 from tests.scan_pki.presented import SERVER, issuing, judged, leaf, root, store
 from tests.x509.pki import DAY, NOW
 

@@ -4,9 +4,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from pkicode.scan.certificate import facts
-from pkicode.scan.finding import Grade
-from pkicode.scan.strength import rsa_equivalent
+from pkicode.scanner.certificate import facts
+from pkicode.scanner.finding import Grade
+from pkicode.scanner.strength import rsa_equivalent
 from pkicode.x509 import keys
 from tests.oracles import openssl_bytes
 from tests.scan_pki.presented import foreign, issuing, judged, leaf, root, store

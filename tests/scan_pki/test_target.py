@@ -8,8 +8,8 @@ from pkicode.model import target as texts
 from pkicode.model.address import Address
 from pkicode.model.problem import Place
 from pkicode.model.target import FileOf
-from pkicode.scan.finding import Target
-from pkicode.scan.target import MOST_OCTETS, Targets, is_private, targets
+from pkicode.scanner.finding import Target
+from pkicode.scanner.target import MOST_OCTETS, Targets, is_private, targets
 
 HERE = Place("pki.toml", ("scan", "edge", "targets", 0))
 

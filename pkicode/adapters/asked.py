@@ -1,0 +1,136 @@
+"""What a scan is asked for: from texts and files to targets, and to the terms on which they are asked.
+
+Connects to nobody.  What a pki.toml declares comes from project/asked.py.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from pkicode.config.scans import ScanSpec
+from pkicode.model import target as texts
+from pkicode.model.address import Address
+from pkicode.model.problem import ConfigError, PkicodeError, Place, Problem, Span
+from pkicode.model.target import Spot
+from pkicode.scanner.choice import choose
+from pkicode.scanner.target import MOST_OCTETS, Lookup, targets
+from pkicode.scanner.terms import RATE, Job, Terms
+from pkicode.scanner.trust import SYSTEM_BUNDLES, trust_store
+
+_WHOSE = "command line"
+
+
+@frozen
+class Wanted:
+    """What a face was told: the texts, and what else was said."""
+
+    targets: Sequence[str] = ()
+    checks: str = "deep"
+    family: str = ""
+    scanner: str = ""
+    starttls: str = ""
+    """For targets that name no protocol of their own."""
+    rate: float | None = None
+    trust: Sequence[Path] = ()
+    """PEM files of roots, besides those of the system."""
+    folder: Path = Path()
+    """What `@file` is relative to."""
+
+
+@frozen
+class Declared:
+    """What a pki.toml has to say to a scan."""
+
+    endpoints: Lookup
+    """Of `cert.NAME`."""
+    located: Callable[[Iterable[Problem]], tuple[Problem, ...]]
+    path: Path
+    """Of the file; its `@files` are relative to its folder."""
+    roots: bytes = b""
+    """Its own, PEM."""
+    spec: ScanSpec | None = None
+    """The [scan.X] that is meant, whose targets come instead of texts."""
+
+
+def job(wanted: Wanted, declared: Declared | None = None, *, now: int | None = None) -> Job:
+    """The scan that is meant.
+
+    Args:
+        declared: None where there is no pki.toml.
+        now: a frozen clock.
+
+    Raises:
+        ConfigError: targets that are none, each told with its line.
+        PkicodeError: a check or a trust store that is not there.
+    """
+    try:
+        choice = choose(wanted.checks, family=wanted.family, scanner=wanted.scanner)
+    except ValueError as error:
+        raise PkicodeError(str(error)) from error
+    spec = declared.spec if declared else None
+    given, folder = _given(wanted, declared)
+    found, problems = targets(
+        [(_with(text, wanted.starttls), place) for text, place in given],
+        read=lambda path: _read(folder / path),
+        endpoints=declared.endpoints if declared else _undeclared,
+    )
+    if problems:
+        raise ConfigError(declared.located(problems) if spec and declared else tuple(map(_spanned, problems)))
+    if not found:
+        raise PkicodeError("there is nothing to scan", help="name targets: pkicode scan www.example.org 10.0.0.0/24")
+    own = declared.roots if declared else b""
+    stores = (*_system(), *([("project", own)] if own else []), *map(_store, wanted.trust))
+    rate = wanted.rate or (spec.rate if spec else RATE)
+    terms = Terms(choice, spec.policy if spec else None, stores, rate, now)
+    return Job(found, terms, spec.expect if spec else ())
+
+
+def _given(wanted: Wanted, declared: Declared | None) -> tuple[list[tuple[str, Place]], Path]:
+    """Texts with their places, and the folder that their files are in."""
+    if declared is None or declared.spec is None:
+        return [(text, Place(_WHOSE)) for text in wanted.targets], wanted.folder
+    place, name = ("scan", declared.spec.name, "targets"), declared.path.name
+    return [(text, Place(name, (*place, at))) for at, text in enumerate(declared.spec.targets)], declared.path.parent
+
+
+def _with(text: str, starttls: str) -> str:
+    """A target that names no protocol gets this one."""
+    if not starttls or text.startswith("@") or text.rpartition("/")[2] in (*texts.PORTS, "tls"):
+        return text
+    try:
+        return f"{text}/{starttls}" if isinstance(texts.read(text), Spot) else text
+    except ValueError:
+        return text
+
+
+def _undeclared(address: Address) -> Sequence[str]:
+    raise LookupError(f"`{address}` is declared in a pki.toml, and there is none here")
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MOST_OCTETS + 1)
+
+
+def _spanned(problem: Problem) -> Problem:
+    """Where there is no pki.toml to count lines in, a file of targets has told the line itself."""
+    place = problem.place
+    if place is None or place.line is None:
+        return problem
+    return evolve(problem, span=Span(place.path, place.line, 1, place.line, 1))
+
+
+def _system() -> Iterable[tuple[str, bytes]]:
+    there = next((path for path in map(Path, SYSTEM_BUNDLES) if path.is_file()), None)
+    return [("system", there.read_bytes())] if there else []
+
+
+def _store(path: Path) -> tuple[str, bytes]:
+    try:
+        data = path.read_bytes()
+        trust_store(path.name, data)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise PkicodeError(f"{path} is no trust store: {why}", help="give roots in a PEM file") from error
+    return path.name, data

@@ -1,0 +1,281 @@
+"""A scan while it runs: names resolved, targets discovered, those that speak TLS asked and judged; each is a record.
+
+What a target does is in its record and never an exception.  Where records go is decided by who asked for them.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from functools import cache, partial
+
+from attrs import define, evolve, field, frozen
+
+from pkicode.adapters.handshake import shake
+from pkicode.adapters.network import Network, addresses
+from pkicode.adapters.workers import Workers
+from pkicode.model.event import Event
+from pkicode.scanner import grade, pki, policy
+from pkicode.scanner.asking import discover, scan_one
+from pkicode.scanner.finding import Endpoint, Finding, Grade, Target
+from pkicode.scanner.pace import Pace, Rate
+from pkicode.scanner.pki import WARN_EXPIRY, Means
+from pkicode.scanner.session import Ended
+from pkicode.scanner.terms import Job, Terms
+from pkicode.scanner.trust import TrustStore, trust_store
+from pkicode.tls.conversation import Talk
+
+AT_ONCE = 32
+"""Targets that one process asks at a time, five connections each; as many are not worth discovering first."""
+POOL_FROM = 48
+"""Targets that speak TLS from which processes pay for their start."""
+_IN_FLIGHT = 500
+"""Discoveries: a host that does not answer takes a socket for seconds, and no work."""
+_CHUNK = 12
+"""Targets that a worker gets at once."""
+_RESOLVING = 32
+_SECONDS = 60.0
+"""For one target, without the time in which the pace makes it wait."""
+_CONNECTIONS = 45
+"""Of a deep scan, about."""
+_HOST_BURST, _OF_NETWORK, _OF_HOST = 60.0, 0.5, 0.2
+"""A host may get one deep scan at once; a /24 gets half of all that is begun, a host a fifth."""
+_UNDECIDED = ("reset", "failed")
+"""One hello is not enough to know."""
+
+
+@frozen
+class Paced:
+    """The network, no faster than agreed."""
+
+    network: Network
+    pace: Pace
+
+    async def __call__(self, target: Target, talk: Talk[None]) -> Ended:
+        await self.turn(target.address)
+        return await self.network(target, talk)
+
+    async def turn(self, address: str) -> None:
+        """Wait until a connection to an address may begin."""
+        clock = asyncio.get_running_loop().time
+        while address and (wait := self.pace.take(address, clock())):  # noqa: ASYNC110 - time is what it waits for
+            await asyncio.sleep(wait)
+
+
+@define
+class Scanning:
+    """One scan; `async with opened(job) as scanning`."""
+
+    job: Job
+    _emit: Callable[[Event], None]
+    _workers: Workers = field(repr=False)
+    _jobs: int
+    _done: int
+
+    async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
+        """The records of these targets of the job, in their order; a name has one for each of its addresses."""
+        room = asyncio.Semaphore(_RESOLVING)
+        async with asyncio.TaskGroup() as group:
+            named = [group.create_task(self._addressed(number, room)) for number in numbers]
+        targets = [target for task in named for target in task.result()]
+        found = await self._asked(targets)
+        records: list[Endpoint] = []
+        for number, task in zip(numbers, named, strict=True):
+            here, found = found[: len(task.result())], found[len(task.result()) :]
+            records += _told(here, self.job, number)
+        return records
+
+    async def _addressed(self, number: int, room: asyncio.Semaphore) -> list[Target]:
+        target = self.job.targets[number]
+        if target.address:
+            return [target]
+        async with room:
+            return [evolve(target, address=one) for one in await addresses(target.host)] or [target]
+
+    async def _asked(self, targets: Sequence[Target]) -> list[Endpoint]:
+        """In the order of the targets."""
+        found: dict[Target, Endpoint] = {}
+        if len(targets) > AT_ONCE:
+            found = await self._discovered(targets)
+        pooled = [one for one in targets if one in found and found[one].state == "tls"]
+        if self._jobs == 1 or len(pooled) < _CHUNK:
+            pooled = []
+        kept = set(pooled)
+        here = [one for one in targets if one not in kept and (one not in found or _is_open(found[one]))]
+        async with asyncio.TaskGroup() as group:
+            far = [
+                group.create_task(self._far(tuple(pooled[at : at + _CHUNK]))) for at in range(0, len(pooled), _CHUNK)
+            ]
+            near = group.create_task(together(self.job.terms, here, told=self._tell))
+        for one in (*near.result(), *(one for task in far for one in task.result())):
+            before = found.get(one.target)
+            found[one.target] = evolve(one, connections=one.connections + before.connections) if before else one
+        return [found[one] for one in targets]
+
+    async def _discovered(self, targets: Sequence[Target]) -> dict[Target, Endpoint]:
+        terms, room = self.job.terms, asyncio.Semaphore(_IN_FLIGHT)
+        reach = reach_of(terms, 1)
+        found: dict[Target, Endpoint] = {}
+
+        async def one(target: Target) -> None:
+            try:
+                heard = await discover(target, reach=reach.network, shake=shake, entropy=os.urandom, now=clock(terms))
+            finally:
+                room.release()
+            found[target] = heard
+            if not _is_open(heard):
+                self._tell(heard)
+
+        async with asyncio.TaskGroup() as group:
+            for target in targets:
+                await room.acquire()
+                await reach.turn(target.address)
+                group.create_task(one(target))
+        return found
+
+    async def _far(self, targets: tuple[Target, ...]) -> list[Endpoint]:
+        found: list[Endpoint] = await self._workers.run(in_worker, self.job.terms, targets, self._jobs)
+        for one in found:
+            self._tell(one)
+        return found
+
+    def _tell(self, one: Endpoint) -> None:
+        self._done += 1
+        total = max(len(self.job.targets), self._done)
+        self._emit(Event("scan", one.state, self._done, total, str(one.target)))
+
+
+@asynccontextmanager
+async def opened(
+    job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0
+) -> AsyncIterator[Scanning]:
+    """A scan that can begin.
+
+    Args:
+        emit: gets an event for each target.
+        jobs: worker processes; as many as there are cores where there are many targets.
+        before: targets that an earlier run has scanned.
+    """
+    wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
+    async with Workers(wanted) as workers:
+        yield Scanning(job, emit, workers, wanted, before)
+
+
+def clock(terms: Terms) -> int:
+    """Epoch seconds."""
+    return int(time.time()) if terms.now is None else terms.now
+
+
+async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None) -> list[Endpoint]:
+    """Every record of a scan, in the order of its targets."""
+    async with opened(job, emit=emit, jobs=jobs) as scanning:
+        return await scanning.part(range(len(job.targets)))
+
+
+@cache
+def reach_of(terms: Terms, share: int) -> Paced:
+    """The network of this process; of the rate it has one of so many shares."""
+    rate = terms.rate / share
+    pace = Pace(
+        Rate(rate, max(1.0, rate / 10)),
+        Rate(rate * _OF_NETWORK, _HOST_BURST),
+        Rate(rate * _OF_HOST, _HOST_BURST),
+    )
+    return Paced(Network(connect_seconds=terms.patience, answer_seconds=terms.patience), pace)
+
+
+def in_worker(terms: Terms, targets: tuple[Target, ...], share: int) -> list[Endpoint]:
+    """`together`, in a process of its own."""
+    return asyncio.run(together(terms, targets, share=share))
+
+
+async def together(
+    terms: Terms, targets: Iterable[Target], *, share: int = 1, told: Callable[[Endpoint], None] = lambda _one: None
+) -> list[Endpoint]:
+    """Targets asked at the same time and judged, in their order."""
+    reach, room = reach_of(terms, share), asyncio.Semaphore(AT_ONCE)
+    # Who waits for the pace must not be taken for somebody who does not answer.
+    seconds = _SECONDS + AT_ONCE * _CONNECTIONS / reach.pace.network.per_second
+    ask = partial(scan_one, reach=reach, shake=shake, entropy=os.urandom, seconds=seconds)
+
+    async def one(target: Target) -> Endpoint:
+        async with room:
+            found = judged(await ask(target, terms.choice.lines, now=clock(terms)), terms)
+        told(found)
+        return found
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(target)) for target in targets]
+    return [task.result() for task in tasks]
+
+
+def judged(endpoint: Endpoint, terms: Terms) -> Endpoint:
+    """What is to be thought of what was found: certificates, policy, letter."""
+    held = terms.policy
+    means = Means(clock(terms), _stores(terms.stores), held.warn_expiry if held else WARN_EXPIRY)
+    findings, verdicts = pki.judge(endpoint, means)
+    found = evolve(endpoint, findings=(*endpoint.findings, *findings), verdicts=verdicts)
+    if held:
+        found = evolve(found, findings=(*found.findings, *_held(found, terms)))
+    letter = grade.rate(found).letter if terms.choice.is_whole else ""
+    return evolve(found, letter=letter, findings=terms.choice.kept(found.findings))
+
+
+def _held(endpoint: Endpoint, terms: Terms) -> Iterable[Finding]:
+    """What the policy says.  Nothing is called good of which not everything was asked, or answered."""
+    known = {one.check for one in endpoint.findings if one.grade is not Grade.UNKNOWN}
+    # A quick scan tells of TLS 1.0 and 1.1 only the newer.
+    modern = "Versions" in known and not {"TLSv1.0", "TLSv1.1"}.intersection(endpoint.versions)
+    whole = {"MinVersion": "CipherSuite" in known or modern, "ForbiddenSuites": "CipherSuite" in known}
+    for one in policy.findings(endpoint, terms.policy) if terms.policy else ():
+        if one.grade is Grade.GOOD and not whole[one.check]:
+            yield evolve(one, grade=Grade.UNKNOWN, value="", detail="Not all that it takes is known.")
+        else:
+            yield one
+
+
+@cache
+def _stores(given: tuple[tuple[str, bytes], ...]) -> tuple[TrustStore, ...]:
+    return tuple(trust_store(name, roots) for name, roots in given)
+
+
+def _is_open(endpoint: Endpoint) -> bool:
+    """Whether there is more to be asked."""
+    return endpoint.state in ("tls", *_UNDECIDED)
+
+
+def _told(found: Sequence[Endpoint], job: Job, number: int) -> Iterable[Endpoint]:
+    """The records of one target of the job: what is said of its name, and of its addresses together."""
+    kept = job.terms.choice.kept
+    if job.targets.is_of_network(number):
+        return map(_nobodys, found)
+    target = job.targets[number]
+    if target.address:
+        return found
+    there = [one.target.address for one in found if one.target.address]
+    if there:
+        lookup = Finding("Connectivity", "DNSLookup", Grade.GOOD, " ".join(there), "The name resolves.")
+    else:
+        lookup = Finding("Connectivity", "DNSLookup", Grade.BAD, "unresolved", "The name has no address.")
+    same = pki.same_everywhere(found)
+    return [
+        evolve(
+            one,
+            findings=(
+                *kept([lookup]),
+                *(same if same.grade is Grade.WARNING and each.check == same.check else each for each in one.findings),
+            ),
+        )
+        for one in found
+    ]
+
+
+def _nobodys(endpoint: Endpoint) -> Endpoint:
+    """That most addresses of a network are silent is no finding."""
+    if endpoint.state not in ("closed", "filtered"):
+        return endpoint
+    detail = "Nobody answers at this address of the network."
+    return evolve(
+        endpoint, findings=tuple(evolve(one, grade=Grade.SKIPPED, detail=detail) for one in endpoint.findings)
+    )

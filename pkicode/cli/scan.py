@@ -1,0 +1,156 @@
+"""pkicode scan and pkicode drift: what is served over the network, and whether it is what was issued."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pkicode.cli.options import formats
+from pkicode.cli.session import Session, frozen_clock, say, say_json
+from pkicode.model.extras import framed
+from pkicode.model.problem import ConfigError, PkicodeError
+
+if TYPE_CHECKING:
+    from pkicode.adapters.asked import Wanted
+    from pkicode.model.event import Event
+    from pkicode.scanner.tables import Rows
+    from pkicode.scanner.terms import Job
+
+FAILED, DRIFTED = 3, 2
+_FAILS = {"bad": ("Bad",), "warning": ("Bad", "Warning")}
+_SHOWN = ("drift", "address", "generation", "sha256", "not_after", "subject", "targets")
+
+
+@click.command("scan")
+@click.argument("targets", metavar="TARGET...", nargs=-1)
+@click.option("--checks", metavar="WHICH", default="deep", show_default=True, help="quick, deep, or names: ROBOT,PKI.")
+@click.option("--family", metavar="F", default="", help="Only this family; CFSSL's names do too.")
+@click.option("--scanner", metavar="S", default="", help="Only this check; CFSSL's names do too.")
+@click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Parquet parts; resumes there.")
+@click.option("--fail-on", type=click.Choice(list(_FAILS)), help="Exit 3 when a finding is that bad.")
+@click.option("--rate", metavar="N", type=click.IntRange(min=1), help="Connections begun each second, at most.")
+@click.option(
+    "--trust", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="Roots (PEM) besides the system's."
+)
+@click.option(
+    "--starttls",
+    type=click.Choice(["smtp", "imap", "pop3", "ftp", "ldap", "xmpp", "postgres", "mysql"]),
+    help="For targets that name no protocol.",
+)
+@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes; as many as cores for many targets.")
+@formats("table", "json", "csv", "parquet")
+@click.pass_obj
+def scan_command(
+    session: Session,
+    *,
+    targets: tuple[str, ...],
+    checks: str,
+    family: str,
+    scanner: str,
+    output: Path | None,
+    fail_on: str | None,
+    rate: int | None,
+    trust: tuple[Path, ...],
+    starttls: str | None,
+    jobs: int | None,
+    form: str,
+) -> int:
+    """Look at how hosts speak TLS and what they serve.  Needs no pki.toml.
+
+    TARGET is a host, host:port, [address]:port, a network, any of them with /smtp or another protocol behind it, @file
+    (lines, or CSV with a column host), cert.NAME for its endpoints, or scan.NAME for a declared scan; without any, the
+    one declared.
+    """
+    from pkicode.adapters.asked import Wanted
+    from pkicode.cli.progress import progress
+    from pkicode.views import scan as views
+
+    if form == "parquet" and output is None:
+        raise click.UsageError("--format parquet is written into a folder: give -o DIR")
+    wanted = Wanted(
+        targets, checks, family, scanner, starttls or "", rate, [session.path(one) for one in trust], session.folder
+    )
+    job = _job(session, wanted)
+    with progress(session) as emit:
+        rows = _rows(job, None if output is None else session.path(output), emit, jobs)
+    if form == "json":
+        say_json(views.document(rows, job.scan_id))
+    elif form == "csv":
+        say(views.csv(rows))
+    elif form == "table":
+        say(views.human(rows))
+    return FAILED if fail_on and views.reaches(rows, _FAILS[fail_on]) else 0
+
+
+def _job(session: Session, wanted: "Wanted") -> "Job":
+    """With the pki.toml there is, for its certificates, scans and roots; who names only hosts needs none."""
+    from pkicode.adapters.asked import job
+
+    needed = not wanted.targets or any(text.startswith(("cert.", "scan.")) for text in wanted.targets)
+    if not (needed or session.file or _is_there(session)):
+        return job(wanted, now=frozen_clock())
+    from pkicode.adapters import loop
+    from pkicode.project.asked import declared
+
+    try:
+        project = session.project()
+        told = loop.run(declared(project.config, project.state, wanted.targets, now=project.clock()))
+    except ConfigError:
+        if needed or session.file:
+            raise
+        session.note("pki.toml has mistakes (pkicode validate); scanned without it")
+        told = None
+    return job(wanted, told, now=frozen_clock())
+
+
+def _is_there(session: Session) -> bool:
+    try:
+        session.config_path()
+    except PkicodeError:
+        return False
+    return True
+
+
+def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], jobs: int | None) -> "Rows":
+    from pkicode.adapters import loop
+
+    if folder is None:
+        from pkicode.adapters.scanning import whole
+        from pkicode.scanner.tables import rows
+
+        return rows(loop.run(whole(job, emit=emit, jobs=jobs)))
+    with framed():
+        from pkicode.frames.running import into_folder
+        from pkicode.frames.scan import table_rows
+    parts = loop.run(into_folder(job, folder, emit=emit, jobs=jobs))
+    return table_rows(parts.tables())
+
+
+@click.command("drift")
+@click.argument("names", metavar="[scan.NAME|cert.NAME]...", nargs=-1)
+@click.option("-e", "--detailed-exitcode", "detailed", is_flag=True, help="Exit 2 when there is drift.")
+@click.option("--rate", metavar="N", type=click.IntRange(min=1), help="Connections begun each second, at most.")
+@formats("table", "json", "csv")
+@click.pass_obj
+def drift_command(session: Session, *, names: tuple[str, ...], detailed: bool, rate: int | None, form: str) -> int:
+    """Whether what is served is what was issued: every [scan.X], and every certificate that has endpoints.
+
+    unknown: served, and none of ours; revoked: served all the same; superseded: an older generation is served;
+    not-served: the newest good generation is served nowhere it should be.
+    """
+    from pkicode.adapters import loop
+    from pkicode.cli.progress import progress
+    from pkicode.views.table import csv_text, table
+
+    with framed():
+        from pkicode.frames.drifting import drifted, records
+    with progress(session) as emit:
+        found, states = loop.run(drifted(session.project(), names, rate=rate, emit=emit))
+    told = records(found)
+    if form == "json":
+        say_json({"format": "pkicode.drift", "version": "1.0", "states": states, "drift": told})
+    else:
+        cells = [tuple("" if one[name] is None else str(one[name]) for name in _SHOWN) for one in told]
+        say(csv_text(_SHOWN, cells) if form == "csv" else table(_SHOWN, cells) if cells else "No drift.")
+    return DRIFTED if detailed and told else 0

@@ -1,1 +1,0 @@
-"""What is asked of a target, one module a probe; pkicode/scan/registry.py says which there are and when."""

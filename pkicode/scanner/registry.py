@@ -1,0 +1,69 @@
+"""Which probes there are: one line each.
+
+A probe is a module with `ask`, which uses connections and adds to what is known, or `judge`, which makes findings of
+what is known, or both.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from attrs import frozen
+
+from pkicode.scanner.finding import Finding
+from pkicode.scanner.probes import (
+    ccs,
+    certificates,
+    diffie_hellman,
+    extensions,
+    fallback,
+    groups,
+    heartbleed,
+    http,
+    intolerance,
+    preference,
+    resumption,
+    robot,
+    signatures,
+    suites,
+    versions,
+    weak_suites,
+)
+from pkicode.scanner.session import Known, Session
+
+
+@frozen
+class Probe:
+    """One line."""
+
+    name: str
+    stage: int
+    """Those of a stage ask at the same time, after those of the stage before."""
+    judge: Callable[[Known], list[Finding]]
+    ask: Callable[[Session], Coroutine[Any, Any, None]] | None = None
+
+
+QUICK: Final = (
+    Probe("versions", 1, versions.judge, versions.ask),
+    Probe("certificates", 2, certificates.judge),
+)
+"""At most four connections, the first hello with them."""
+
+DEEP: Final = (
+    Probe("suites", 1, suites.judge, suites.ask),
+    Probe("versions", 2, versions.judge),
+    Probe("groups", 2, groups.judge, groups.ask),
+    Probe("preference", 2, preference.judge, preference.ask),
+    Probe("certificates", 2, certificates.judge, certificates.ask),
+    Probe("fallback", 2, fallback.judge, fallback.ask),
+    Probe("extensions", 2, extensions.judge),
+    Probe("diffie-hellman", 2, diffie_hellman.judge),
+    Probe("weak-suites", 2, weak_suites.judge),
+    Probe("intolerance", 3, intolerance.judge, intolerance.ask),
+    Probe("heartbleed", 3, heartbleed.judge, heartbleed.ask),
+    Probe("ccs", 3, ccs.judge, ccs.ask),
+    Probe("robot", 3, robot.judge, robot.ask),
+    Probe("signatures", 3, signatures.judge, signatures.ask),
+    Probe("resumption", 4, resumption.judge, resumption.ask),
+    Probe("http", 4, http.judge, http.ask),
+)
+"""Everything."""

@@ -1,0 +1,219 @@
+"""pkicode scan and pkicode drift, against servers that this machine runs."""
+
+import csv
+import io
+import subprocess
+
+import pytest
+
+from tests.scan.servers import HOST, free_port, identity, openssl, started
+
+CHECKS = ("--checks", "quick")
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory):
+    return identity(tmp_path_factory.mktemp("identity"), "ecdsa")
+
+
+@pytest.fixture
+def port(mine):
+    with openssl(mine, "-www") as found:
+        yield found
+
+
+@pytest.fixture
+def bare(folder):
+    """A folder without a pki.toml."""
+    (folder / "pki.toml").unlink()
+    return folder
+
+
+def test_scan_needs_no_pki_toml_and_says_what_is_there(run, bare, port):
+    closed = free_port()
+    ran = run("scan", f"{HOST}:{port}", f"{HOST}:{closed}")
+    assert ran.code == 0, ran.err
+    first, second = (line.split() for line in ran.out.splitlines()[1:3])
+    assert first[:2] == [f"{HOST}:{port}", "tls"]
+    assert second[:2] == [f"{HOST}:{closed}", "closed"]
+    assert "Bad      Connectivity TCPDial closed" in ran.out
+    assert "2 targets: 1 tls, 1 closed." in ran.out
+
+
+def test_scan_as_json_has_seven_tables(run, bare, port):
+    told = run("scan", f"{HOST}:{port}", *CHECKS, "--format", "json").json
+    assert list(told) == [
+        "format", "version", "scan_id", "endpoints", "findings", "ciphers", "groups", "certs", "chains", "verdicts",
+    ]  # fmt: skip
+    (endpoint,) = told["endpoints"]
+    assert (endpoint["state"], endpoint["versions"]) == ("tls", ["TLSv1.2", "TLSv1.3"])
+    # The clock is frozen, and not only on paper.
+    assert endpoint["at"] == "2026-11-23T09:00:00Z"
+    assert endpoint["connections"] <= 4
+    assert told["certs"][0]["sans"] == ["dns:scanned.example"]
+    assert told["chains"] == [
+        {"target": f"{HOST}:{port}", "slot": 0, "position": 0, "sha256": told["certs"][0]["sha256"], "role": "leaf"}
+    ]
+
+
+def test_scan_as_csv_has_a_line_for_each_finding(run, bare, port):
+    ran = run("scan", f"{HOST}:{port}", *CHECKS, "--format", "csv", "--family", "Connectivity")
+    rows = list(csv.DictReader(io.StringIO(ran.out)))
+    assert [(row["check"], row["grade"]) for row in rows] == [("TCPDial", "Good"), ("TLSDial", "Good")]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--scanner", "CertsByCiphers"), {"CertsBySigAlgs"}),
+        (("--scanner", "intermediatecas"), {"ChainOrder"}),
+        (("--family", "TLSSession"), {"SecureRenegotiation", "SessionTickets", "SessionResume"}),
+        (("--family", "PKI", "--scanner", "ChainExpiration"), {"ChainExpiration"}),
+        (("--checks", "heartbleed,HSTS"), {"Heartbleed", "HSTS"}),
+    ],
+)
+def test_scan_asks_only_what_is_named_also_by_the_names_of_cfssl(run, bare, port, options, told):
+    found = run("scan", f"{HOST}:{port}", *options, "--format", "json").json
+    assert {one["check"] for one in found["findings"]} == told
+    assert found["endpoints"][0]["letter"] == "", "of a part there is no letter"
+
+
+def test_scan_exits_3_when_a_finding_is_as_bad_as_fail_on_says(run, bare, port):
+    assert run("scan", f"{HOST}:{port}", "--scanner", "TLSDial", "--fail-on", "warning").code == 0
+    assert run("scan", f"{HOST}:{port}", "--scanner", "ChainValidation", "--fail-on", "bad").code in (0, 3)
+    assert run("scan", f"{HOST}:{free_port()}", "--fail-on", "bad").code == 3
+
+
+def test_scan_of_a_network_does_not_fail_on_addresses_where_nobody_is(run, bare):
+    ran = run("scan", f"127.0.0.0/29:{free_port()}", "--fail-on", "warning")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "6 targets: 6 closed.   Findings: 6 Skipped.")
+
+
+def test_scan_trusts_the_roots_it_is_given(run, bare, port, mine):
+    (bare / "roots.pem").write_bytes(mine.chain.read_bytes())
+    found = run("scan", f"{HOST}:{port}", *CHECKS, "--trust", "roots.pem", "--format", "json").json
+    stores = {one["store"]: one["reason"] for one in found["verdicts"]}
+    # It is its own root, and no CA: the verifier says what it lacks, and not that nobody is known.
+    assert stores["roots.pem"].startswith("refused: ")
+    ran = run("scan", f"{HOST}:{port}", "--trust", "nowhere.pem")
+    assert (ran.code, "nowhere.pem is no trust store" in ran.err) == (1, True)
+
+
+def test_scan_tells_every_target_that_is_none_with_its_line(run, bare):
+    (bare / "hosts.txt").write_text("127.0.0.1\n# nobody\nhttps://a.example\nb.example:99999\n")
+    ran = run("scan", "@hosts.txt", "10.0.0.0/4", "@gone.txt", "cert.portal")
+    assert ran.code == 1
+    assert ran.err.count("error[") == 0, "cert.portal needs a pki.toml, which is told first"
+    ran = run("scan", "@hosts.txt", "10.0.0.0/4", "@gone.txt")
+    assert ran.err.count("error[E0350]") == 3
+    assert ran.err.count("error[E0351]") == 1
+    assert "hosts.txt:3" in ran.err
+    assert "hosts.txt:4" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("127.0.0.1", "--checks", "psychic"), 1, "`psychic` is no check"),
+        (("127.0.0.1", "--family", "PKI", "--scanner", "TCPDial"), 1, "no check of the family"),
+        (("127.0.0.1", "--format", "parquet"), 64, "give -o DIR"),
+        (("127.0.0.1", "--rate", "0"), 64, "--rate"),
+        ((), 1, "no pki.toml"),
+    ],
+)
+def test_scan_refuses_what_it_cannot_do_and_says_how_to_mend_it(run, bare, arguments, code, said):
+    ran = run("scan", *arguments)
+    assert (ran.code, said in ran.err) == (code, True), ran.err
+
+
+def test_scan_shows_hostile_names_as_text(run, bare, tmp_path):
+    made = tmp_path / "hostile.pem", tmp_path / "hostile.key"
+    subject = "/CN=a\x1b[31m\u202e=cmd"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-utf8"]
+    made_by = [*command, "-subj", subject, "-days", "1", "-out", made[0], "-keyout", made[1]]
+    subprocess.run(made_by, check=True, capture_output=True)
+    served = ["openssl", "s_server", "-accept", f"{HOST}:0", "-cert", made[0], "-key", made[1]]
+    with started(served, "ACCEPT ") as line:
+        port = line.split()[1].rpartition(":")[2]
+        for form in ("table", "csv", "json"):
+            # At NOW it is not valid: its name is in the sentence that says so.
+            out = run("scan", f"{HOST}:{port}", *CHECKS, "--format", form).out
+            assert "cmd" in out
+            assert not {"\x1b", "\u202e"} & set(out)
+
+
+def test_scan_goes_on_in_its_folder_and_refuses_another(run, bare, port):
+    asked = ("scan", f"127.0.0.0/29:{port}", *CHECKS, "-o", "found")
+    first = run(*asked, "--format", "parquet")
+    assert (first.code, first.out) == (0, "")
+    again = run(*asked)
+    assert again.code == 0
+    assert "6 targets" in again.out
+    other = run("scan", f"127.0.0.0/29:{port}", "-o", "found")
+    assert (other.code, "holds another scan" in other.err) == (1, True)
+
+
+@pytest.fixture
+def served(applied):
+    """The applied project, which says where its portal is served; gives how to serve a chain there."""
+    port = free_port()
+    toml = applied / "pki.toml"
+    text = toml.read_text().replace(
+        'output = { chain = "out/portal.pem"', f'endpoints = ["{HOST}:{port}"]\noutput = {{ chain = "out/portal.pem"'
+    )
+    more = f'\n[scan.web]\ntargets = ["{HOST}:{port}"]\nexpect = ["cert.portal"]\n'
+    toml.write_text(text + more + 'policy = { min_version = "TLSv1.3", forbid = ["CBC"] }\n')
+
+    def serve(chain=applied / "out/portal.pem", key=applied / "out/portal.key"):
+        files = ["-cert", chain, "-cert_chain", chain, "-key", key]
+        return started(["openssl", "s_server", "-accept", f"{HOST}:{port}", *files], "ACCEPT")
+
+    return serve
+
+
+def test_scan_of_a_declared_certificate_trusts_the_roots_of_the_project(run, served):
+    with served():
+        found = run("scan", "cert.portal", *CHECKS, "--format", "json").json
+    assert {one["store"]: one["ok"] for one in found["verdicts"]}["project"]
+
+
+def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, served):
+    with served():
+        found = run("scan", "--format", "json").json
+        named = run("scan", "scan.web", "--format", "json").json
+    grades = {one["check"]: (one["grade"], one["value"]) for one in found["findings"]}
+    assert grades["MinVersion"] == ("Bad", "TLSv1.2")
+    assert grades["ForbiddenSuites"][0] == "Bad"
+    assert named["scan_id"] == found["scan_id"]
+
+
+def test_scan_of_a_quick_look_calls_no_suites_good_that_it_did_not_ask_for(run, served):
+    with served():
+        found = run("scan", *CHECKS, "--format", "json").json
+    grades = {one["check"]: one["grade"] for one in found["findings"]}
+    assert (grades["MinVersion"], grades["ForbiddenSuites"]) == ("Bad", "Unknown")
+
+
+def test_drift_is_nothing_while_what_was_issued_is_served(run, served):
+    with served():
+        ran = run("drift", "-e")
+    assert (ran.code, ran.out) == (0, "No drift.\n"), ran.err
+
+
+def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, served, mine):
+    with served(mine.chain, mine.key):
+        ran = run("drift", "-e", "--format", "json")
+        table = run("drift").out
+    assert ran.code == 2
+    assert [(one["drift"], one["address"]) for one in ran.json["drift"]] == [
+        ("unknown", None),
+        ("not-served", "cert.portal"),
+    ]
+    assert "unknown" in table
+    down = run("drift", "cert.portal", "--format", "json").json
+    assert (down["states"], [one["drift"] for one in down["drift"]]) == ({"closed": 1}, ["not-served"])
+
+
+def test_drift_without_anything_declared_says_what_to_declare(run, folder):
+    ran = run("drift")
+    assert (ran.code, "add a [scan.X]" in ran.err) == (1, True)
