@@ -217,3 +217,26 @@ def test_the_frame_of_the_archive_has_what_left_the_frame_of_the_inventory(site)
     path.rename(path.with_suffix(".gone"))
     with pytest.raises(PkicodeError, match="is not there"):
         pki.archive()
+
+
+def test_a_revocation_that_no_list_has_shown_stays_until_one_has(site):
+    """RFC 5280 section 3.3: it leaves after it stood on a list from beyond the certificate's end."""
+    text = long.ONE + long.STAYS + long.KEEP
+    victim = max(
+        (one for one in inventory(site).values() if one.address == 'cert.app["api"]'), key=lambda one: one.created
+    )
+    entry = (
+        f'[[revoke]]\nid = "LATE"\nserial = "{victim.serial}"\nca = "issuing"\nreason = "superseded"\nwait = false\n'
+    )
+    site.write(text + entry, base=long.BASE)
+    crash(site.root, site.now, Fault(FaultPoint.REVOKED))
+    site.write(text, base=long.BASE).later(60)
+    assert site.apply(only=("cert.app",)).exit_code == 0
+    prune(site)
+    assert site.apply().exit_code == 0
+    assert int(victim.serial, 16) in lists(site)["public/crl/issuing-g1.crl"]
+    site.later(10)
+    assert site.apply().exit_code == 0
+    prune(site)
+    assert (victim.issuer_key, victim.serial) not in inventory(site)
+    assert site.open().upkeep.verify() == []
