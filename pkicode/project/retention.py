@@ -19,7 +19,7 @@ from pkicode.kinds.crl_lists import LIMIT
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.instants import NO_EXPIRY, rfc3339
-from pkicode.model.problem import PkicodeError
+from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Archive, CertificateStatus, Lease, Match, Revocation, Store, Want, Write
 from pkicode.project.leases import TTL
 from pkicode.project.state import State
@@ -168,12 +168,17 @@ class Mover:
         for match in await store.matches() if going.ids else ():
             parting[match.issuer_key, match.serial].append(match)
         lineage = (await store.about()).lineage
+        if not lineage.isalnum():
+            raise StateError(
+                "the lineage of the state was altered: it would lead elsewhere", help="`pkicode state verify`"
+            )
         number = len({one.file for one in await store.archives()})
         made = []
         for start in range(0, len(going.ids), self._at_once):
             number += 1
             # The same name for the same number: what a crash left there is written again, never counted twice.
             path = folder(state) / f"{lineage[:8]}-{number:06}.parquet"
+            await _refuse_lone(path, await asyncio.to_thread(archive.ids, path), store)
             leaving = await _leaving(going.ids[start : start + self._at_once], parting, store, going.before)
             digest = await asyncio.to_thread(archive.write, path, leaving, self._reach)
             lease = await store.renew(lease, now=state.clock(), ttl=TTL)
@@ -182,6 +187,22 @@ class Mover:
             made.append(path)
             self._emit(Event("archive", path.name, start + len(leaving), len(going.ids)))
         return going, tuple(made)
+
+
+async def _refuse_lone(path: Path, there: Sequence[Id], store: Store) -> None:
+    """What a crash left under this name is in the inventory still; of anything else it is the only copy.
+
+    Raises:
+        StateError: whoever deleted receipts would have their archive overwritten.
+    """
+    for start in range(0, len(there), _ASKED):
+        some = there[start : start + _ASKED]
+        found = await store.certificates(Want(serials=[serial for _, serial in some], with_der=False))
+        if not {(one.issuer_key, one.serial) for one in found}.issuperset(some):
+            raise StateError(
+                f"the archive {path} holds certificates that neither the inventory nor a receipt has",
+                help="keep it elsewhere, and find out who changed the state: `pkicode state verify`",
+            )
 
 
 async def _leaving(
