@@ -67,7 +67,7 @@ class SoftHsm:
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(
-            command, env={**os.environ, **self.environ}, capture_output=True, text=True, timeout=60, check=False
+            command, env={**os.environ, **self.environ}, capture_output=True, errors="replace", timeout=60, check=False
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout

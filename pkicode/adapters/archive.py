@@ -75,12 +75,36 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
             f"the archive {path} cannot be written: {error.strerror}; nothing left the inventory",
             help="make room, or give the folder to this user, and run it again",
         ) from error
-    if not pq.read_table(pa.BufferReader(there)).equals(rows):
+    if not _holds(there, rows):
         raise StateError(
             f"the archive {path} does not hold what was written; nothing left the inventory", help="look at the disk"
         )
     reach(FaultPoint.ARCHIVED)
     return hashlib.sha256(there).hexdigest()
+
+
+def ids(path: Path) -> list[tuple[str, str]]:
+    """(issuer_key, serial) of all that is in an archive; nothing where none is.
+
+    Raises:
+        StateError: something else is there.
+    """
+    if not path.exists():
+        return []
+    try:
+        found = pq.read_table(path, columns=["issuer_key", "serial"]).to_pylist()
+        return [(str(one["issuer_key"]), str(one["serial"])) for one in found]
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise StateError(
+            f"{path} is no archive, and its name is needed; nothing left the inventory", help="move the file away"
+        ) from error
+
+
+def _holds(data: bytes, rows: pa.Table) -> bool:
+    try:
+        return bool(pq.read_table(pa.BufferReader(data)).equals(rows))
+    except (OSError, pa.ArrowException):
+        return False
 
 
 def _column(name: str, leaving: Sequence[Leaving]) -> list[object]:

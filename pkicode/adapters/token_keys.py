@@ -113,7 +113,7 @@ def find_public(session: pkcs11.Session, label: str, where: Pkcs11Uri) -> KeyFac
 
 def labels(session: pkcs11.Session, is_ours: Callable[[str], bool]) -> Sequence[str]:
     """The labels of the public keys on the token that are called as we call keys."""
-    there = (one[Attribute.LABEL] for one in _objects(session, ObjectClass.PUBLIC_KEY, Pkcs11Uri()))
+    there = map(_label, _objects(session, ObjectClass.PUBLIC_KEY, Pkcs11Uri()))
     return [label for label in there if is_ours(label)]
 
 
@@ -143,6 +143,13 @@ def _objects(session: pkcs11.Session, kind: ObjectClass, where: Pkcs11Uri) -> li
     if where.id is not None:
         wanted[Attribute.ID] = where.id
     return list(session.get_objects(wanted))
+
+
+def _label(public: Any) -> str:
+    try:
+        return str(public[Attribute.LABEL])
+    except UnicodeDecodeError:
+        return ""  # UTF-8 by the standard, Latin-1 on many a token: nobody's of ours
 
 
 def _refuse_idle(label: str, private: Any) -> None:

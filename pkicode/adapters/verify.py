@@ -230,6 +230,9 @@ def _not_after(certificate: bytes) -> int:
 def _archives(connection: sqlite3.Connection, folder: Path) -> Iterator[str]:
     """Archives may be kept elsewhere; those that are at hand are what was written."""
     for name, sha256 in connection.execute("SELECT DISTINCT file, sha256 FROM archives ORDER BY file"):
+        if Path(name).name != name:
+            yield f"a receipt names the archive {name}, which is no file of {folder}"
+            continue
         path = folder / name
         if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
             yield f"the archive {path} is not what was written"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 
 from pkicode.ceremony.words import words
-from pkicode.model.instants import DAY
+from pkicode.model.instants import DAY, NO_EXPIRY
 from pkicode.model.problem import PkicodeError
 
 T = TypeVar("T", "Request", "Response")
@@ -145,7 +145,7 @@ def _request_of(told: Mapping[str, Any]) -> Request:
         Item(
             kind=_word(item["kind"], "certificate", "crl"),
             address=str(item["address"]),
-            generation=int(item["generation"]),
+            generation=_number(item["generation"]),
             issuer=str(item["issuer"]),
             issuer_certificate=base64.b64decode(item["issuer_certificate"], validate=True),
             tbs=base64.b64decode(item["tbs"], validate=True),
@@ -153,7 +153,8 @@ def _request_of(told: Mapping[str, Any]) -> Request:
         )
         for item in told["items"]
     )
-    return Request(str(told["project"]), str(told["lineage"]), int(told["created"]), int(told["expires"]), items)
+    created, expires = _number(told["created"]), _number(told["expires"])
+    return Request(str(told["project"]), str(told["lineage"]), created, expires, items)
 
 
 def _response(one: Response) -> dict[str, Any]:
@@ -171,13 +172,19 @@ def _response_of(told: Mapping[str, Any]) -> Response:
     signatures = tuple(base64.b64decode(one, validate=True) for one in told["signatures"])
     if len(signatures) != len(request.items):
         raise ValueError("it does not have one signature for each item")
-    return Response(request, int(told["signed_at"]), signatures)
+    return Response(request, _number(told["signed_at"]), signatures)
 
 
 def _word(word: str, *known: str) -> str:
     if word not in known:
         raise ValueError(f"`{word}` is none of {', '.join(known)}")
     return word
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or not 0 <= value <= NO_EXPIRY:
+        raise ValueError("one of its numbers is none that we write")
+    return value
 
 
 def _base64(data: bytes) -> str:

@@ -22,6 +22,17 @@ _NAMES = {
     x509.UniformResourceIdentifier: "URI",
     x509.DirectoryName: "directory name",
 }
+_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 _WIDTH = 22
 """Of the longest name of an extension."""
 
@@ -100,8 +111,9 @@ def _value(extension: x509.Extension[x509.ExtensionType]) -> str:
         length = "" if value.path_length is None else f", at most {value.path_length} CAs below"
         return f"{'a CA' if value.ca else 'no CA'}{length}"
     if isinstance(value, x509.KeyUsage):
-        named = ("digital_signature", "content_commitment", "key_encipherment", "key_agreement")
-        return ", ".join(one for one in (*named, "key_cert_sign", "crl_sign") if getattr(value, one))
+        # The last two are undefined, and no question to the library, without key_agreement.
+        named = _USAGES if value.key_agreement else _USAGES[:-2]
+        return ", ".join(one for one in named if getattr(value, one))
     if isinstance(value, x509.SubjectKeyIdentifier):
         return value.digest.hex()
     if isinstance(value, x509.AuthorityKeyIdentifier):
@@ -109,8 +121,12 @@ def _value(extension: x509.Extension[x509.ExtensionType]) -> str:
     if isinstance(value, x509.NameConstraints):
         bases = [("permit", one) for one in value.permitted_subtrees or ()]
         bases += [("exclude", one) for one in value.excluded_subtrees or ()]
-        return ", ".join(f"{word} {_NAMES.get(type(one), '')} {one.value}" for word, one in bases)
+        return ", ".join(f"{word} {_base(one)}" for word, one in bases)
     return _texts(value)
+
+
+def _base(one: x509.GeneralName) -> str:
+    return f"{_NAMES[type(one)]} {one.value}" if type(one) in _NAMES else repr(one)
 
 
 def _texts(value: x509.ExtensionType) -> str:

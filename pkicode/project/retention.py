@@ -18,8 +18,8 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds.crl_lists import LIMIT
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint, Reach
-from pkicode.model.instants import rfc3339
-from pkicode.model.problem import PkicodeError
+from pkicode.model.instants import NO_EXPIRY, rfc3339
+from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Archive, CertificateStatus, Lease, Match, Revocation, Store, Want, Write
 from pkicode.project.leases import TTL
 from pkicode.project.state import State
@@ -33,7 +33,7 @@ AT_ONCE = 10_000
 _ASKED = 250
 _LEAVING = ("cert.", "ocsp.")
 """Addresses whose certificates leave; those of CAs are few, and what is archived was signed by them."""
-_FACTS = ("issuer_key", "serial", "status", "address", "generation", "ca", "ca_generation")
+_FACTS = ("issuer_key", "serial", "status", "address", "generation", "ca", "ca_generation", "not_after")
 
 Id = tuple[str, str]
 """(issuer_key, serial)."""
@@ -60,17 +60,21 @@ class _Needed:
     """What the [[revoke]] entries of pki.toml were about."""
     listed: Mapping[tuple[str, int], frozenset[str]]
     """(ca, generation) -> serials that its newest lists still show."""
+    told: Mapping[tuple[str, int], int]
+    """(ca, generation) -> when its newest full list was signed; 0 if none was."""
 
     def leaves(self, rows: Iterable[Sequence[Any]], statuses: Counter[str]) -> Iterator[Id]:
         """Those of these certificates that nothing needs, each counted by its status; rows are _FACTS."""
         shared: dict[str, str] = {}
-        for issuer_key, serial, status, address, generation, ca, ca_generation in rows:
+        for issuer_key, serial, status, address, generation, ca, ca_generation, not_after in rows:
             if (
                 status != CertificateStatus.INTENT
                 and address.startswith(_LEAVING)
                 and (address, generation) not in self.managed
                 and (issuer_key, serial) not in self.declared
                 and serial not in self.listed.get((ca, ca_generation), ())
+                # A revocation leaves after a list from beyond its end has shown it (RFC 5280 section 3.3).
+                and (status != CertificateStatus.REVOKED or not_after < self.told.get((ca, ca_generation), NO_EXPIRY))
             ):
                 statuses[status] += 1
                 yield shared.setdefault(issuer_key, issuer_key), serial
@@ -106,14 +110,16 @@ async def _needed(state: State, store: Store, before: int) -> _Needed:
     entries = {entry.id for entry in state.config.settings.revoke}
     declared = frozenset((one.issuer_key, one.serial) for one in await store.matches() if one.entry in entries)
     listed: dict[tuple[str, int], frozenset[str]] = {}
-    scopes = [(one.name, one.scope) for one in await store.artefacts() if one.kind == "crl"]
+    told: dict[tuple[str, int], int] = {}
+    lists = {(one.name, one.scope): one.this_update for one in await store.artefacts() if one.kind == "crl"}
     for (name, generation), record in (await store.authorities()).items():
         ca = authorities.from_record(name, generation, record)
         # One that has ended signs no list any more, and nobody asks for its last one.
         if ca.not_after >= before:
-            mine = [scope for stem, scope in scopes if stem == ca.stem]
+            mine = [scope for stem, scope in lists if stem == ca.stem]
+            told[name, generation] = lists.get((ca.stem, ""), 0)
             listed[name, generation] = frozenset().union(*[await _serials(store, ca.stem, scope) for scope in mine])
-    return _Needed(managed, declared, listed)
+    return _Needed(managed, declared, listed, told)
 
 
 async def _serials(store: Store, stem: str, scope: str) -> frozenset[str]:
@@ -162,12 +168,17 @@ class Mover:
         for match in await store.matches() if going.ids else ():
             parting[match.issuer_key, match.serial].append(match)
         lineage = (await store.about()).lineage
+        if not lineage.isalnum():
+            raise StateError(
+                "the lineage of the state was altered: it would lead elsewhere", help="`pkicode state verify`"
+            )
         number = len({one.file for one in await store.archives()})
         made = []
         for start in range(0, len(going.ids), self._at_once):
             number += 1
             # The same name for the same number: what a crash left there is written again, never counted twice.
             path = folder(state) / f"{lineage[:8]}-{number:06}.parquet"
+            await _refuse_lone(path, await asyncio.to_thread(archive.ids, path), store)
             leaving = await _leaving(going.ids[start : start + self._at_once], parting, store, going.before)
             digest = await asyncio.to_thread(archive.write, path, leaving, self._reach)
             lease = await store.renew(lease, now=state.clock(), ttl=TTL)
@@ -176,6 +187,22 @@ class Mover:
             made.append(path)
             self._emit(Event("archive", path.name, start + len(leaving), len(going.ids)))
         return going, tuple(made)
+
+
+async def _refuse_lone(path: Path, there: Sequence[Id], store: Store) -> None:
+    """What a crash left under this name is in the inventory still; of anything else it is the only copy.
+
+    Raises:
+        StateError: whoever deleted receipts would have their archive overwritten.
+    """
+    for start in range(0, len(there), _ASKED):
+        some = there[start : start + _ASKED]
+        found = await store.certificates(Want(serials=[serial for _, serial in some], with_der=False))
+        if not {(one.issuer_key, one.serial) for one in found}.issuperset(some):
+            raise StateError(
+                f"the archive {path} holds certificates that neither the inventory nor a receipt has",
+                help="keep it elsewhere, and find out who changed the state: `pkicode state verify`",
+            )
 
 
 async def _leaving(

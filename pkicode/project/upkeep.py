@@ -174,7 +174,7 @@ class Upkeep:
         async with self._state.reading() as store:
             names = sorted({one.file for one in await store.archives()}) if store else []
         folder = retention.folder(self._state)
-        if gone := [name for name in names if not (folder / name).exists()]:
+        if gone := [name for name in names if Path(name).name != name or not (folder / name).exists()]:
             raise PkicodeError(f"the archive {folder / gone[0]} is not there", help="bring it back from your backups")
         return [folder / name for name in names]
 

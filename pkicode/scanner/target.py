@@ -195,24 +195,29 @@ class _Reading:
 def _once(spots: Iterable[Spot]) -> Iterator[Spot]:
     """Each spot once; an address that a network of the same scan has already is left out."""
     seen = list(dict.fromkeys(spots))
-    networks: dict[tuple[int, str, int], list[texts.Network]] = {}
+    networks: dict[tuple[int, str, int], set[texts.Network]] = {}
     for one in seen:
         if one.network is not None:
-            networks.setdefault((one.port, one.starttls, one.network.version), []).append(one.network)
+            networks.setdefault((one.port, one.starttls, one.network.version), set()).add(one.network)
+    lengths = {which: {one.prefixlen for one in there} for which, there in networks.items()}
     for one in seen:
         own = one.network
         if own is None and is_address(one.host) and not one.server_name:
             own = ipaddress.ip_network(one.host)
         if own is not None:
-            there = networks.get((one.port, one.starttls, own.version), [])
-            if any(other != own and _covers(other, own) for other in there):
+            which = (one.port, one.starttls, own.version)
+            # A network is asked for by each length that there is, and not compared with thousands of others.
+            wider = [length for length in lengths.get(which, ()) if length < own.prefixlen]
+            around = (own.supernet(new_prefix=length) for length in wider)
+            if any(other in networks[which] and not _is_at_the_end(own, other) for other in around):
                 continue
         yield one
 
 
-def _covers(other: texts.Network, own: texts.Network) -> bool:
-    ends = (other.network_address, own.network_address, own.broadcast_address, other.broadcast_address)
-    return list(map(int, ends)) == sorted(map(int, ends))
+def _is_at_the_end(own: texts.Network, around: texts.Network) -> bool:
+    """Whether it is, or holds, an address that counts for nobody's in the network around it."""
+    ends = (own.network_address == around.network_address, own.broadcast_address == around.broadcast_address)
+    return own.version == 4 and own.num_addresses <= 2 < around.num_addresses and any(ends)
 
 
 _TRANSLATED, _UNICAST = ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2000::/3")

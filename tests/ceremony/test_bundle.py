@@ -1,6 +1,7 @@
 """What is carried, byte by byte: one form, one digest, words for it; whatever is altered is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pkicode.ceremony import bundle, card
 from pkicode.ceremony.bundle import BundleError, Item, Request, Response, decode_request, decode_response, encode
 from pkicode.ceremony.words import words
+from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import KeyStoreError
 from pkicode.x509 import keys
 from tests.oracles import openssl
@@ -25,7 +27,8 @@ blobs = st.binary(max_size=40)
 items = st.builds(
     Item, st.sampled_from(["certificate", "crl"]), texts, st.integers(0, 99), texts, blobs, blobs, st.tuples(texts)
 )
-requests = st.builds(Request, texts, texts, st.integers(0), st.integers(0), st.lists(items, max_size=4).map(tuple))
+instants = st.integers(0, NO_EXPIRY)
+requests = st.builds(Request, texts, texts, instants, instants, st.lists(items, max_size=4).map(tuple))
 
 
 @given(requests)
@@ -33,7 +36,7 @@ def test_a_request_comes_out_as_it_went_in(request: Request) -> None:
     assert decode_request(encode(request)) == request
 
 
-@given(requests, st.integers(0), st.data())
+@given(requests, instants, st.data())
 def test_a_response_comes_out_as_it_went_in(request: Request, signed_at: int, data: st.DataObject) -> None:
     signatures = tuple(data.draw(blobs) for _ in request.items)
     response = Response(request, signed_at, signatures)
@@ -77,6 +80,21 @@ def test_the_same_said_in_another_way_is_another_file() -> None:
 def test_what_is_no_bundle_is_refused_whatever_it_is(data: bytes) -> None:
     with pytest.raises(BundleError, match="no request of a ceremony"):
         decode_request(data)
+
+
+@pytest.mark.parametrize("number", ["1e999", "NaN", "1.5", "-1", "true", "1" + "0" * 20, "1" + "0" * 5000])
+@pytest.mark.parametrize("field", ["created", "generation", "signed_at"])
+def test_a_number_that_is_no_instant_and_no_generation_is_refused(field: str, number: str) -> None:
+    good = encode(RESPONSE)
+    altered = re.sub(f'"{field}": [0-9]+'.encode(), f'"{field}": {number}'.encode(), good, count=1)
+    assert altered != good
+    with pytest.raises(BundleError, match="or was altered"):
+        decode_response(altered)
+
+
+def test_an_instant_that_has_no_date_is_refused_whatever_digest_it_bears() -> None:
+    with pytest.raises(BundleError, match="one of its numbers"):
+        decode_request(encode(evolve(REQUEST, expires=10**18)))
 
 
 def test_a_response_has_a_signature_for_each_item() -> None:

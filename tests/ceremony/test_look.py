@@ -1,5 +1,6 @@
 """What is said of an item before it is signed: lint of its very bytes, and everything that is in them."""
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -11,7 +12,7 @@ from pkicode.ceremony import look
 from pkicode.ceremony.bundle import BundleError, Item, Request
 from pkicode.project.offline import check, transcript
 from pkicode.revocation import crl
-from pkicode.x509 import der
+from pkicode.x509 import der, extensions
 from pkicode.x509.constraints import Constraints
 from pkicode.x509.profile import Profile
 from tests.x509.pki import CA, DAY, NOW, Made, make
@@ -83,6 +84,30 @@ def test_everything_in_a_certificate_is_told(root: Made) -> None:
         root.facts.ski.hex(),
     ):
         assert part in text, part
+
+
+def test_every_usage_of_a_key_is_told() -> None:
+    """Lint lets an RSA key encipher, and an EC key agree."""
+    for alg, more in (("rsa-2048", ("dataEncipherment",)), ("ec-p256", ("keyAgreement", "encipherOnly"))):
+        made = make(Profile(is_ca=True, usage=(*CA, *more)), cn="Root", alg=alg)
+        item = Item("certificate", "ca.root", 1, "ca.root@1", b"", made.tbs)
+        assert look.complaints(item) == []
+        [usage] = [line for line in look.told(item) if "keyUsage" in line]
+        for word in more:
+            assert re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", word) in usage
+
+
+def test_a_constraint_on_a_kind_of_name_that_we_do_not_know_is_told(root: Made) -> None:
+    """As one on names of Kerberos."""
+    other = der.tlv(0xA0, der.oid("1.3.6.1.5.2.2"), der.tlv(0xA0, der.tlv(der.SEQUENCE)))
+    trees = der.tlv(der.SEQUENCE, der.tlv(0xA0, der.tlv(der.SEQUENCE, other)))
+    flag, value = der.tlv(der.BOOLEAN, b"\xff"), der.tlv(der.OCTET_STRING, trees)
+    *fields, (tag, wrapped) = der.children(der.only(root.tbs, der.SEQUENCE))
+    extra = der.tlv(der.SEQUENCE, extensions.NAME_CONSTRAINTS, flag, value)
+    more = der.tlv(der.SEQUENCE, der.only(wrapped, der.SEQUENCE), extra)
+    altered = der.tlv(der.SEQUENCE, *(der.tlv(*one) for one in fields), der.tlv(tag, more))
+    text = "\n".join(look.told(Item("certificate", "ca.root", 1, "ca.root@1", b"", altered)))
+    assert "1.3.6.1.5.2.2" in text
 
 
 def test_a_long_list_is_told_in_part_and_counted_in_full(root: Made) -> None:

@@ -74,6 +74,37 @@ def test_whoever_makes_another_file_with_its_digest_has_nothing_taken_in(two: Tw
     assert two.receive(response).certificates == ("ca.issuing@1",)
 
 
+@pytest.mark.parametrize("address", ["ca.\ud800", 'ca.issuing["\ud800"]', "ca.\0", "ca.issuing@1"])
+def test_an_address_that_no_database_can_be_asked_for_is_refused(two: Two, address: str) -> None:
+    two.card()
+    two.apply()
+    response = two.sign(two.export())
+    with pytest.raises(BundleError, match="no such intent is open"):
+        two.receive(_with(response, evolve(response.request.items[0], address=address)))
+
+
+def test_whoever_puts_no_der_into_the_database_stops_no_ceremony(two: Two) -> None:
+    two.card()
+    two.apply()
+    two.round()
+    two.apply()
+    response = two.sign(two.export())
+    with sqlite3.connect(two.site.root / ".pkicode/state.db") as other:
+        columns = [row[1] for row in other.execute("PRAGMA table_info(certificates)") if row[1] != "id"]
+        planted = {"status": "'unknown'", "serial": "'abc'", "generation": "7", "der": "X'3080'"}
+        other.execute(
+            f"INSERT INTO certificates ({', '.join(columns)}) "
+            f"SELECT {', '.join(planted.get(name, name) for name in columns)} "
+            "FROM certificates WHERE address = 'ca.issuing'"
+        )
+    assert two.receive(response).certificates == ("ca.issuing@1",)
+    two.site.later(181)
+    response = two.sign(two.export())
+    with sqlite3.connect(two.site.root / ".pkicode/state.db") as other:
+        other.execute("UPDATE artefacts SET der = X'3080' WHERE kind = 'crl'")
+    assert two.receive(response).lists == ("crl.root@1",)
+
+
 def test_of_a_list_that_was_altered_and_a_certificate_that_was_not_neither_is_taken(two: Two) -> None:
     two.card()
     two.apply()

@@ -111,6 +111,15 @@ def test_labels_are_seen_without_a_pin_and_foreign_objects_are_left_out(hsm: Sof
     assert with_store(store, lambda store: store.labels()) == ["ca.issuing@2", "ca.root@1"]
 
 
+def test_a_foreign_key_whose_label_is_no_utf8_is_left_out(hsm: SoftHsm, token: str) -> None:
+    made(hsm, token, "ca.root@1")
+    hsm.tool(
+        token, "--keypairgen", "--key-type", "EC:prime256v1", "--label", os.fsdecode(b"Schl\xfcssel"), "--id", "aa"
+    )
+    assert with_store(opened(hsm, token), lambda store: store.labels()) == ["ca.root@1"]
+    assert with_store(opened(hsm, token), lambda store: store.verify()) == []
+
+
 def test_a_label_keeps_its_algorithm(hsm: SoftHsm, token: str) -> None:
     made(hsm, token, "ca.root@1")
     with pytest.raises(KeyStoreError, match=r"is there already, as ec-p256 and not rsa-2048"):

@@ -16,6 +16,7 @@ from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Certificate, Want
+from pkicode.project import open_project
 from pkicode.project.retention import Removable
 from tests.faults.run import PRUNE, Fault, crash
 from tests.kinds.site import Site, told
@@ -127,6 +128,19 @@ def test_an_altered_archive_is_found(site):
     assert site.open().upkeep.verify() == [f"the archive {path} is not what was written"]
 
 
+def test_a_receipt_that_names_a_file_elsewhere_has_none_read(site):
+    if site.state:
+        pytest.skip("a planted receipt is put into the file")
+    prune(site)
+    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as state:
+        state.execute("UPDATE archives SET file = '/dev/zero'")
+        state.commit()
+    [found] = site.open().upkeep.verify()
+    assert found.startswith("a receipt names the archive /dev/zero, which is no file of ")
+    with pytest.raises(PkicodeError, match="is not there"):
+        pkicode.open(site.root / "pki.toml").archive()
+
+
 def test_more_that_is_gone_than_was_archived_is_found(site):
     if site.state:
         pytest.skip("a planted deletion is made in the file")
@@ -189,6 +203,49 @@ def test_a_full_disk_or_a_file_in_the_way_loses_nothing(site):
     assert inventory(site) == before
 
 
+@pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1" + bytes(40) + b"PAR1"])
+def test_a_file_that_somebody_changes_before_it_is_read_back_loses_nothing(site, damage):
+    before = inventory(site)
+    (folder := site.root / ".pkicode/archive").mkdir(mode=0o700)
+
+    def changed(point: FaultPoint) -> None:
+        if point is FaultPoint.ARCHIVE_STAGED:
+            next(folder.iterdir()).write_bytes(damage)
+
+    project = open_project(site.root / "pki.toml", environ={}, now=site.now, reach=changed)
+    with pytest.raises(StateError, match="does not hold what was written; nothing left the inventory"):
+        project.upkeep.prune(lambda _event: None)
+    assert inventory(site) == before
+
+
+def test_whoever_writes_the_database_has_no_file_put_elsewhere(site):
+    if site.state:
+        pytest.skip("a planted fact is put into the file")
+    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as state:
+        state.execute("UPDATE meta SET value = '../../ab' || value WHERE key = 'lineage'")
+        state.commit()
+    before = {*site.root.parent.rglob("*")}
+    with pytest.raises(StateError, match="was altered"):
+        prune(site)
+    assert {one.name for one in {*site.root.parent.rglob("*")} - before} <= {"state.db-wal", "state.db-shm"}
+
+
+def test_whoever_writes_the_database_has_no_archive_overwritten_that_holds_more(site):
+    if site.state:
+        pytest.skip("a planted deletion is made in the file")
+    _, (path,) = prune(site)
+    whole = path.read_bytes()
+    with closing(sqlite3.connect(site.root / ".pkicode/state.db")) as state:
+        state.execute("DELETE FROM archives")
+        state.commit()
+    site.later(60)
+    assert site.apply().exit_code == 0
+    before = inventory(site)
+    with pytest.raises(StateError, match="neither the inventory nor a receipt has"):
+        prune(site)
+    assert (path.read_bytes(), inventory(site)) == (whole, before)
+
+
 def test_revoked_certificates_stay_while_a_list_shows_them(site):
     kept = inventory(site)
     listed = {serial for crl in lists(site).values() for serial in crl}
@@ -217,3 +274,26 @@ def test_the_frame_of_the_archive_has_what_left_the_frame_of_the_inventory(site)
     path.rename(path.with_suffix(".gone"))
     with pytest.raises(PkicodeError, match="is not there"):
         pki.archive()
+
+
+def test_a_revocation_that_no_list_has_shown_stays_until_one_has(site):
+    """RFC 5280 section 3.3: it leaves after it stood on a list from beyond the certificate's end."""
+    text = long.ONE + long.STAYS + long.KEEP
+    victim = max(
+        (one for one in inventory(site).values() if one.address == 'cert.app["api"]'), key=lambda one: one.created
+    )
+    entry = (
+        f'[[revoke]]\nid = "LATE"\nserial = "{victim.serial}"\nca = "issuing"\nreason = "superseded"\nwait = false\n'
+    )
+    site.write(text + entry, base=long.BASE)
+    crash(site.root, site.now, Fault(FaultPoint.REVOKED))
+    site.write(text, base=long.BASE).later(60)
+    assert site.apply(only=("cert.app",)).exit_code == 0
+    prune(site)
+    assert site.apply().exit_code == 0
+    assert int(victim.serial, 16) in lists(site)["public/crl/issuing-g1.crl"]
+    site.later(10)
+    assert site.apply().exit_code == 0
+    prune(site)
+    assert (victim.issuer_key, victim.serial) not in inventory(site)
+    assert site.open().upkeep.verify() == []

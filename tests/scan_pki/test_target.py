@@ -136,6 +136,22 @@ def test_what_is_meant_twice_is_scanned_once():
     assert [str(one) for one in there][-2:] == ["10.0.0.5:8443", "a.example:443"]
 
 
+def test_an_address_that_is_nobodys_in_a_network_around_it_is_scanned_where_it_is_named():
+    there, _ = found("10.0.0.0/24", "10.0.0.0", "10.0.0.255", "10.0.0.7", "10.0.1.0/24", "10.0.1.254/31", "10.0.1.2/31")
+    assert [str(one) for one in there][254:256] == ["10.0.0.0:443", "10.0.0.255:443"]
+    assert [str(one) for one in there][256 + 254 :] == ["10.0.1.254:443", "10.0.1.255:443"]
+    there, _ = found("10.0.0.0/31", "10.0.0.1")
+    assert len(there) == 2
+
+
+def test_many_networks_are_held_against_each_other_in_less_than_a_lifetime():
+    """Each compared with each was a hang: the square of what a list of subnets has."""
+    many = [f"10.{number >> 14}.{number >> 6 & 255}.{number % 64 * 4}/30" for number in range(50_000)]
+    there, problems = found(*many, "10.0.0.0/24")
+    assert not problems
+    assert len(there) == 2 * (50_000 - 64) + 254
+
+
 def test_a_file_has_a_target_a_line_and_comments():
     text = b"\xef\xbb\xbf# hosts\nportal.example  # the portal\n\n10.0.0.0/30\nbad host\n@more.txt\n"
     there, problems = found("@hosts.txt", files={"hosts.txt": text})
