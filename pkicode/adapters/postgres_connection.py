@@ -7,14 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from pkicode.config.state_url import Server
-from pkicode.model.problem import PkicodeError, StateError
+from pkicode.model.problem import PkicodeError, StateError, installing
 
 try:
     import asyncpg
 except ImportError as missing:
-    raise StateError(
-        "a state in PostgreSQL needs the driver asyncpg", help="install it: pip install 'pkicode[postgres]'"
-    ) from missing
+    raise StateError("a state in PostgreSQL needs the driver asyncpg", help=installing("postgres")) from missing
 
 DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 """Whatever the driver may raise."""

@@ -123,7 +123,7 @@ def state_prune(session: Session, *, yes: bool, dry_run: bool, allow_clock: bool
         elif files:
             say(printable(f"Archived in {', '.join(str(one) for one in files)}: copy it to where your backups are."))
 
-    upkeep = session.writable(allow_clock=allow_clock).upkeep
+    upkeep = session.writable(allow_clock=allow_clock or dry_run).upkeep
     if form == "human" or dry_run:
         going = upkeep.removable()
         if form == "human":

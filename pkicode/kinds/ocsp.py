@@ -91,6 +91,7 @@ def diff(
     if reason is None:
         return None
     spec: OcspSpec = block.spec
+    owed = _owed(row, held if reason.code is ReasonCode.OCSP_MISSING else None)
     return Change(
         Address("ocsp", block.name),
         Action.SIGN,
@@ -100,7 +101,8 @@ def diff(
         row,
         held,
         after={
-            "certificates": _owed(row, held if reason.code is ReasonCode.OCSP_MISSING else None),
+            # Those that this plan issues are answered for too, and are not counted: a 0 would read as no answers.
+            **({"certificates": owed} if owed else {}),
             "refresh": duration(spec.refresh),
             "validity": duration(spec.validity),
         },

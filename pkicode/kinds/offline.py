@@ -44,6 +44,7 @@ def _lacks_card(change: Change, spec: CaSpec, config: Config) -> str:
     found = card.find(config.root, folder, label)
     if found is None:
         return (
-            f"no card of its key in {folder}: `pkicode ceremony init {label} --alg {spec.key.alg}`, where the keys are"
+            f"no card of its key in {folder}: `pkicode ceremony init {label} --alg {spec.key.alg} --keystore FILE`, "
+            f"where the keys are; then put {label}{card.SUFFIX} there"
         )
     return "" if found.alg == spec.key.alg else f"the key of its card is {found.alg}, not {spec.key.alg}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pkicode.model.problem import PkicodeError
+from pkicode.model.problem import PkicodeError, installing
 
 
 @contextmanager
@@ -16,5 +16,5 @@ def framed() -> Iterator[None]:
             raise
         raise PkicodeError(
             f"a DataFrame needs {error.name}, which is not installed",
-            help="pip install 'pkicode[notebook]', or in a clone: .venv/bin/pip install -e '.[notebook]'",
+            help=installing("notebook"),
         ) from error

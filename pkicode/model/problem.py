@@ -78,6 +78,11 @@ class Problem:
         return Severity.WARNING if self.code.startswith("W") else Severity.ERROR
 
 
+def installing(extra: str) -> str:
+    """How what an extra of pkicode needs gets installed: a help.  A clone is not looked up by its name in an index."""
+    return f"pip install 'pkicode[{extra}]', or in a clone: .venv/bin/pip install -e '.[{extra}]'"
+
+
 class PkicodeError(Exception):
     """Anything a user can mend; `help` says how.  Never carries a secret."""
 

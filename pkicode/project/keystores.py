@@ -13,7 +13,7 @@ from pkicode.adapters.talking import Talking
 from pkicode.config import pkcs11_uri
 from pkicode.config.language import KeystoreSpec, Secret
 from pkicode.config.reader import Config
-from pkicode.model.problem import KeyStoreError
+from pkicode.model.problem import KeyStoreError, installing
 from pkicode.ports import KeyStore
 
 Warn = Callable[[str], None]
@@ -63,7 +63,7 @@ def _token(spec: KeystoreSpec, root: Path, environ: Mapping[str, str], warn: War
     except ImportError as error:
         raise KeyStoreError(
             f"[keystore.{spec.name}] is a PKCS #11 token, and python-pkcs11 is not installed",
-            help="pip install 'pkicode[hsm]'",
+            help=installing("hsm"),
         ) from error
 
     async def pin() -> bytes:

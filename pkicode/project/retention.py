@@ -19,7 +19,7 @@ from pkicode.kinds.crl_lists import LIMIT
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.instants import NO_EXPIRY, rfc3339
-from pkicode.model.problem import PkicodeError, StateError
+from pkicode.model.problem import PkicodeError, StateError, installing
 from pkicode.ports import Archive, CertificateStatus, Lease, Match, Revocation, Store, Want, Write
 from pkicode.project.leases import TTL
 from pkicode.project.state import State
@@ -161,7 +161,7 @@ class Mover:
         try:
             from pkicode.adapters import archive
         except ImportError as error:
-            raise PkicodeError("archives are Parquet, and pyarrow is missing", help="pip install pyarrow") from error
+            raise PkicodeError("archives are Parquet, and pyarrow is missing", help=installing("notebook")) from error
         state, store = self._state, self._store
         going = await removable(state, store)
         parting: dict[Id, list[Match]] = defaultdict(list)

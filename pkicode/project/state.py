@@ -125,7 +125,8 @@ class State:
         if self.journal.path.exists() and not there:
             raise StateError(
                 f"the state {self.place} is gone: {self.journal.path} lists certificates that were issued from it",
-                help="`pkicode state restore BACKUP`; to begin anew for good, move the whole folder away",
+                help="`pkicode state restore BACKUP`; if [state] url is new, `pkicode state copy OLD-URL NEW-URL`; "
+                "to begin anew for good, move the whole folder away",
             )
 
     @asynccontextmanager

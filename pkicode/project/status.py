@@ -171,6 +171,8 @@ class _Look:
         elif self.facts.intents and not alive:
             message = f"{self.facts.intents:,} left open by an apply that was stopped; the next one finishes them"
             self._tell("state", "intents", Level.WARNING, message)
+        elif not about.sequence:
+            self._tell("state", "state", Level.OK, "nothing was applied yet")
         else:
             self._tell("state", "state", Level.OK, f"newest event {rfc3339(about.newest)}")
 

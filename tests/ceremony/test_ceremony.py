@@ -18,7 +18,9 @@ from tests.oracles import crl_number, revoked_serials
 
 def test_from_no_key_to_a_leaf_that_openssl_accepts(two: Two) -> None:
     assert two.apply().exit_code == 7
-    assert "pkicode ceremony init ca.root@1 --alg ec-p384" in waiting(two)["ca.root"]
+    why = waiting(two)["ca.root"]
+    assert "`pkicode ceremony init ca.root@1 --alg ec-p384 --keystore FILE`" in why
+    assert why.endswith("then put ca.root@1.csr there")
     two.card()
     assert told(two.site.plan().changes)[0] == "reserve ca.root@1 new"
     assert two.apply().counts == {"reserve": 1}

@@ -236,7 +236,7 @@ def aged(run, applied, folder, monkeypatch):
 
 
 def test_state_prune_says_what_it_would_move_and_moves_it(run, aged, folder):
-    told = run("state", "prune", "--dry-run", "--allow-clock")
+    told = run("state", "prune", "--dry-run")
     assert told.out.startswith("To move, ended before 2027-09-02T00:00:00Z and needed by nothing: ")
     assert told.out.endswith(" issued.\n")
     before = run("inventory", "--format", "json").json

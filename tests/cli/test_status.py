@@ -133,8 +133,9 @@ def test_a_pki_toml_that_cannot_be_read_is_unknown_to_nagios_and_an_error_else(a
     assert at(0).code == 1
 
 
-def test_nothing_applied_yet_is_a_warning(at):
+def test_nothing_applied_yet_is_a_warning_and_no_date_is_told(at):
     assert at(0, "--format", "nagios").code == 1
+    assert ("nothing was applied yet" in (told := at(0).out), "1970" in told) == (True, False)
 
 
 @pytest.mark.parametrize("meddled", ["crl/issuing-g1.crl", "crl/root-g1.crl", "bundle/trust.pem", "ca/root-g1.cer"])

@@ -100,7 +100,7 @@ def test_the_first_plan_says_what_is_signed_and_the_next_is_empty_until_answers_
     site.write(PORTAL, base=OCSP)
     change = next(one for one in site.plan().changes if one.address.kind == "ocsp")
     assert told([change]) == ["sign ocsp.issuing@1 new"]
-    assert change.after == {"certificates": 0, "refresh": "1d", "validity": "4d"}
+    assert change.after == {"refresh": "1d", "validity": "4d"}
     site.apply()
     assert site.plan().changes == ()
     assert site.plan().next_due == site.now + DAY

@@ -225,4 +225,4 @@ def test_a_frame_without_pandas_says_what_to_install(folder, frame):
         [sys.executable, "-c", code], cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
     assert "which is not installed" in done.stderr
-    assert "help: pip install 'pkicode[notebook]'" in done.stderr
+    assert "help: pip install 'pkicode[notebook]', or in a clone: .venv/bin/pip install -e '.[notebook]'" in done.stderr
