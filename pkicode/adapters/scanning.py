@@ -201,13 +201,27 @@ async def together(
 
     async def one(target: Target) -> Endpoint:
         async with room:
-            found = judged(await ask(target, terms.choice.lines, now=clock(terms)), terms)
+            try:
+                found = judged(await ask(target, terms.choice.lines, now=clock(terms)), terms)
+            except Exception as error:  # noqa: BLE001 - one target must not end the scan of a million, also not again
+                found = _unexpected(target, error, terms)
         told(found)
         return found
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(one(target)) for target in targets]
     return [task.result() for task in tasks]
+
+
+def _unexpected(target: Target, error: Exception, terms: Terms) -> Endpoint:
+    """A record of what should not be: somebody has to hear of it."""
+    detail = f"pkicode met something it does not expect, please report it: {type(error).__name__}: {error}"
+    return Endpoint(
+        target,
+        clock(terms),
+        "failed",
+        findings=terms.choice.kept([Finding("Connectivity", "TLSDial", Grade.UNKNOWN, "unexpected", detail)]),
+    )
 
 
 def judged(endpoint: Endpoint, terms: Terms) -> Endpoint:

@@ -13,6 +13,7 @@ CALLED_FROM_OUTSIDE = {
     "trust_store": "as scan_one",
     "same_everywhere": "as scan_one",
     "drift": "as scan_one",
+    "accessor": "pandas calls it: frames that import it have `.pki`",
     "__getattr__": "Python calls it for the lazy names of the package root",
     "__dir__": "as __getattr__",
     "_repr_mimebundle_": "notebooks call it",
