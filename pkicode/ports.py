@@ -313,6 +313,9 @@ class Store(Protocol):
 
     async def about(self) -> About: ...
 
+    async def meta(self) -> Mapping[str, str]:
+        """What commits have put under Write.meta, beside what the store says of itself."""
+
     async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
         """Every resource row, or those of one block, in no order.  One query."""
 

@@ -68,6 +68,9 @@ class StateStore:
     async def about(self) -> About:
         return await self.database.ask(steps.about)
 
+    async def meta(self) -> Mapping[str, str]:
+        return dict(await self._read(sql.META))
+
     async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
         if kind:
             return await self.database.ask(partial(steps.read, sql.HELD_OF, kind, name, made=sql.held))

@@ -28,6 +28,7 @@ _COMMANDS = {
     "schema": "files",
     "plan": "plan",
     "apply": "apply",
+    "approve": "approve",
     "revoke": "revoke",
     "forecast": "forecast",
     "status": "status",

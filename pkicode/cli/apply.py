@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 
 @click.command("apply")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--approval",
+    "approvals",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="What `approve` made of the saved plan; FILE.approval beside it if not given.",
+)
+@click.option(
+    "--detached", is_flag=True, help="An approved plan goes although pki.toml was edited, if it says the same."
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @scope
 @allowing
@@ -35,6 +46,8 @@ def apply_command(
     session: Session,
     *,
     file: Path | None,
+    approvals: tuple[Path, ...],
+    detached: bool,
     yes: bool,
     only: tuple[str, ...],
     except_: tuple[str, ...],
@@ -50,6 +63,8 @@ def apply_command(
     reasons = _reasons(only_reasons)
     scoped = bool(only or except_ or allow or reasons)
     _refuse(file, auto=auto, reasons=reasons, scoped=scoped)
+    if file is None and (approvals or detached):
+        raise click.UsageError("an approval is of a saved plan: give its FILE")
     if watching:
         if file is not None or allow or form != "human" or not (yes or auto):
             raise click.UsageError("--watch needs -y or --auto, and takes no FILE, no --allow and no --format json")
@@ -57,6 +72,7 @@ def apply_command(
 
         return watch(session, only=only, except_=except_, reasons=reasons, jobs=jobs)
     project = session.writable(allow_clock=allow_clock)
+    from pkicode.project.approving import with_approvals
 
     def show(plan: Plan) -> None:
         if form == "human" and file is None:
@@ -64,7 +80,9 @@ def apply_command(
 
     expected: Plan | SavedPlan | None = None
     if file is not None:
-        expected = project.load(session.path(file))
+        given = [session.path(one) for one in approvals]
+        path = session.path(file)
+        expected = with_approvals(project.load(path), path, given, detached=detached)
     elif not (yes or auto):
         expected = project.plan(only=only, except_=except_, allow=allow, commands=True)
         show(expected)

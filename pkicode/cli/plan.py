@@ -81,6 +81,9 @@ def exit_code(plan: Plan, *, detailed: bool) -> int:
         return DENIED
     if not detailed:
         return 0
-    if any(change.readiness is Readiness.WAITING for change in plan.changes):
+    from pkicode.plan.brakes import REQUIRE_APPROVAL
+
+    awaited = any(judged.rule == REQUIRE_APPROVAL for judged in plan.verdicts)
+    if awaited or any(change.readiness is Readiness.WAITING for change in plan.changes):
         return WAITING
     return CHANGES if plan.has_changes else 0

@@ -1,6 +1,6 @@
 """What tables say about each other: references, circles, nesting, narrowing.  Paths are in check_paths.py."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -48,6 +48,14 @@ def everything(tables: Tables, listed: _Listed) -> None:
     _moves(tables, listed)
     check_revoke.everything(tables, listed["revoke"])
     check_scan.everything(tables)
+
+
+def approvals(tables: Tables, policy: Mapping[str, Any]) -> None:
+    """Tell of approvals that nobody can give."""
+    if policy.get("require_approval") and not tables.entries["approver"] and not tables.suspect("approver"):
+        mend = 'add [approver.NAME] with public_key = "...", or take the rule out'
+        message = "`require_approval` asks for approvals, and there is no [approver.X]"
+        tables.notes.add("E0347", message, ("policy", "require_approval"), help=mend)
 
 
 def _references(tables: Tables) -> None:

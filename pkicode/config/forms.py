@@ -1,5 +1,6 @@
 """The forms a text in pki.toml may have: durations, fractions, modes, addresses.  No tables, no places."""
 
+import binascii
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -25,6 +26,7 @@ _LONG = 60
 """Characters of a stranger's text that a message shows: more than any serial number has."""
 _ENTRY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _SPKI = re.compile(r"[0-9a-f]{64}\Z")
+_PUBLIC_KEY = re.compile(r"-----(BEGIN|END) PUBLIC KEY-----")
 _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
 
 
@@ -166,6 +168,21 @@ def _reason(text: str) -> str:
     return text
 
 
+def _public_key(text: str) -> str:
+    """Base64 without blanks; what is given is never shown, because it may be the private half."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    bare = "".join(_PUBLIC_KEY.sub("", text).split())
+    try:
+        load_der_public_key(binascii.a2b_base64(bare, strict_mode=True))
+    except (ValueError, UnsupportedAlgorithm):
+        mend = "write what `openssl pkey -in key.pem -pubout` prints"
+        # Whatever the cause holds is not told: it may be about a private key.
+        raise WrongForm("E0206", "this is no public key", mend) from None
+    return bare
+
+
 def _path(text: str) -> str:
     if not text or not text.isprintable():
         raise WrongForm("E0206", "a path may not be empty or hold control characters")
@@ -246,6 +263,7 @@ FORMS: Mapping[str, Form] = {
         ),
         "^[0-9A-Fa-f:]{64,95}$",
     ),
+    "public-key": Form("a public key, as PEM or base64", '"MCowBQYDK2VwAyEA..."', _public_key),
     "target": Form("a target such as host:443", '"portal.example.org:443"', _target),
     "suite": Form("a kind of suites, or IANA's name of one", '"RC4"', _suite),
     "path": Form("a path", '"out/portal.pem"', _path),

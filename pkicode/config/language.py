@@ -302,6 +302,18 @@ class PolicySpec:
     max_actions: dict[str, int] = says("blast-radius brake per action: { issue = 5000, revoke = 50 }", factory=dict)
     deny: Deny = says("what no certificate may have", factory=Deny)
     hooks: tuple[tuple[str, ...], ...] = says("commands that included files may name in `after`", default=())
+    require_approval: tuple[str, ...] = says(
+        "globs of addresses, as in ca.*: what changes there waits until an [approver.X] has approved the plan",
+        default=(),
+    )
+
+
+@frozen
+class ApproverSpec:
+    """[approver.X], in the root file only."""
+
+    name: str
+    public_key: str = says("SubjectPublicKeyInfo, as PEM or its base64", form="public-key")
 
 
 @frozen
@@ -365,6 +377,7 @@ class Settings:
     keystores: tuple[KeystoreSpec, ...]
     publish: tuple[PublishSpec, ...]
     policy: PolicySpec
+    approvers: tuple[ApproverSpec, ...] = ()
     moved: tuple[Moved, ...] = ()
     forget: tuple[Forget, ...] = ()
     revoke: tuple[Revoke, ...] = ()

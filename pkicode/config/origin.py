@@ -28,7 +28,12 @@ def resolved(config: Config) -> list[Told]:
     found: list[Told] = []
     for name in ("project", "state", "policy"):
         found += _settings(config, (name,), getattr(settings, name))
-    for kind, items in (("keystore", settings.keystores), ("publish", settings.publish), ("scan", settings.scans)):
+    for kind, items in (
+        ("keystore", settings.keystores),
+        ("publish", settings.publish),
+        ("scan", settings.scans),
+        ("approver", settings.approvers),
+    ):
         for item in items:
             found += _settings(config, (kind, item.name), item)
     for kind, listed in (("moved", settings.moved), ("forget", settings.forget)):

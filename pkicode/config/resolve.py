@@ -11,6 +11,7 @@ import attrs
 from pkicode.config import check
 from pkicode.config.decode import MISSING, block_name, later, table, unknown_key, value, what
 from pkicode.config.language import (
+    ApproverSpec,
     CaSpec,
     CertSpec,
     CrlSpec,
@@ -45,6 +46,7 @@ def resolve(notes: Notes) -> tuple[Settings | None, tuple[Block, ...]]:
     tables = attrs.evolve(tables, entries={**tables.entries, "profile": _profiles(tables)})
     tables = attrs.evolve(tables, entries={**tables.entries, "cert": _certs(tables), "ca": _cas(tables)})
     check.everything(tables, listed)
+    check.approvals(tables, singles.get("policy", {}))
     if notes.errors:
         return None, ()
     blocks = [_block(tables, "ca", CaSpec, entry) for entry in tables.entries["ca"].values()]
@@ -198,6 +200,7 @@ def _settings(
         keystores=tuple(KeystoreSpec(name=one.name, **one.values) for one in tables.entries["keystore"].values()),
         publish=tuple(PublishSpec(name=one.name, **one.values) for one in tables.entries["publish"].values()),
         policy=PolicySpec(**singles.get("policy", {})),
+        approvers=tuple(ApproverSpec(name=one.name, **one.values) for one in tables.entries["approver"].values()),
         moved=tuple(Moved(**values) for _, values in listed["moved"]),
         forget=tuple(Forget(**values) for _, values in listed["forget"]),
         revoke=tuple(

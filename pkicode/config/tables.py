@@ -93,7 +93,7 @@ _EXTENDS = Key("extends", "extends", str, "", False, None, (), "the [profile.Y] 
 
 CA = Table(
     keys_of(language.CaSpec),
-    {"ceremony": "approvals"},
+    {"ceremony": "approvals of ceremonies"},
     {},
 )
 PROFILE = Table(
@@ -109,7 +109,7 @@ CERT = Table(
 SINGLE = {
     "project": Table(keys_of(language.ProjectSpec), {}, {}),
     "state": Table(keys_of(language.StateSpec), {}, {}),
-    "policy": Table(keys_of(language.PolicySpec), {"require_approval": "approvals"}, {}),
+    "policy": Table(keys_of(language.PolicySpec), {}, {}),
 }
 NAMED = {
     "keystore": Table(
@@ -118,6 +118,7 @@ NAMED = {
         {},
     ),
     "publish": Table(keys_of(language.PublishSpec), {}, {}),
+    "approver": Table(keys_of(language.ApproverSpec), {}, {}),
     "ca": CA,
     "profile": PROFILE,
     "cert": CERT,
@@ -134,7 +135,6 @@ TOP_LATER = {
     "ct": "Certificate Transparency",
     "auth": "the API",
     "import": "adopting existing certificates",
-    "approver": "approvals",
 }
 TOP = ("version", "include", "vars", "env", *SINGLE, *NAMED, *LISTED)
 SUBJECT = ("dc", "c", "st", "l", "street", "o", "ou", "title", "sn", "gn", "serialnumber", "uid", "cn", "email")

@@ -63,6 +63,10 @@ class Stage(StrEnum):
     """What is replaced in this plan: revoked when the replacement is in place."""
 
 
+APPROVAL = "an approval: `pkicode plan -o FILE`, `pkicode approve FILE`"
+"""What a change waits for that [policy] require_approval means."""
+
+
 class Readiness(StrEnum):
     READY = "ready"
     WAITING = "waiting"

@@ -129,6 +129,12 @@ class Denied(PkicodeError):
     exit_code = 6
 
 
+class Unapproved(PkicodeError):
+    """Nothing is done before somebody has approved it."""
+
+    exit_code = 7
+
+
 class Foreign(PkicodeError):
     """What stands at a published path cannot be a file of ours: too long, a link, a pipe."""
 

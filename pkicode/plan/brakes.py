@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
-from pkicode.model.change import Action, Change, Readiness, Verdict
+from pkicode.model.change import APPROVAL, Action, Change, Readiness, Verdict
 from pkicode.model.problem import PkicodeError
-from pkicode.plan.kind import Outlook
+from pkicode.plan.kind import Outlook, covers
 
 BRAKES = (*map(str, Action), "remove")
 """What --allow lifts with a number: the words of [policy] max_actions, and the brake on rows that go."""
+REQUIRE_APPROVAL = "require_approval"
+"""The verdict on a plan that somebody has to approve."""
 NAMING = ("ca-revoke", "ca-rotate", "root-change")
 """What --allow lifts by the name of a CA."""
 WORDS = (*BRAKES, *NAMING, "reissue")
@@ -36,7 +38,7 @@ def judge(changes: Sequence[Change], outlook: Outlook) -> tuple[tuple[Verdict, .
     counts = Counter(word for one in changes for word in _words(one.action))
     counted = {word: _counted(word, counts[word], limit, outlook.allow) for word, limit in sorted(limits.items())}
     exceeded = {word for word, verdict in counted.items() if not verdict.passed}
-    verdicts = (*_denials(changes), *outlook.verdicts, *counted.values())
+    verdicts = (*_denials(changes), *outlook.verdicts, *counted.values(), *_approvals(changes, outlook))
     return verdicts, [
         evolve(one, readiness=Readiness.DENIED, waits="max_actions")
         if exceeded.intersection(_words(one.action))
@@ -58,6 +60,16 @@ def _denials(changes: Sequence[Change]) -> list[Verdict]:
         Verdict(rule.split(" ")[0], passed=False, message=f"{_certificates(number)} denied by {rule}", help=mend)
         for rule, number in sorted(broken.items())
     ]
+
+
+def _approvals(changes: Sequence[Change], outlook: Outlook) -> list[Verdict]:
+    """What wants an approval is let through here; apply holds it back until somebody gave one."""
+    globs = outlook.config.settings.policy.require_approval
+    number = sum(
+        one.waits == APPROVAL or (one.readiness is Readiness.READY and covers(globs, one.address)) for one in changes
+    )
+    message = f"{number:,} change{'s' * (number != 1)} of {', '.join(globs)} wait{'s' * (number == 1)} for an approval"
+    return [Verdict(REQUIRE_APPROVAL, passed=True, message=message)] if number else []
 
 
 def _certificates(number: int) -> str:

@@ -30,6 +30,10 @@ class SavedPlan:
 
     plan_id: str
     document: Mapping[str, Any]
+    approvals: tuple[bytes, ...] = ()
+    """Approval files that came with it, not yet verified."""
+    detached: bool = False
+    """Approved apart from the files it was made from: their digests are not compared."""
 
     @property
     def at(self) -> int:
@@ -312,7 +316,8 @@ def check(saved: SavedPlan, plan: Plan, *, now: int, finished: frozenset[str] = 
     ]
     if saved_document["state"]["lineage"] not in ("", fresh["state"]["lineage"]):
         differences.append("it was made from another state (lineage differs)")
-    differences += _input_differences(saved_document["inputs"], fresh["inputs"])
+    if not saved.detached:
+        differences += _input_differences(saved_document["inputs"], fresh["inputs"])
     differences += [
         f"{block}: it is declared otherwise, by a variable or another release"
         for block, template in fresh["templates"].items()

@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
-from pkicode.model.change import Action, Change, Pending, Plan, Readiness, Reason, ReasonCode, Stage
+from pkicode.model.change import APPROVAL, Action, Change, Pending, Plan, Readiness, Reason, ReasonCode, Stage
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
@@ -36,6 +36,7 @@ def plan(
     only: Sequence[str] = (),
     except_: Sequence[str] = (),
     allow: Mapping[str, str] | None = None,
+    unapproved: Sequence[str] = (),
 ) -> Plan:
     """What apply would do at `now`.
 
@@ -44,6 +45,7 @@ def plan(
         only: address globs; nothing else is planned, and the plan says it is not complete.
         except_: address globs left out.
         allow: what lifts a brake for this run: {"issue": "98010"}.
+        unapproved: address globs whose changes wait for an approval, and what follows with them.
 
     Raises:
         ConfigError: the configuration cannot be planned; every mistake, located.
@@ -52,7 +54,7 @@ def plan(
     refuse_unknown(allow or {})
     moves, immovable, snapshot = _moved(config, snapshot)
     by_kind = {kind.name: kind for kind in kinds}
-    scope = _Scope(only, except_)
+    scope = _Scope(only, except_, unapproved)
     while True:
         outlook = Outlook(config, snapshot, now, dict(allow or {}))
         outlook.problems.extend(immovable)
@@ -262,13 +264,14 @@ class _Scope:
 
     _only: Sequence[str]
     _leaving: Sequence[str]
+    _unapproved: Sequence[str]
     left_out: list[Change] = field(factory=list)
     _held: dict[Address, str] = field(factory=dict)
     """What is held back -> why."""
 
     def narrow(self, block: str, outlook: Outlook) -> None:
         """What is left out is not planned: no list is signed for a revocation that is not made."""
-        if self._only or self._leaving:
+        if self._only or self._leaving or self._unapproved:
             outlook.changes[block] = self.kept(outlook.changes[block])
 
     def kept(self, changes: Iterable[Change]) -> list[Change]:
@@ -278,9 +281,16 @@ class _Scope:
                 self.left_out.append(one)
             elif one.address in self._held and one.readiness is Readiness.READY:
                 found.append(evolve(one, readiness=Readiness.WAITING, waits=self._held[one.address]))
+            elif self._wants_approval(one):
+                found.append(evolve(one, readiness=Readiness.WAITING, waits=APPROVAL))
             else:
                 found.append(one)
         return found
+
+    def _wants_approval(self, change: Change) -> bool:
+        """A row that moves was taken for moved already by everything that was planned."""
+        is_ready = change.readiness is Readiness.READY and change.action is not Action.MOVE
+        return is_ready and covers(self._unapproved, change.address)
 
     def hold_back(self, kept: Sequence[Change], kinds: Mapping[str, Kind]) -> bool:
         """Whether something is held back only now, so that everything is to be planned once more.

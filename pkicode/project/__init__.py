@@ -32,9 +32,9 @@ from pkicode.plan.applier import apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import NO_LEASE, Certificate, KeyStore, Lease, Want, World
-from pkicode.project import breakglass, keystores, telling
+from pkicode.project import approving, breakglass, keystores, telling
 from pkicode.project import world as worlds
-from pkicode.project.applied import Applied, held_to, refuse_denied, workers
+from pkicode.project.applied import LISTS, Applied, held_to, leave_for, refuse_denied, scope_of, workers
 from pkicode.project.breakglass import Asked, Revoked
 from pkicode.project.ceremony import Ceremonies
 from pkicode.project.foresight import Foresight
@@ -43,9 +43,6 @@ from pkicode.project.state import State
 from pkicode.project.status import Vitals
 from pkicode.project.telling import Explanation, Exported
 from pkicode.project.upkeep import Upkeep
-
-LISTS = tuple(kind for kind in KINDS if kind.tells)
-_TELLING = frozenset(kind.name for kind in LISTS)
 
 
 def drop(told: object) -> None:
@@ -154,10 +151,11 @@ class Project:
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
         kinds: Sequence[Kind] = KINDS,
+        unapproved: Sequence[str] = (),
     ) -> Plan:
         """In a thread: a fleet takes seconds, and whatever else this loop does goes on."""
-        plan = partial(planner.plan, now=now, kinds=kinds, only=only, except_=except_, allow=allow)
-        return await asyncio.to_thread(plan, self.config, snapshot)
+        scope: dict[str, Any] = {"only": only, "except_": except_, "allow": allow, "unapproved": unapproved}
+        return await asyncio.to_thread(planner.plan, self.config, snapshot, now=now, kinds=kinds, **scope)
 
     def validate(self) -> tuple[Problem, ...]:
         """Everything that can be said of pki.toml without state."""
@@ -197,27 +195,28 @@ class Project:
             show: gets the plan before anything is done.
 
         Raises:
-            StalePlan, Denied, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
+            StalePlan, Denied, Unapproved, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
         """
         now = self.clock()
-        if isinstance(plan, SavedPlan):
-            scope = plan.document["scope"]
-            only, except_, allow = scope["only"], scope["except"], plan.document["allow"]
-        elif plan is not None:
-            (only, except_), allow = plan.scope, dict(plan.allow)
-        leave = Leave.ALL
-        if only and all(pattern.partition(".")[0] in _TELLING for pattern in only):
-            leave = Leave.LISTS
+        if plan is not None:
+            only, except_, allow = scope_of(plan)
+        leave = leave_for(plan, only)
+        if leave is Leave.LISTS:
             # What is told does not wait for what is wrong elsewhere.
             kinds = LISTS if plan is None else kinds
         async with self.state.writing(now, leave) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
             ended = await resume(run) if leave is Leave.ALL else []
-            fresh = await self._planned(await self.state.snapshot(store), now, only, except_, allow, kinds)
+            planned = partial(self._planned, now=now, only=only, except_=except_, allow=allow)
+            snapshot = await self.state.snapshot(store)
+            fresh = await planned(snapshot, kinds=kinds)
             if plan is not None:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
                 finished = frozenset(one.address for one in ended)
                 await asyncio.to_thread(planfile.check, expected, fresh, now=now, finished=finished)
+            if unapproved := await approving.unapproved(plan, fresh, self.config, world):
+                planned = partial(planned, unapproved=unapproved)
+                fresh = await planned(snapshot, kinds=kinds)
             fresh = held_to(fresh, only_reasons)
             show(fresh)
             refuse_denied(fresh)
@@ -225,8 +224,7 @@ class Project:
                 fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
 
                 async def again() -> Plan:
-                    planned = await self._planned(await self.state.snapshot(store), now, only, except_, allow)
-                    return held_to(planned, only_reasons)
+                    return held_to(await planned(await self.state.snapshot(store)), only_reasons)
 
                 parts = apply_plan(fresh, evolve(run, world=fit), again, kinds=KINDS, width=width)
                 outcome = await kept_alive(run.world.keep, parts)

@@ -8,9 +8,14 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from pkicode.adapters.workers import Workers
+from pkicode.kinds import KINDS
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.problem import Denied, Problem
+from pkicode.plan.planfile import SavedPlan
+from pkicode.project.leases import Leave
 
+LISTS = tuple(kind for kind in KINDS if kind.tells)
+_TELLING = frozenset(kind.name for kind in LISTS)
 POOL_FROM = 2000
 """Signatures from which a process pool pays (architecture.md: Processes)."""
 
@@ -50,6 +55,21 @@ async def workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[
     async with Workers(wanted) as workers:
         # One batch more than workers, so that they sign while the store commits.
         yield workers.run, wanted + 1
+
+
+def scope_of(plan: Plan | SavedPlan) -> tuple[Sequence[str], Sequence[str], Mapping[str, str]]:
+    """--only, --except and --allow that a plan was made with."""
+    if isinstance(plan, SavedPlan):
+        scope = plan.document["scope"]
+        return scope["only"], scope["except"], plan.document["allow"]
+    return *plan.scope, dict(plan.allow)
+
+
+def leave_for(plan: Plan | SavedPlan | None, only: Sequence[str]) -> Leave:
+    """With crl, ocsp and publish alone nobody is waited for; but to remember an approval takes the project's lease."""
+    tells = bool(only) and all(pattern.partition(".")[0] in _TELLING for pattern in only)
+    approved = isinstance(plan, SavedPlan) and plan.approvals
+    return Leave.LISTS if tells and not approved else Leave.ALL
 
 
 def refuse_denied(plan: Plan) -> None:

@@ -16,8 +16,8 @@ from attrs import define, field, frozen
 from pkicode.adapters.store import StateStore
 from pkicode.model.event import Event
 from pkicode.model.problem import ConfigError, Denied, LeaseHeld, PkicodeError
-from pkicode.project import LISTS, Project, drop
-from pkicode.project.applied import Applied
+from pkicode.project import Project, drop
+from pkicode.project.applied import LISTS, Applied
 
 POLL = 5
 """Seconds between two looks at the files and the state."""

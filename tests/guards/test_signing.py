@@ -13,6 +13,7 @@ MAY_SIGN = {
     "pkicode.revocation.presign": "OCSP answers: the pure half of pre-signing, with keys that travel to a worker",
     "pkicode.kinds.ocsp_apply": "OCSP answers: packs, and keys that cannot leave their token; under the apply's lease",
     "pkicode.project.offline": "the machine of a ceremony: bytes that people looked at, for intents that it knows not",
+    "pkicode.plan.approval": "an approver's own key, over the name of a plan: JSON, which no TBS can be",
     "pkicode.kinds.crl": "signs the TBSCertList of revocation.crl, under the lease of the apply",
 }
 

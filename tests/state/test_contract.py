@@ -471,6 +471,7 @@ def test_facts_of_the_store_itself_cannot_be_written(store, run, lease):
         run(store.commit(write(meta={"approver": "x", "lineage": "y"}), lease))
     assert run(store.about()).lineage == NEW.lineage
     assert run(store.commit(write(meta={"approver": "x"}), lease)) == 1
+    assert run(store.meta())["approver"] == "x"
 
 
 _FIELDS = st.tuples(st.integers(0, 2**40), st.text(), st.text(), st.text(), st.text())
