@@ -54,7 +54,8 @@ def plan(
     refuse_unknown(allow or {})
     moves, immovable, snapshot = _moved(config, snapshot)
     by_kind = {kind.name: kind for kind in kinds}
-    scope = _Scope(only, except_, unapproved)
+    idle = {*only, *except_} - {f"{kind.name}.*" for kind in kinds}
+    scope = _Scope(only, except_, unapproved, idle=idle)
     while True:
         outlook = Outlook(config, snapshot, now, dict(allow or {}))
         outlook.problems.extend(immovable)
@@ -65,6 +66,7 @@ def plan(
         kept = following(kept)
         if not scope.hold_back(kept, by_kind):
             break
+    outlook.problems.extend(scope.mistaken(snapshot))
     dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
     dues.extend(outlook.dues)
     settings = config.settings
@@ -100,10 +102,10 @@ def _plan_kinds(
             if kind.check:
                 outlook.problems.extend(kind.check(block, outlook))
             _plan_block(kind, block, outlook, shelf, dues, pending)
-            scope.narrow(f"{block.kind}.{block.name}", outlook)
+            scope.narrow(Address(block.kind, block.name), outlook)
         for block_address, rows in shelf.left(kind.name):
             _plan_removed(kind, block_address, rows, outlook, shelf)
-            scope.narrow(str(block_address), outlook)
+            scope.narrow(block_address, outlook)
     _refuse_errors(outlook.config, outlook.problems)
 
 
@@ -265,14 +267,32 @@ class _Scope:
     _only: Sequence[str]
     _leaving: Sequence[str]
     _unapproved: Sequence[str]
+    _idle: set[str]
+    """Globs by which nothing was met yet; every project may have all of a kind, or none."""
     left_out: list[Change] = field(factory=list)
     _held: dict[Address, str] = field(factory=dict)
     """What is held back -> why."""
 
-    def narrow(self, block: str, outlook: Outlook) -> None:
+    def narrow(self, block: Address, outlook: Outlook) -> None:
         """What is left out is not planned: no list is signed for a revocation that is not made."""
         if self._only or self._leaving or self._unapproved:
-            outlook.changes[block] = self.kept(outlook.changes[block])
+            changes = outlook.changes[str(block)]
+            self._meet(block)
+            for one in changes if self._idle else ():
+                self._meet(one.address)
+            outlook.changes[str(block)] = self.kept(changes)
+
+    def _meet(self, address: Address) -> None:
+        self._idle = {pattern for pattern in self._idle if not covers((pattern,), address)}
+
+    def mistaken(self, snapshot: Snapshot) -> list[Problem]:
+        """A warning for each glob that means nothing at all: `no changes` would read as good news."""
+        for one in snapshot.held:
+            if not self._idle:
+                break
+            self._meet(one.address)
+        mend = '`pkicode inventory` and pki.toml say what there is; a row is cert.NAME["KEY"]'
+        return [Problem("W0303", f"`{one}` names nothing that there is", help=mend) for one in sorted(self._idle)]
 
     def kept(self, changes: Iterable[Change]) -> list[Change]:
         found: list[Change] = []

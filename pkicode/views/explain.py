@@ -38,5 +38,6 @@ def explanation(
 ) -> str:
     """Why an address is as it is: what state holds, the rules that applied, and the line that asks for it."""
     held = f"generation {generation}, {status}" if generation else status
-    declared = f"   declared at {source[0]}:{source[1]}" if source else "   not declared any more"
+    gone = "   not declared any more" if generation else "   not declared"
+    declared = f"   declared at {source[0]}:{source[1]}" if source else gone
     return "\n".join([printable(f"{address}: {held}{declared}"), *(f"  {printable(line)}" for line in lines)]) + "\n"

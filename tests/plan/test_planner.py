@@ -281,6 +281,20 @@ def test_only_and_except_leave_out_and_the_plan_says_so(plan) -> None:
     assert plan(toy, only=["cert.x"]).scope == (("cert.x",), ())
 
 
+def test_a_scope_that_names_nothing_is_told(plan) -> None:
+    toy = Toy(rows={"x": ["a"]})
+
+    def wrong(*only: str, except_: Sequence[str] = ()) -> list[str]:
+        there = (held("b"), held(name="z"), held("c", name="z"))
+        found = plan(toy, *there, only=only, except_=except_, allow={"remove": "3"}).problems
+        assert {one.code for one in found} <= {"W0303"}
+        return [one.message.split("`")[1] for one in found]
+
+    # A block, a row that is to come, one that is there, one that is to go, and all of a kind.
+    assert wrong("cert.x", 'cert.x["a"]', '*["c"]', "*.z", "cert.*", except_=['cert.x["b"]']) == []
+    assert wrong("cert.y", "cert.x", 'cert.x["nope"]', except_=["ca.*"]) == ["ca.*", 'cert.x["nope"]', "cert.y"]
+
+
 def test_warnings_are_told_and_errors_stop_the_plan(plan) -> None:
     warning = Problem("W0415", "soon", help="look", address="cert.x")
     assert [one.code for one in plan(Toy(problems=[warning])).problems] == ["W0415"]

@@ -86,3 +86,5 @@ def test_an_explanation_names_generation_rule_and_line():
     assert text == "cert.portal: generation 2, ok   declared at pki.toml:70\n  due at \\u{1b}[1m noon\n"
     gone = explanation(address="cert.x", generation=1, status="ok", lines=[], source=None)
     assert gone == "cert.x: generation 1, ok   not declared any more\n"
+    never = explanation(address="cert.x", generation=0, status="not there", lines=[], source=None)
+    assert never == "cert.x: not there   not declared\n"
