@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkicode.scanner.finding import Endpoint
 from pkicode.scanner.certificate import name_text, public_key
+from pkicode.scanner.finding import Endpoint
 from pkicode.tls.hello import HEARTBEAT, TLS12, vector
 from pkicode.tls.records import ALERT, HANDSHAKE, Message, record
 from pkicode.tls.records import HEARTBEAT as BEAT
