@@ -14,11 +14,11 @@ import pkicode
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY
-from pkicode.model.problem import PkicodeError, StateError
+from pkicode.model.problem import LeaseLost, PkicodeError, StateError
 from pkicode.ports import Certificate, Want
 from pkicode.project import open_project
 from pkicode.project.retention import Removable
-from tests.faults.run import PRUNE, Fault, crash
+from tests.faults.run import PRUNE, Fault, crash, ended, start
 from tests.kinds.site import Site, told
 from tests.retention import long
 
@@ -262,6 +262,26 @@ def test_many_are_moved_a_file_at_a_time(site, other):
     assert sum(pq.read_table(one).num_rows for one in paths) == len(going.ids)
     assert site.open().upkeep.verify() == []
     assert plans(site) == plans(other)
+
+
+def test_who_slept_while_another_pruned_overwrites_none_of_its_archives(site):
+    """Between two files: the next number was another one's meanwhile."""
+    if site.state:
+        pytest.skip("a lease in the file ends by the clock of who wants it")
+    before = inventory(site)
+
+    def meanwhile(point: FaultPoint) -> None:
+        if point is FaultPoint.PRUNED:
+            assert ended(start(site.root, site.now + 120, Fault(FaultPoint.HOOK_RUN), PRUNE)) == 0
+
+    project = open_project(site.root / "pki.toml", environ={}, now=site.now, reach=meanwhile)
+    with pytest.raises(LeaseLost):
+        project.upkeep.prune(lambda _event: None, at_once=5)
+    archives = sorted((site.root / ".pkicode/archive").glob("*.parquet"))
+    assert len(archives) == 2
+    archived = [(row["issuer_key"], row["serial"]) for path in archives for row in pq.read_table(path).to_pylist()]
+    assert sorted(archived) == sorted(before.keys() - inventory(site).keys())
+    assert site.open().upkeep.verify() == []
 
 
 def test_the_frame_of_the_archive_has_what_left_the_frame_of_the_inventory(site):
