@@ -126,7 +126,7 @@ def test_of_a_response_that_says_something_twice_nothing_is_taken(two: Two, plac
     response = two.sign(two.export())
     items, signatures = response.request.items, response.signatures
     request = evolve(response.request, items=(*items, items[place]))
-    with pytest.raises(BundleError, match="no such (intent|list) is"):
+    with pytest.raises(BundleError, match=r"no such (intent|list) is"):
         two.receive(evolve(response, request=request, signatures=(*signatures, signatures[place])))
     assert statuses(two) == ["ca.issuing@1 intent", "ca.root@1 issued"]
     assert two.receive(response).lists == ("crl.root@1",)
