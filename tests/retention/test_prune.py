@@ -284,6 +284,29 @@ def test_who_slept_while_another_pruned_overwrites_none_of_its_archives(site):
     assert site.open().upkeep.verify() == []
 
 
+def test_an_old_list_that_somebody_publishes_again_brings_back_nothing_that_was_archived(site):
+    text = long.ONE + long.STAYS + long.KEEP
+    victim = max((one for one in inventory(site).values() if one.address == 'cert.app["api"]'), key=lambda o: o.created)
+    entry = (
+        f'[[revoke]]\nid = "LATE"\nserial = "{victim.serial}"\nca = "issuing"\nreason = "superseded"\nwait = false\n'
+    )
+    site.write(text + entry, base=long.BASE)
+    assert site.apply().exit_code == 0
+    published = site.root / "public/crl/issuing-g1.crl"
+    old = published.read_bytes()
+    site.write(text, base=long.BASE)
+    for _ in range(4):
+        assert site.later(15).apply().exit_code == 0
+    prune(site)
+    assert (victim.issuer_key, victim.serial) not in inventory(site)
+    published.write_bytes(old)
+    site.later(8)
+    events: list[Event] = []
+    assert site.open().apply(emit=events.append).exit_code == 0
+    assert not [one for one in events if one.failed]
+    assert int(victim.serial, 16) not in lists(site)["public/crl/issuing-g1.crl"]
+
+
 def test_the_frame_of_the_archive_has_what_left_the_frame_of_the_inventory(site):
     pki = pkicode.open(site.root / "pki.toml")
     before = pki.inventory()
