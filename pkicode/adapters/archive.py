@@ -4,13 +4,16 @@ One row has all that the state knew of one certificate.  Which of them may leave
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from attrs import fields, frozen
 
+from pkicode.adapters import lock
 from pkicode.adapters.durable import make_folder, sync, write_new
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.problem import StateError
@@ -50,6 +53,22 @@ class Leaving:
     matches: tuple[Match, ...] = ()
 
 
+@asynccontextmanager
+async def alone(folder: Path) -> AsyncIterator[None]:
+    """Make the folder of archives (0700), and be the only process that puts any there.
+
+    Raises:
+        StateError: it cannot be made.
+        PkicodeError: another process is at it, and does not end.
+    """
+    try:
+        make_folder(folder, 0o700)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    async with lock.alone(folder, os.O_RDONLY | os.O_DIRECTORY, doing=f"archiving to {folder}"):
+        yield
+
+
 def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
     """Put an archive at `path` (0600), instead of one that a crash left there; its sha256, hex.
 
@@ -60,10 +79,9 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
     sink = pa.BufferOutputStream()
     pq.write_table(rows, sink, compression="zstd")
     data = sink.getvalue().to_pybytes()
-    # One process at a time is here, under the project's lease: a draft that is there was left by a crash.
+    # One process at a time is here (`alone`): a draft that is there was left by a crash.
     draft = path.with_name(f".{path.name}")
     try:
-        make_folder(path.parent, 0o700)
         draft.unlink(missing_ok=True)
         write_new(draft, data, 0o600)
         reach(FaultPoint.ARCHIVE_STAGED)
@@ -71,16 +89,20 @@ def write(path: Path, leaving: Sequence[Leaving], reach: Reach) -> str:
         sync(path.parent)
         there = path.read_bytes()
     except OSError as error:
-        raise StateError(
-            f"the archive {path} cannot be written: {error.strerror}; nothing left the inventory",
-            help="make room, or give the folder to this user, and run it again",
-        ) from error
+        raise _unwritable(path, error) from error
     if not _holds(there, rows):
         raise StateError(
             f"the archive {path} does not hold what was written; nothing left the inventory", help="look at the disk"
         )
     reach(FaultPoint.ARCHIVED)
     return hashlib.sha256(there).hexdigest()
+
+
+def _unwritable(path: Path, error: OSError) -> StateError:
+    return StateError(
+        f"the archive {path} cannot be written: {error.strerror}; nothing left the inventory",
+        help="make room, or give the folder to this user, and run it again",
+    )
 
 
 def ids(path: Path) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 `init` and `sign` run on the machine that has the keys, without pki.toml; `export` and `import` where the project is.
 """
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -91,7 +92,7 @@ def ceremony_sign(
 
     frozen = frozen_clock()
     now = int(time.time()) if frozen is None else frozen
-    asked = decode_request(session.path(request).read_bytes())
+    asked = decode_request(_carried(session, request))
     if not allow_clock:
         check_clock(asked, now)
     check(asked)
@@ -102,6 +103,14 @@ def ceremony_sign(
     written(session, _transcript(out), _lines(transcript(asked, response)).encode(), private=False)
     written(session, out, encode(response), private=False)
     say(f"Signed: {len(response.signatures)}.")
+
+
+def _carried(session: Session, name: Path) -> bytes:
+    """Of a file that somebody brought, as much as shows that it is too large; of a FIFO, nothing."""
+    from pkicode.ceremony.bundle import LIMIT
+
+    with open(session.path(name), "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        return file.read(LIMIT + 1)
 
 
 def _refuse_there(session: Session, out: Path) -> None:
@@ -140,7 +149,7 @@ def ceremony_import(session: Session, *, response: Path, allow_clock: bool) -> N
     from pkicode.ceremony.bundle import decode_response
 
     project = session.writable(allow_clock=allow_clock)
-    answer = decode_response(session.path(response).read_bytes())
+    answer = decode_response(_carried(session, response))
     with progress(session) as emit:
         received = project.ceremonies.receive(answer, emit)
     for one in (*received.certificates, *received.lists):

@@ -138,11 +138,15 @@ async def drawn(
 def complete(
     revocations: Sequence[Revocation], found: Sequence[Scope], authority: Authority
 ) -> tuple[list[Revocation], list[int]]:
-    """All that is revoked: by the database, and after that only by an earlier list; how many each of these brought."""
+    """All that is revoked: by the database, and after that only by the last list; how many each of these brought.
+
+    What an older one says beyond that has left the lists in good order, and may have been archived: whoever put it back
+    where lists are published would have all of it listed again.
+    """
     known = list(revocations)
     serials = {int(one.serial, 16) for one in revocations}
     lost = []
-    for facts in (facts for scope in found for facts in scope.earlier):
+    for facts in (facts for scope in found for facts in _last(scope)):
         new = [entry for entry in facts.entries if entry.serial not in serials]
         serials.update(entry.serial for entry in new)
         # Nobody knows when they expire: they stay for as long as the CA lives.
@@ -160,6 +164,12 @@ def complete(
         ]
         lost += [len(new)] if new else []
     return known, lost
+
+
+def _last(scope: Scope) -> list[crl.CrlFacts]:
+    """The verified list of the highest number; several, where a crash gave one number twice."""
+    newest = max((one.number for one in scope.earlier), default=0)
+    return [one for one in scope.earlier if one.number == newest]
 
 
 def shared_out(

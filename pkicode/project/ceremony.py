@@ -124,10 +124,11 @@ class Ceremonies:
                 if await _is_there(item, signature, run):
                     # By an import that was interrupted, if anything else in here is not.
                     continue
+                # Each answers one thing that waits: what stands there twice is refused before any of it is taken.
                 if item.kind == "certificate":
-                    made.append(await _signed(item, signature, intents.get(item.tbs), run))
+                    made.append(await _signed(item, signature, intents.pop(item.tbs, None), run))
                 else:
-                    found.append(await _list_of(item, signature, due.get((item.address, item.generation)), run))
+                    found.append(await _list_of(item, signature, due.pop((item.address, item.generation), None), run))
             if not made and not found:
                 raise BundleError(
                     "all of this was imported already", help="`pkicode ceremony export` writes what waits now"

@@ -178,9 +178,12 @@ class Mover:
             number += 1
             # The same name for the same number: what a crash left there is written again, never counted twice.
             path = folder(state) / f"{lineage[:8]}-{number:06}.parquet"
-            await _refuse_lone(path, await asyncio.to_thread(archive.ids, path), store)
-            leaving = await _leaving(going.ids[start : start + self._at_once], parting, store, going.before)
-            digest = await asyncio.to_thread(archive.write, path, leaving, self._reach)
+            # Whoever slept through its lease would put its file over another one's, whose certificates are gone.
+            async with archive.alone(path.parent):
+                lease = await store.renew(lease, now=state.clock(), ttl=TTL)
+                await _refuse_lone(path, await asyncio.to_thread(archive.ids, path), store)
+                leaving = await _leaving(going.ids[start : start + self._at_once], parting, store, going.before)
+                digest = await asyncio.to_thread(archive.write, path, leaving, self._reach)
             lease = await store.renew(lease, now=state.clock(), ttl=TTL)
             await store.commit(_write(path.name, digest, leaving, state.clock(), self._actor), lease)
             self._reach(FaultPoint.PRUNED)

@@ -117,6 +117,21 @@ def test_of_a_list_that_was_altered_and_a_certificate_that_was_not_neither_is_ta
     assert statuses(two) == ["ca.issuing@1 intent", "ca.root@1 issued"]
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_of_a_response_that_says_something_twice_nothing_is_taken(two: Two, place: int) -> None:
+    two.card()
+    two.apply()
+    two.round()
+    two.apply()
+    response = two.sign(two.export())
+    items, signatures = response.request.items, response.signatures
+    request = evolve(response.request, items=(*items, items[place]))
+    with pytest.raises(BundleError, match=r"no such (intent|list) is"):
+        two.receive(evolve(response, request=request, signatures=(*signatures, signatures[place])))
+    assert statuses(two) == ["ca.issuing@1 intent", "ca.root@1 issued"]
+    assert two.receive(response).lists == ("crl.root@1",)
+
+
 def test_a_response_is_taken_once(two: Two) -> None:
     two.card()
     two.apply()

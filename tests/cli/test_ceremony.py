@@ -1,5 +1,6 @@
 """Ceremony commands: what they print, write and refuse; what they mean for a PKI is in tests/ceremony."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,6 +103,19 @@ def test_ceremony_sign_refuses_a_file_that_was_altered_and_a_clock_that_is_wrong
     assert "this clock says 2019-01-01T00:00:00Z" in ran.err
     assert not (reserved / "response.json").exists()
     assert run(*sign, "--allow-clock").code == 0
+
+
+def test_a_file_without_end_and_one_that_nobody_writes_are_no_request(run: Run, folder: Path) -> None:
+    (folder / "huge.json").touch()
+    os.truncate(folder / "huge.json", 1 << 42)
+    os.mkfifo(folder / "fifo.json")
+    for name, reason in (("huge.json", "octets, more than"), ("fifo.json", "was altered")):
+        for ran in (
+            run("ceremony", "sign", name, *KEYS, "--out", "r.json"),
+            run("ceremony", "import", name, "--allow-clock"),
+        ):
+            assert ran.code == 1
+            assert reason in ran.err
 
 
 def test_ceremony_sign_with_a_wrong_passphrase_signs_nothing(run: Run, reserved: Path) -> None:

@@ -14,11 +14,11 @@ import pkicode
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY
-from pkicode.model.problem import PkicodeError, StateError
+from pkicode.model.problem import LeaseLost, PkicodeError, StateError
 from pkicode.ports import Certificate, Want
 from pkicode.project import open_project
 from pkicode.project.retention import Removable
-from tests.faults.run import PRUNE, Fault, crash
+from tests.faults.run import PRUNE, Fault, crash, ended, start
 from tests.kinds.site import Site, told
 from tests.retention import long
 
@@ -262,6 +262,49 @@ def test_many_are_moved_a_file_at_a_time(site, other):
     assert sum(pq.read_table(one).num_rows for one in paths) == len(going.ids)
     assert site.open().upkeep.verify() == []
     assert plans(site) == plans(other)
+
+
+def test_who_slept_while_another_pruned_overwrites_none_of_its_archives(site):
+    """Between two files: the next number was another one's meanwhile."""
+    if site.state:
+        pytest.skip("a lease in the file ends by the clock of who wants it")
+    before = inventory(site)
+
+    def meanwhile(point: FaultPoint) -> None:
+        if point is FaultPoint.PRUNED:
+            assert ended(start(site.root, site.now + 120, Fault(FaultPoint.HOOK_RUN), PRUNE)) == 0
+
+    project = open_project(site.root / "pki.toml", environ={}, now=site.now, reach=meanwhile)
+    with pytest.raises(LeaseLost):
+        project.upkeep.prune(lambda _event: None, at_once=5)
+    archives = sorted((site.root / ".pkicode/archive").glob("*.parquet"))
+    assert len(archives) == 2
+    archived = [(row["issuer_key"], row["serial"]) for path in archives for row in pq.read_table(path).to_pylist()]
+    assert sorted(archived) == sorted(before.keys() - inventory(site).keys())
+    assert site.open().upkeep.verify() == []
+
+
+def test_an_old_list_that_somebody_publishes_again_brings_back_nothing_that_was_archived(site):
+    text = long.ONE + long.STAYS + long.KEEP
+    victim = max((one for one in inventory(site).values() if one.address == 'cert.app["api"]'), key=lambda o: o.created)
+    entry = (
+        f'[[revoke]]\nid = "LATE"\nserial = "{victim.serial}"\nca = "issuing"\nreason = "superseded"\nwait = false\n'
+    )
+    site.write(text + entry, base=long.BASE)
+    assert site.apply().exit_code == 0
+    published = site.root / "public/crl/issuing-g1.crl"
+    old = published.read_bytes()
+    site.write(text, base=long.BASE)
+    for _ in range(4):
+        assert site.later(15).apply().exit_code == 0
+    prune(site)
+    assert (victim.issuer_key, victim.serial) not in inventory(site)
+    published.write_bytes(old)
+    site.later(8)
+    events: list[Event] = []
+    assert site.open().apply(emit=events.append).exit_code == 0
+    assert not [one for one in events if one.failed]
+    assert int(victim.serial, 16) not in lists(site)["public/crl/issuing-g1.crl"]
 
 
 def test_the_frame_of_the_archive_has_what_left_the_frame_of_the_inventory(site):
