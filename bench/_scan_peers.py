@@ -57,16 +57,23 @@ def many(folder: Path, count: int, port: int, suites: Sequence[str]) -> Iterator
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     with subprocess.Popen([nginx, "-p", folder, "-c", conf, "-e", "/dev/null"]) as server:
         there = Many([f"{address}:{port}" for address in addresses], f"http://127.91.255.1:{port}/")
-        while True:
-            try:
-                there.accepted()
-                break
-            except OSError:
-                if server.poll() is not None:
-                    sys.exit("nginx ended")
-                threading.Event().wait(0.05)
-        yield there
-        server.terminate()
+        try:
+            _await(there, server)
+            yield there
+        finally:
+            server.terminate()
+
+
+def _await(there: Many, server: subprocess.Popen[bytes]) -> None:
+    while True:
+        try:
+            there.accepted()
+        except OSError:
+            if server.poll() is not None:
+                sys.exit("nginx ended")
+            threading.Event().wait(0.05)
+        else:
+            return
 
 
 def peers(folder: Path, cores: int) -> Mapping[str, Sequence[str] | None]:

@@ -54,8 +54,10 @@ def intermediate(folder: Path) -> Iterator[int]:
         assert server.stdout
         port = next(line.split()[1] for line in server.stdout if line.startswith("ACCEPT ")).rpartition(":")[2]
         threading.Thread(target=deque, args=(server.stdout, 0), daemon=True).start()
-        yield int(port)
-        server.terminate()
+        try:
+            yield int(port)
+        finally:
+            server.terminate()
 
 
 async def scans(port: int, probes: Sequence[Probe], rounds: int) -> list[Endpoint]:

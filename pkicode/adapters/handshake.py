@@ -65,12 +65,12 @@ def shake(server_name: str, wish: Wish) -> Talk[Shaken]:
     except (ssl.SSLError, ConnectionError):
         # The handshake stands; how somebody hangs up after it is no news.
         pass
-    session = line.session
+    # Each look at it makes a copy, and nobody comes back a third time.
+    session = None if resumed else line.session
     return Shaken(bool(line.session_reused), session, session is not None and session.has_ticket, said)
 
 
 def _has_ticket(line: ssl.SSLObject) -> bool:
-    # Each look at it makes a copy.
     session = line.session
     return session is not None and session.has_ticket
 

@@ -97,34 +97,34 @@ class Network:
         return ""
 
     async def _hold(self, line: socket.socket, talk: Talk[None]) -> Ended:
-        loop = asyncio.get_running_loop()
-        until, octets = loop.time() + self._answer_seconds, 0
+        loop, octets = asyncio.get_running_loop(), 0
         with closing(talk):
             try:
-                to_send = next(talk)
-                while True:
-                    data = await _exchange(loop, line, to_send, until)
-                    octets += len(data)
-                    if octets > OCTETS_MOST:
-                        raise EOFError
-                    to_send = talk.send(data)
+                # One limit for all of it, however slowly it drips.
+                async with asyncio.timeout(self._answer_seconds):
+                    to_send = next(talk)
+                    while True:
+                        data = await _exchange(loop, line, to_send)
+                        octets += len(data)
+                        if octets > OCTETS_MOST:
+                            raise EOFError
+                        to_send = talk.send(data)
             except StopIteration:
                 return Ended("", octets)
             except (EOFError, OSError) as end:
                 return Ended(_end(talk, end), octets)
 
 
-async def _exchange(loop: asyncio.AbstractEventLoop, line: socket.socket, to_send: bytes, until: float) -> bytes:
+async def _exchange(loop: asyncio.AbstractEventLoop, line: socket.socket, to_send: bytes) -> bytes:
     """Send and read.
 
     Raises:
         EOFError: nothing more comes.
-        OSError: the connection broke; TimeoutError: it is too late.
+        OSError: the connection broke.
     """
-    async with asyncio.timeout_at(until):
-        if to_send:
-            await loop.sock_sendall(line, to_send)
-        data = await loop.sock_recv(line, _AT_ONCE_READ)
+    if to_send:
+        await loop.sock_sendall(line, to_send)
+    data = await loop.sock_recv(line, _AT_ONCE_READ)
     if not data:
         raise EOFError
     return data

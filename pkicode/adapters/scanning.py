@@ -28,6 +28,8 @@ from pkicode.tls.conversation import Talk
 
 AT_ONCE = 32
 """Targets that one process asks at a time, five connections each; as many are not worth discovering first."""
+PART_MOST = 4096
+"""Targets that are in hand at a time."""
 POOL_FROM = 48
 """Targets that speak TLS from which processes pay for their start."""
 _IN_FLIGHT = 500
@@ -169,8 +171,11 @@ def clock(terms: Terms) -> int:
 
 async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None) -> list[Endpoint]:
     """Every record of a scan, in the order of its targets."""
+    numbers, found = range(len(job.targets)), []
     async with opened(job, emit=emit, jobs=jobs) as scanning:
-        return await scanning.part(range(len(job.targets)))
+        for at in numbers[::PART_MOST]:
+            found += await scanning.part(numbers[at : at + PART_MOST])
+    return found
 
 
 @cache

@@ -5,12 +5,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from pkicode.adapters.scanning import clock, opened
+from pkicode.adapters.scanning import PART_MOST, clock, opened
 from pkicode.frames.parts import Manifest, Parts, begin
 from pkicode.model.event import Event
 from pkicode.scanner.terms import Job
 
-_LEAST, _MOST, _PARTS = 64, 4096, 256
+_LEAST, _PARTS = 64, 256
 """Targets of a part: enough to ask many at once, and few enough to do again after a kill."""
 
 
@@ -21,7 +21,7 @@ async def into_folder(job: Job, folder: Path, *, emit: Callable[[Event], None], 
         OtherScan: the folder holds another scan, or something else.
     """
     total = len(job.targets)
-    size = min(_MOST, max(_LEAST, -(-total // _PARTS)))
+    size = min(PART_MOST, max(_LEAST, -(-total // _PARTS)))
     manifest = Manifest(job.scan_id, os.urandom(16).hex(), total, size, clock(job.terms))
     parts = await asyncio.to_thread(begin, folder, manifest)
     missing = await asyncio.to_thread(parts.missing)

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 from collections.abc import Iterator
+from functools import lru_cache
 
 from attrs import define, field, frozen
 
@@ -73,6 +74,7 @@ def _bucket(there: dict[str, _Bucket], key: str, rate: Rate, now: float) -> _Buc
     return there.setdefault(key, _Bucket(rate.burst, now))
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: str) -> str:
     """The /24 of an IPv4 address, the /48 of an IPv6 one: what usually has one owner."""
     found = ipaddress.ip_address(address)
