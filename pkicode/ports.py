@@ -492,7 +492,7 @@ Mint = Callable[[Sequence[NewKey]], Sequence[MintedKey]]
 
 
 class KeyStore(Protocol):
-    """Where private keys live.  Creating is idempotent by label; nothing is ever destroyed by these methods."""
+    """Where private keys live.  Creating is idempotent by label; nothing but `destroy` destroys."""
 
     async def create(self, keys: Sequence[NewKey]) -> Sequence[KeyFacts]:
         """Make those that are not there yet, all durable before this returns; facts in the order asked.
@@ -527,6 +527,13 @@ class KeyStore(Protocol):
 
         Raises:
             KeyStoreError: as `signer`, or private keys never leave this keystore.
+        """
+
+    async def destroy(self, keys: Sequence[KeyFacts]) -> None:
+        """Destroy these for ever, durably before it returns; what is not there any more is passed over.
+
+        Raises:
+            KeyStoreError: a label is another key than this, or keys of this keystore are destroyed elsewhere.
         """
 
     async def verify(self) -> Sequence[str]:

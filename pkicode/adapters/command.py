@@ -80,6 +80,13 @@ class CommandKeyStore:
         """ports.KeyStore.export: always refused."""
         raise never_leaves(self._name, labels)
 
+    async def destroy(self, keys: Sequence[KeyFacts]) -> None:
+        """ports.KeyStore.destroy: refused, the protocol has no word for it."""
+        raise KeyStoreError(
+            f"the command of [keystore.{self._name}] keeps its keys itself, and {len(keys)} would have to go",
+            help="remove them where they are kept",
+        )
+
     async def verify(self) -> Sequence[str]:
         """ports.KeyStore.verify: every key that the command names signs, and its signature verifies."""
         found: list[str] = []

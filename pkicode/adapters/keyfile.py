@@ -104,6 +104,20 @@ class KeyFile:
             self._connection.execute("UPDATE header SET n = ?, r = ?, p = ?, salt = ?, proof = ?", astuple(new))
         return count
 
+    def remove(self, keys: Sequence[KeyFacts], header: Header) -> None:
+        """Delete and overwrite these, all in one durable commit, or none where a label is another key."""
+        with self._transaction():
+            self._require(header)
+            self._connection.execute("PRAGMA secure_delete = ON")
+            for key in keys:
+                row = self._connection.execute("SELECT spki FROM keys WHERE label = ?", (key.label,)).fetchone()
+                if row is not None and row != (key.spki,):
+                    raise KeyStoreError(
+                        f"the key {key.label} is another one than it was; nothing was destroyed",
+                        help="look at it again: `pkicode keystore list`",
+                    )
+            self._connection.executemany("DELETE FROM keys WHERE label = ?", [(key.label,) for key in keys])
+
     def damage(self) -> Sequence[str]:
         """What SQLite finds wrong with the file."""
         with self._telling():

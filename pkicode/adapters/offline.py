@@ -70,8 +70,15 @@ class OfflineKeyStore:
         """ports.KeyStore.export."""
         self._refuse(labels[0])
 
+    async def destroy(self, keys: Sequence[KeyFacts]) -> None:
+        """ports.KeyStore.destroy."""
+        self._refuse(keys[0].label)
+
     async def close(self) -> None:
         """ports.KeyStore.close."""
 
     def _refuse(self, label: str) -> NoReturn:
-        raise KeyStoreError(f"the key {label} is offline, on another machine", help="a ceremony signs with it")
+        raise KeyStoreError(
+            f"the key {label} is offline, on another machine",
+            help="a ceremony signs with it",
+        )

@@ -1,7 +1,7 @@
 """The PKCS #11 keystore (ports.KeyStore): keys that are made on a token and never leave it.
 
 The label of a key is CKA_LABEL, of both of its objects, unless [keystore.X] keys says where it is.  Whoever may log in
-can sign, and could add keys: one that is not the key of its certificate signs nothing.  Nothing is ever destroyed.
+can sign, and could add keys: one that is not the key of its certificate signs nothing.
 """
 
 import asyncio
@@ -90,6 +90,18 @@ class Pkcs11KeyStore:
         """ports.KeyStore.export: always refused."""
         raise never_leaves(self._name, labels)
 
+    async def destroy(self, keys: Sequence[KeyFacts]) -> None:
+        """ports.KeyStore.destroy, one after the other; adopted keys are somebody else's."""
+        if adopted := [key.label for key in keys if key.label in self._adopted]:
+            raise KeyStoreError(
+                f"{adopted[0]} was adopted by [keystore.{self._name}]; nothing was destroyed",
+                help="whoever made it destroys it, with the token's own tool",
+            )
+        await self._log_in()
+        for key in keys:
+            self._signers.pop(key.label, None)
+            await self._token.call(partial(self._destroyed, key))
+
     async def verify(self) -> Sequence[str]:
         """ports.KeyStore.verify: every key signs, is the only one of its name, and cannot leave the token."""
         found: list[str] = []
@@ -168,6 +180,10 @@ class Pkcs11KeyStore:
                 help=f'if it is to be used all the same, adopt it: keys = {{ "{wanted.label}" = "pkcs11:id=..." }}',
             )
         return found.facts
+
+    def _destroyed(self, key: KeyFacts, session: pkcs11.Session) -> None:
+        self._keys.pop(key.label, None)
+        token_keys.destroy(session, key)
 
     def _weaknesses(self, label: str, session: pkcs11.Session) -> Sequence[str]:
         return self._key(session, label).weaknesses()

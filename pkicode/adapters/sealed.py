@@ -106,6 +106,11 @@ class SealedKeyStore:
         count, self._opened = await self._call(self._rewrap, opened, passphrase)
         return count
 
+    async def destroy(self, keys: Sequence[KeyFacts]) -> None:
+        """ports.KeyStore.destroy, in one transaction; copies of the file are not reached."""
+        opened = await self._open()
+        await self._call(lambda: self._here().remove(keys, opened.header))
+
     async def verify(self) -> Sequence[str]:
         """ports.KeyStore.verify: damage, altered rows, keys that are not what they say."""
         if not await self._call(self._exists):

@@ -136,6 +136,29 @@ def make(session: pkcs11.Session, label: str, alg: str) -> None:
         session.create_domain_parameters(kind, curve, local=True).generate_keypair(**options)
 
 
+def destroy(session: pkcs11.Session, key: KeyFacts) -> None:
+    """Destroy both objects of a key, the private one first: what is left of an interruption is found and goes then.
+
+    Raises:
+        KeyStoreError: there are several of its name, or it is another key.
+    """
+    publics = _objects(session, ObjectClass.PUBLIC_KEY, Pkcs11Uri(object=key.label))
+    if not publics:
+        return
+    if len(publics) > 1:
+        raise _mixed(key.label, f"{len(publics)} public keys")
+    if _facts(key.label, publics[0]) != key:
+        raise KeyStoreError(
+            f"the key {key.label} is another one than it was; it was not destroyed",
+            help="look at it again: `pkicode keystore list`",
+        )
+    privates = _objects(session, ObjectClass.PRIVATE_KEY, Pkcs11Uri(object=key.label, id=publics[0][Attribute.ID]))
+    if len(privates) > 1:
+        raise _mixed(key.label, f"{len(privates)} private keys")
+    for one in (*privates, *publics):
+        one.destroy()
+
+
 def _objects(session: pkcs11.Session, kind: ObjectClass, where: Pkcs11Uri) -> list[Any]:
     wanted: dict[Attribute, Any] = {Attribute.CLASS: kind}
     if where.object is not None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pkicode.cli.options import allow_clock, formats, secret
+from pkicode.cli.options import allow_clock, confirm, formats, secret
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.problem import PkicodeError
 from pkicode.views.text import printable
@@ -24,13 +24,33 @@ def keystore_command() -> None:
 @formats("human", "json")
 @click.pass_obj
 def keystore_list(session: Session, *, name: str | None, form: str) -> None:
-    """The labels of the keys; needs neither passphrase nor PIN."""
+    """The keys, and whether the state needs them; needs neither passphrase nor PIN."""
+    from pkicode.views.keys import human, records
+
     project = session.project()
-    labels = project.upkeep.key_labels(_named(project, name))
+    found = project.upkeep.keys(_named(project, name))
     if form == "json":
-        say_json(list(labels))
+        say_json(records(found))
     else:
-        say("".join(f"{printable(label)}\n" for label in labels))
+        say(human(found))
+
+
+@keystore_command.command("destroy")
+@click.argument("labels", metavar="LABEL...", nargs=-1, required=True)
+@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only one if not given.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@allow_clock
+@click.pass_obj
+def keystore_destroy(
+    session: Session, *, labels: tuple[str, ...], name: str | None, yes: bool, allow_clock: bool
+) -> None:
+    """Destroy keys for ever that `keystore list` calls removable; others are refused."""
+    project = session.writable(allow_clock=allow_clock)
+    name = _named(project, name)
+    if not yes:
+        confirm(f"Destroy {', '.join(map(printable, labels))} for ever?", "give -y")
+    project.upkeep.destroy_keys(name, labels)
+    say(f"Destroyed: {len(set(labels))}.")
 
 
 @keystore_command.command("info")

@@ -50,6 +50,9 @@ class FaultPoint(StrEnum):
     PRUNED = "pruned"
     """What the archive holds has left the inventory; the next archive is not begun."""
 
+    KEYS_CONDEMNED = "keys-condemned"
+    """The audit says which keys are to be destroyed; they are still there."""
+
 
 Reach = Callable[[FaultPoint], None]
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +17,10 @@ from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach
+from pkicode.model.keyuse import KeyUse
 from pkicode.model.problem import KeyStoreError, PkicodeError
 from pkicode.ports import About, Audited, KeyStore, Lease
-from pkicode.project import moving, retention
+from pkicode.project import keylife, moving, retention
 from pkicode.project.retention import Removable
 from pkicode.project.state import State, holder
 
@@ -197,9 +199,28 @@ class Upkeep:
         finally:
             await store.close()
 
-    def key_labels(self, name: str) -> Sequence[str]:
-        """The labels of [keystore.NAME]; needs neither passphrase nor PIN."""
-        return loop.run(self._with(name, lambda store: store.labels()))
+    def keys(self, name: str) -> Sequence[KeyUse]:
+        """The keys of [keystore.NAME] and what needs them; needs neither passphrase nor PIN."""
+        return loop.run(self._with(name, self._keys))
+
+    async def _keys(self, keystore: KeyStore) -> Sequence[KeyUse]:
+        async with self._state.reading() as store:
+            return await keylife.uses(keystore, store, self._state.clock())
+
+    def destroy_keys(self, name: str, labels: Sequence[str]) -> None:
+        """Destroy keys of [keystore.NAME] that are removable.
+
+        Raises:
+            KeyStoreError: one is not, and nothing was destroyed.
+            LeaseHeld: somebody is applying.
+        """
+        loop.run(self._with(name, partial(self._destroy_keys, labels)))
+
+    async def _destroy_keys(self, labels: Sequence[str], keystore: KeyStore) -> None:
+        # Nobody who applies may need, between looking and destroying, what is looked at here.
+        now = self._state.clock()
+        async with self._state.writing(now) as (store, lease):
+            await keylife.destroy(labels, keystore, store, lease, now=now, actor=holder(), reach=self._reach)
 
     def key_facts(self, name: str) -> Mapping[str, str]:
         """What [keystore.NAME] is, where, and how many keys are there; needs neither passphrase nor PIN."""

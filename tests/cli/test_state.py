@@ -179,11 +179,28 @@ def test_audit_verify_finds_a_rewritten_event(run, applied):
 
 def test_keystore_list_gives_labels_without_a_passphrase(run, applied):
     (applied / ".pkicode" / "passphrase").unlink()
-    labels = run("keystore", "list").out.splitlines()
-    assert "ca.root@1" in labels
-    assert len(labels) == 6
-    assert run("keystore", "list", "soft", "--format", "json").json == labels
+    lines = run("keystore", "list").out.splitlines()
+    assert [line.split() for line in lines if "ca.root" in line] == [["ca.root@1", "ec-p256", "in", "use", "ca.root@1"]]
+    assert len(lines) == 7
+    told = run("keystore", "list", "soft", "--format", "json").json
+    assert [one["label"] for one in told] == [line.split()[0] for line in lines[1:]]
+    assert {(one["use"], one["since"]) for one in told} == {("in use", None)}
     assert run("keystore", "list", "hard").code == 64
+
+
+def test_keystore_destroy_takes_only_what_is_removable(run, applied, monkeypatch):
+    assert run("keystore", "destroy", "cert.portal@1", "--allow-clock").code == 64, "nobody can be asked"
+    ran = run("keystore", "destroy", "cert.portal@1", "-y", "--allow-clock")
+    assert (ran.code, "is in use (cert.portal@1); nothing was destroyed" in ran.err) == (1, True)
+    for now in ("2027-02-15T09:00:00Z", "2027-05-15T09:00:00Z"):
+        monkeypatch.setenv("PKICODE_NOW", now)
+        assert run("apply", "-y", "--allow-clock").code == 0
+    shown = run("keystore", "list").out.splitlines()
+    assert next(line.split()[2:] for line in shown if "cert.portal@1" in line) == ["removable", "since", "2027-02-15"]
+    ran = run("keystore", "destroy", "cert.portal@1", "-y", "--keystore", "soft", "--allow-clock")
+    assert (ran.code, ran.out) == (0, "Destroyed: 1.\n")
+    assert "cert.portal@1" not in run("keystore", "list").out
+    assert "key.destroy" in run("audit", "log").out
 
 
 def test_keystore_info_says_which_file_it_is_without_a_passphrase(run, applied):

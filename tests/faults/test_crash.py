@@ -14,6 +14,7 @@ from pkicode.model.faults import FaultPoint
 from tests.faults import corp, test_breakglass
 from tests.faults.corp import Ground
 from tests.faults.run import Fault, crash
+from tests.keys import test_key_life
 from tests.retention import long
 
 Uninterrupted = Callable[[corp.Occasion], tuple[Counter[FaultPoint], dict[str, object]]]
@@ -42,7 +43,7 @@ def uninterrupted(applied: Ground, quick_folder: Path) -> Uninterrupted:
 
 def test_every_fault_point_is_passed_on_some_occasion() -> None:
     passed = {point for occasion in corp.OCCASIONS for point in occasion.points}
-    assert passed | {*test_breakglass.POINTS, *long.POINTS} == set(FaultPoint)
+    assert passed | {*test_breakglass.POINTS, *long.POINTS, *test_key_life.POINTS} == set(FaultPoint)
 
 
 @pytest.mark.parametrize("occasion", corp.OCCASIONS, ids=lambda one: one.name)

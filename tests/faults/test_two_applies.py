@@ -10,6 +10,7 @@ from tests.cli.running import spawn
 from tests.faults import corp
 from tests.faults.corp import Ground
 from tests.faults.run import Fault, asleep, ended, start, wake
+from tests.keys import test_key_life
 from tests.kinds.site import Site
 from tests.retention import long
 
@@ -67,7 +68,7 @@ def test_a_second_apply_waits_and_then_has_nothing_to_do(site: Site) -> None:
     [
         pytest.param(one, marks=pytest.mark.heavy) if one is WITHIN_PUBLISHING else one
         for one in FaultPoint
-        if one not in (FaultPoint.REVOKED, FaultPoint.ENTRY_STAGED, *long.POINTS)
+        if one not in (FaultPoint.REVOKED, FaultPoint.ENTRY_STAGED, *long.POINTS, *test_key_life.POINTS)
     ],
 )
 def test_who_slept_through_its_lease_commits_nothing_and_puts_nothing_older_over_newer(

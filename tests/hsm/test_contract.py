@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from pkicode.adapters.command import CommandKeyStore
 from pkicode.adapters.pkcs11 import Pkcs11KeyStore
@@ -128,5 +129,26 @@ def test_keys_are_minted_by_a_worker_or_made_where_they_stay(opened) -> None:
             return
         minted = mint([NewKey("ca.root@1", "ec-p256")])
         assert await store.keep(minted) == [one.facts for one in minted]
+
+    within(opened(), use)
+
+
+def test_what_is_destroyed_is_gone_and_another_key_is_not_destroyed(opened) -> None:
+    async def use(store: KeyStore):
+        first, second = await store.create([NewKey("ca.a@1", "ec-p256"), NewKey("ca.b@1", "ec-p256")])
+        wrong = evolve(first, spki=second.spki)
+        if isinstance(store, CommandKeyStore):
+            with pytest.raises(KeyStoreError, match="keeps its keys itself"):
+                await store.destroy([first])
+            return
+        with pytest.raises(KeyStoreError, match="another one than it was"):
+            await store.destroy([wrong])
+        assert await store.labels() == ["ca.a@1", "ca.b@1"]
+        await store.destroy([first])
+        await store.destroy([first])
+        assert await store.labels() == ["ca.b@1"]
+        assert await store.verify() == []
+        with pytest.raises(KeyStoreError):
+            await store.signer("ca.a@1")
 
     within(opened(), use)

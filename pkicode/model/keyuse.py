@@ -1,0 +1,28 @@
+"""What a key of a keystore is good for, as far as the state knows."""
+
+from enum import StrEnum
+
+from attrs import frozen
+
+
+class Use(StrEnum):
+    IN_USE = "in use"
+    RETIRED = "retired"
+    REMOVABLE = "removable"
+    UNKNOWN = "not in the state"
+    """Of a key that no certificate was ever asked for, or whose certificates were archived."""
+
+
+@frozen
+class KeyUse:
+    """One key."""
+
+    label: str
+    alg: str
+    spki: str
+    """sha256 of the SPKI, hex."""
+    use: Use
+    since: int | None = None
+    """Retired and removable: the instant from which all that stood for it was ended, revoked or replaced."""
+    why: str = ""
+    """What it is needed for, or kept for."""
