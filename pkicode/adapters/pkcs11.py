@@ -17,6 +17,7 @@ from pkicode.adapters.token_keys import TokenKey
 from pkicode.config import pkcs11_uri
 from pkicode.config.pkcs11_uri import Pkcs11Uri
 from pkicode.config.wrong import WrongForm
+from pkicode.model.keyuse import Attested
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, Mint, MintedKey, NewKey, Signer
 
@@ -112,6 +113,12 @@ class Pkcs11KeyStore:
             except KeyStoreError as error:
                 found.append(error.message)
         return found
+
+    async def attest(self) -> Sequence[Attested]:
+        """What the token says of every key, by label; needs the PIN, because private objects are seen with it only."""
+        await self._log_in()
+        labels = sorted({*await self.labels(), *self._adopted})
+        return await self._token.call(lambda session: [self._key(session, label).attested() for label in labels])
 
     async def close(self) -> None:
         """ports.KeyStore.close: logs out."""

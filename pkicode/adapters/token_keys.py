@@ -18,6 +18,7 @@ from pkcs11.constants import Attribute, MechanismFlag, ObjectClass
 from pkcs11.mechanisms import KeyType, Mechanism
 
 from pkicode.config.pkcs11_uri import Pkcs11Uri
+from pkicode.model.keyuse import Attested
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts
 from pkicode.x509 import der
@@ -37,6 +38,14 @@ _PRIVATE = {
     Attribute.PRIVATE: True,
     Attribute.SENSITIVE: True,
     Attribute.EXTRACTABLE: False,
+}
+
+_ATTESTED = {
+    "sensitive": Attribute.SENSITIVE,
+    "always_sensitive": Attribute.ALWAYS_SENSITIVE,
+    "extractable": Attribute.EXTRACTABLE,
+    "never_extractable": Attribute.NEVER_EXTRACTABLE,
+    "local": Attribute.LOCAL,
 }
 
 
@@ -61,6 +70,12 @@ class TokenKey:
         half = len(raw) // 2
         return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
+    def attested(self) -> Attested:
+        """What the token says of it."""
+        said = {name: _said(self.private, attribute) for name, attribute in _ATTESTED.items()}
+        spki = hashlib.sha256(self.facts.spki).hexdigest()
+        return Attested(self.facts.label, self.facts.alg, bytes(self.private[Attribute.ID]).hex(), spki, **said)
+
     def weaknesses(self) -> Sequence[str]:
         """How the private key could leave the token."""
         said = {
@@ -69,6 +84,13 @@ class TokenKey:
             "could once be taken off the token": not self.private[Attribute.NEVER_EXTRACTABLE],
         }
         return [f"the key {self.facts.label} {what}" for what, is_so in said.items() if is_so]
+
+
+def _said(private: Any, attribute: Attribute) -> bool | None:
+    try:
+        return bool(private[attribute])
+    except p11.AttributeTypeInvalid:
+        return None
 
 
 def find(session: pkcs11.Session, label: str, where: Pkcs11Uri) -> TokenKey | None:

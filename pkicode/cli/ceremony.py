@@ -162,3 +162,18 @@ def _offline(session: Session, keystore: Path, passphrase_file: Path | None) -> 
 
     path = session.path(keystore)
     return Offline(path, lambda: secret(session, passphrase_file, "Passphrase", is_new=not path.exists()))
+
+
+@ceremony_command.command("rehearse")
+@click.pass_obj
+def ceremony_rehearse(session: Session) -> None:
+    """Play the making of all CAs, both machines, in a folder that goes away; says what the real one asks for."""
+    from tempfile import TemporaryDirectory
+
+    from pkicode.project.rehearsal import rehearse
+    from pkicode.views.text import printable
+
+    project = session.project()
+    with TemporaryDirectory(prefix="pkicode-") as folder:
+        rounds = rehearse(project.config, Path(folder), project.clock(), lambda line: say(printable(line)))
+    say(f"Rehearsed: {rounds} ceremon{'y' if rounds == 1 else 'ies'}, with keys that are gone; nothing was changed.")

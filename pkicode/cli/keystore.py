@@ -85,6 +85,24 @@ def keystore_verify(session: Session, *, name: str | None) -> None:
     say(f"Every key of keystore {name} opens.")
 
 
+@keystore_command.command("attest")
+@click.argument("name", required=False)
+@formats("human", "json")
+@click.pass_obj
+def keystore_attest(session: Session, *, name: str | None, form: str) -> None:
+    """What a token says of each key: whether it was made there, is sensitive, and could ever leave; needs the PIN."""
+    from attrs import asdict
+
+    from pkicode.views.keys import attested_human
+
+    project = session.project()
+    found = project.upkeep.attest_keys(_named(project, name))
+    if form == "json":
+        say_json([asdict(one) for one in found])
+    else:
+        say(attested_human(found))
+
+
 @keystore_command.command("rewrap")
 @click.argument("name", required=False)
 @click.option(

@@ -17,7 +17,7 @@ from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach
-from pkicode.model.keyuse import KeyUse
+from pkicode.model.keyuse import Attested, KeyUse
 from pkicode.model.problem import KeyStoreError, PkicodeError
 from pkicode.ports import About, Audited, KeyStore, Lease
 from pkicode.project import keylife, moving, retention
@@ -233,6 +233,23 @@ class Upkeep:
     def verify_keys(self, name: str) -> Sequence[str]:
         """Every key opened, or used, and compared with its public half; what is wrong, one sentence each."""
         return loop.run(self._with(name, lambda store: store.verify()))
+
+    def attest_keys(self, name: str) -> Sequence[Attested]:
+        """What the token of [keystore.NAME] says of each key; needs the PIN.
+
+        Raises:
+            KeyStoreError: it is no token, or a key is not whole.
+        """
+
+        async def attested(store: KeyStore) -> Sequence[Attested]:
+            types = {one.name: one.type for one in self._state.config.settings.keystores}
+            if types[name] != "pkcs11":
+                raise KeyStoreError(f"[keystore.{name}] is no token, and says nothing of its keys")
+            from pkicode.adapters.pkcs11 import Pkcs11KeyStore
+
+            return await store.attest() if isinstance(store, Pkcs11KeyStore) else ()
+
+        return loop.run(self._with(name, attested))
 
     def rewrap(self, name: str, passphrase: bytes) -> int:
         """Seal [keystore.NAME] under a new passphrase; returns how many keys it holds."""

@@ -148,3 +148,12 @@ def test_a_plan_says_what_is_reserved_and_what_waits(run: Run, reserved: Path) -
     assert {(one["address"], one["action"], one["status"]) for one in told["actions"]} >= {
         ("ca.root", "reserve", "waiting")
     }
+
+
+def test_ceremony_rehearse_says_what_the_real_one_asks_for(run: Run, folder: Path) -> None:
+    before = sorted(folder.rglob("*"))
+    ran = run("ceremony", "rehearse")
+    assert ran.code == 0, ran.err
+    assert "asks for passphrase and words" in ran.out
+    assert ran.out.endswith("Rehearsed: 2 ceremonies, with keys that are gone; nothing was changed.\n")
+    assert sorted(folder.rglob("*")) == before

@@ -203,6 +203,12 @@ def test_keystore_destroy_takes_only_what_is_removable(run, applied, monkeypatch
     assert "key.destroy" in run("audit", "log").out
 
 
+def test_keystore_attest_is_of_tokens(run, applied):
+    ran = run("keystore", "attest")
+    assert (ran.code, "[keystore.soft] is no token" in ran.err) == (1, True)
+    assert run("keystore", "attest", "hard").code == 64
+
+
 def test_keystore_info_says_which_file_it_is_without_a_passphrase(run, applied):
     (applied / ".pkicode" / "passphrase").unlink()
     told = run("keystore", "info", "--format", "json").json

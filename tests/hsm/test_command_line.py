@@ -1,5 +1,6 @@
 """pkicode on a token, as people run it; pkcs11-spy writes down every call that reaches the token."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from pkicode.ports import Want
 from tests.cli.running import spawn
 from tests.hsm.site import LEAVES, on_token, text, with_pin
 from tests.kinds.site import Site
+from tests.oracles import openssl
 from tests.softhsm import PIN, SoftHsm
 
 _SPIES = ("/usr/lib/pkcs11/pkcs11-spy.so", "/usr/lib/*/pkcs11-spy.so", "/usr/lib64/pkcs11/pkcs11-spy.so")
@@ -30,6 +32,33 @@ def test_keys_are_listed_without_a_pin_and_verified_with_it(applied: Site) -> No
     ran = spawn(applied.root, "keystore", "verify", "hsm")
     assert ran.code == 1
     assert "the secret in" in ran.err
+
+
+def test_keystore_attest_tells_what_the_token_says_of_each_key(applied: Site, hsm: SoftHsm, token: str) -> None:
+    ran = spawn(applied.root, "keystore", "attest", "hsm", "--format", "json")
+    assert [one["label"] for one in ran.json] == ["ca.issuing@1", "ca.root@1", 'ocsp.issuing["g1"]@1'], ran.err
+    for one in ran.json:
+        assert (one["sensitive"], one["always_sensitive"], one["never_extractable"], one["local"]) == (True,) * 4
+        assert one["extractable"] is False
+    root = ran.json[1]
+    public = applied.root / "root.pub"
+    hsm.tool(token, "--read-object", "--type", "pubkey", "--id", root["id"], "--output-file", str(public))
+    assert root["spki"] == hashlib.sha256(public.read_bytes()).hexdigest()
+
+
+def test_keystore_attest_shows_a_key_that_was_brought_there(applied: Site, hsm: SoftHsm, token: str) -> None:
+    key = applied.root / "brought.der"
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-outform", "DER", "-out", key)
+    public = applied.root / "brought.pub"
+    openssl("pkey", "-inform", "DER", "-in", key, "-pubout", "-outform", "DER", "-out", public)
+    for kind, path in (("privkey", key), ("pubkey", public)):
+        told = ("--write-object", str(path), "--type", kind, "--id", "0b", "--label", "ca.old@1", "--usage-sign")
+        hsm.tool(token, *told)
+    shown = spawn(applied.root, "keystore", "attest", "hsm").out.split("\n\n")
+    old = next(one for one in shown if "ca.old@1" in one)
+    assert "local              no" in old
+    assert "never extractable  no" in old
+    assert "id                 0b" in old
 
 
 def test_a_key_that_could_leave_is_told_with_its_mend(applied: Site, hsm: SoftHsm, token: str) -> None:
