@@ -75,6 +75,8 @@ async def uses(keystore: KeyStore, store: Store | None, now: int) -> list[KeyUse
     inventory = _Inventory(frozenset(hashlib.sha256(facts.spki).hexdigest() for facts in found.values()))
     current: dict[str, int] = {}
     if store is not None:
+        # By a clock that is ahead every certificate has ended: what counts is what the state itself has lived through.
+        now = min(now, (await store.about()).newest)
         await store.facts(Want(with_der=False), _NAMES, inventory.read)
         for held in await store.held():
             if held.status != "forgotten":

@@ -64,12 +64,20 @@ def test_a_key_that_was_followed_is_retired_then_kept_and_then_removable(site: S
     old = keys(site)["cert.portal@1"]
     assert (old.use, old.since) == (Use.RETIRED, site.now)
     assert old.why.startswith("a certificate for it is valid until")
-    site.later(20)
+    site.later(20).apply()
     assert keys(site)["cert.portal@1"].why.startswith("kept until")
-    site.later(9)
+    site.later(9).apply()
     assert used(site)["cert.portal@1"] is Use.RETIRED
-    site.later(1)
+    site.later(1).apply()
     assert used(site)["cert.portal@1"] is Use.REMOVABLE
+
+
+def test_a_clock_that_is_ahead_makes_no_key_removable(site: Site) -> None:
+    site.later(41).apply()
+    site.later(3650)
+    assert used(site)["cert.portal@1"] is Use.RETIRED
+    with pytest.raises(KeyStoreError, match="nothing was destroyed"):
+        destroy(site, "cert.portal@1")
 
 
 def test_what_lapsed_under_a_name_that_is_declared_is_in_use(site: Site) -> None:
@@ -80,9 +88,9 @@ def test_what_lapsed_under_a_name_that_is_declared_is_in_use(site: Site) -> None
 def test_a_name_that_was_taken_out_needs_its_key_while_its_certificate_lives(site: Site) -> None:
     site.write().apply()
     assert keys(site)["cert.portal@1"].why.startswith("a certificate until")
-    site.later(61)
+    site.later(61).apply()
     assert used(site)["cert.portal@1"] is Use.RETIRED
-    site.later(30)
+    site.later(30).apply()
     assert used(site)["cert.portal@1"] is Use.REMOVABLE
 
 
