@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import cache, partial
+from functools import lru_cache, partial
 
 from attrs import define, evolve, field, frozen
 
@@ -74,6 +74,7 @@ class Scanning:
     _workers: Workers = field(repr=False)
     _jobs: int
     _done: int
+    _reach: Paced = field(repr=False)
 
     async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
         """The records of these targets of the job, in their order; a name has one for each of its addresses."""
@@ -109,15 +110,16 @@ class Scanning:
             far = [
                 group.create_task(self._far(tuple(pooled[at : at + _CHUNK]))) for at in range(0, len(pooled), _CHUNK)
             ]
-            near = group.create_task(together(self.job.terms, here, told=self._tell))
+            # While workers are at it, the rate is theirs and ours.
+            reach = reach_of(self.job.terms, self._jobs + 1) if far else self._reach
+            near = group.create_task(together(self.job.terms, here, reach, told=self._tell))
         for one in (*near.result(), *(one for task in far for one in task.result())):
             before = found.get(one.target)
             found[one.target] = evolve(one, connections=one.connections + before.connections) if before else one
         return [found[one] for one in targets]
 
     async def _discovered(self, targets: Sequence[Target]) -> dict[Target, Endpoint]:
-        terms, room = self.job.terms, asyncio.Semaphore(_IN_FLIGHT)
-        reach = reach_of(terms, 1)
+        terms, reach, room = self.job.terms, self._reach, asyncio.Semaphore(_IN_FLIGHT)
         found: dict[Target, Endpoint] = {}
 
         async def one(target: Target) -> None:
@@ -137,7 +139,7 @@ class Scanning:
         return found
 
     async def _far(self, targets: tuple[Target, ...]) -> list[Endpoint]:
-        found: list[Endpoint] = await self._workers.run(in_worker, self.job.terms, targets, self._jobs)
+        found: list[Endpoint] = await self._workers.run(in_worker, self.job.terms, targets, self._jobs + 1)
         for one in found:
             self._tell(one)
         return found
@@ -161,7 +163,7 @@ async def opened(
     """
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
-        yield Scanning(job, emit, workers, wanted, before)
+        yield Scanning(job, emit, workers, wanted, before, reach_of(job.terms, 1))
 
 
 def clock(terms: Terms) -> int:
@@ -178,28 +180,31 @@ async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = N
     return found
 
 
-@cache
 def reach_of(terms: Terms, share: int) -> Paced:
-    """The network of this process; of the rate it has one of so many shares."""
-    rate = terms.rate / share
-    pace = Pace(
+    """The network, for one event loop; of the rate it has one of so many shares."""
+    return Paced(Network(connect_seconds=terms.patience, answer_seconds=terms.patience), _pace(terms.rate / share))
+
+
+@lru_cache(maxsize=64)
+def _pace(rate: float) -> Pace:
+    """One for this process: what a worker gets next goes on where the last was."""
+    return Pace(
         Rate(rate, max(1.0, rate / 10)),
         Rate(rate * _OF_NETWORK, _HOST_BURST),
         Rate(rate * _OF_HOST, _HOST_BURST),
     )
-    return Paced(Network(connect_seconds=terms.patience, answer_seconds=terms.patience), pace)
 
 
 def in_worker(terms: Terms, targets: tuple[Target, ...], share: int) -> list[Endpoint]:
     """`together`, in a process of its own."""
-    return asyncio.run(together(terms, targets, share=share))
+    return asyncio.run(together(terms, targets, reach_of(terms, share)))
 
 
 async def together(
-    terms: Terms, targets: Iterable[Target], *, share: int = 1, told: Callable[[Endpoint], None] = lambda _one: None
+    terms: Terms, targets: Iterable[Target], reach: Paced, *, told: Callable[[Endpoint], None] = lambda _one: None
 ) -> list[Endpoint]:
     """Targets asked at the same time and judged, in their order."""
-    reach, room = reach_of(terms, share), asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(AT_ONCE)
     # Who waits for the pace must not be taken for somebody who does not answer.
     seconds = _SECONDS + AT_ONCE * _CONNECTIONS / reach.pace.network.per_second
     ask = partial(scan_one, reach=reach, shake=shake, entropy=os.urandom, seconds=seconds)
@@ -254,7 +259,7 @@ def _held(endpoint: Endpoint, terms: Terms) -> Iterable[Finding]:
             yield one
 
 
-@cache
+@lru_cache(maxsize=8)
 def _stores(given: tuple[tuple[str, bytes], ...]) -> tuple[TrustStore, ...]:
     return tuple(trust_store(name, roots) for name, roots in given)
 

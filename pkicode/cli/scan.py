@@ -148,6 +148,9 @@ def drift_command(session: Session, *, names: tuple[str, ...], detailed: bool, r
     with progress(session) as emit:
         found, states = loop.run(drifted(session.project(), names, rate=rate, emit=emit))
     told = records(found)
+    if silent := {state: count for state, count in states.items() if state != "tls"}:
+        listed = ", ".join(f"{count:,} {state}" for state, count in silent.items())
+        session.note(f"{sum(silent.values()):,} of {sum(states.values()):,} targets speak no TLS: {listed}")
     if form == "json":
         say_json({"format": "pkicode.drift", "version": "1.0", "states": states, "drift": told})
     else:
