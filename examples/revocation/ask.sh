@@ -1,7 +1,8 @@
 #!/bin/bash
 # ask.sh CERTIFICATE ISSUER: what OpenSSL is told by OCSP (RFC 6960); the responder runs for this one question.
 set -euo pipefail
-pkicode serve ocsp --bind 127.0.0.1:0 2> responder.txt &
+: > responder.txt    # what the one before said is not waited for
+pkicode serve ocsp --bind 127.0.0.1:0 2>> responder.txt &
 trap 'kill $!' EXIT
 until url=$(sed -n 's/^listening on //p' responder.txt) && [ -n "$url" ]; do
     kill -0 $! 2> alive.txt || { cat responder.txt >&2; exit 1; }
