@@ -91,5 +91,5 @@ def test_after_a_crash_with_a_token_key_the_next_apply_ends_well(
         gone = [one for one in inventory(site) if one.status == "revoked"]
         assert bool(gone) == (point in BURNT and alg == "ec-p256")
         # One attempt, one generation: keys are made once, whatever is burnt.
-        keys = site.open().upkeep.key_labels("hsm")
+        keys = [one.label for one in site.open().upkeep.keys("hsm")]
         assert len(keys) == len(set(keys))

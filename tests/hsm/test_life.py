@@ -75,7 +75,7 @@ reason = "keyCompromise"
     assert "good" in said.values()
     assert site.open().upkeep.verify() == []
     assert site.open().upkeep.verify_keys("hsm") == []
-    labels = site.open().upkeep.key_labels("hsm")
+    labels = {one.label for one in site.open().upkeep.keys("hsm")}
     assert {"ca.root@1", "ca.issuing@1"} <= set(labels)
     assert not [one for one in labels if one.startswith("cert.")]
     shown = hsm.tool(token, "--list-objects", "--type", "privkey")
