@@ -99,14 +99,14 @@ def serve(
     (work / "db.json").write_text(json.dumps(source))
     with _server(ca, work) as (port, usage):
         requests = work / "requests"
-        with requests.open("wb") as file:
+        with requests.open("wb") as asked:
             for body in bodies:
                 data = json.dumps(body).encode()
                 head = (
                     f"POST /api/v1/cfssl/{endpoint} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
                 )
                 whole = head.encode() + data
-                file.write(len(whole).to_bytes(4, "big") + whole)
+                asked.write(len(whole).to_bytes(4, "big") + whole)
         before = usage()
         told = subprocess.run(
             [sys.executable, __file__, str(port), str(requests)], check=True, capture_output=True, text=True
