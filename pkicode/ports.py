@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach
+from pkicode.model.pickling import by_position
 from pkicode.model.row import Held
 
 
@@ -317,7 +318,7 @@ class Store(Protocol):
         """What commits have put under Write.meta, beside what the store says of itself."""
 
     async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
-        """Every resource row, or those of one block, in no order.  One query."""
+        """Every resource row, those of one kind, or those of one block, in no order.  One query."""
 
     async def templates(self) -> Mapping[int, str]:
         """Number -> template text of every template a row refers to.  One query."""
@@ -447,6 +448,7 @@ class NewKey:
     alg: str
 
 
+@by_position
 @frozen
 class KeyFacts:
     """The public side of a held key."""
@@ -457,6 +459,7 @@ class KeyFacts:
     """DER SubjectPublicKeyInfo."""
 
 
+@by_position
 @frozen
 class MintedKey:
     """A new key, sealed: safe to pass between processes, useless without the keystore's passphrase."""
@@ -608,8 +611,8 @@ class World:
     """Read a config.language.Secret."""
     now: int
     """The instant of this apply; one value for all of it."""
-    serial: Callable[[], int]
-    """159 random bits with the top one set, so that every serial is 20 octets and positive (RFC 5280 4.1.2.2)."""
+    serials: Callable[[int], Sequence[int]]
+    """As many numbers of 159 random bits, the top one set: 20 octets and positive (RFC 5280 section 4.1.2.2)."""
     reach: Reach
     emit: Callable[[Event], None]
     project: str

@@ -118,7 +118,8 @@ TEMPLATE_FIND = "SELECT id FROM templates WHERE digest = $1"
 TEMPLATE_ADD = "INSERT INTO templates (digest, body) VALUES ($1, $2)"
 
 HELD = f"SELECT {_HELD} FROM resources"
-HELD_OF = f"{HELD} WHERE kind = $1 AND name = $2"
+HELD_OF_KIND = f"{HELD} WHERE kind = $1"
+HELD_OF = f"{HELD_OF_KIND} AND name = $2"
 HELD_ADD = f"INSERT INTO resources ({_HELD}, record) VALUES ({_marks(11)}) ON CONFLICT DO NOTHING"
 # A CA keeps a row per key generation; the one row of anything else moves on to its next generation.
 HELD_PUT = (

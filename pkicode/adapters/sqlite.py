@@ -7,7 +7,7 @@ What is asked and written is steps.py's, the file is statefile.py's.
 import asyncio
 import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from functools import cache
@@ -19,7 +19,7 @@ from attrs import field, frozen
 from pkicode.adapters import sql, statefile, steps
 from pkicode.adapters.holder import is_dead
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.steps import Change, Claim, Let, Read, Step, Steps, Tell
+from pkicode.adapters.steps import Change, Claim, Let, Read, Row, Step, Steps, Tell
 from pkicode.model.problem import StateError
 from pkicode.ports import Lease
 
@@ -147,12 +147,24 @@ class SqliteDatabase:
                 self._connection.executemany(_rewritten(step.statement), step.rows)
                 return None
             case Change():
-                cursor, text = self._connection.cursor(), _rewritten(step.statement)
-                return next((row for row in step.rows if cursor.execute(text, row).rowcount != 1), None)
+                return self._untouched(_rewritten(step.statement), step.rows)
             case Claim():
                 return is_dead
             case Let() | Tell():
                 return None
+
+    def _untouched(self, text: str, rows: Sequence[Row]) -> Row | None:
+        """The first of these rows that changes nothing; each changes at most one."""
+        connection = self._connection
+        before = connection.total_changes
+        connection.execute("SAVEPOINT each")
+        connection.executemany(text, rows)
+        if connection.total_changes - before == len(rows):
+            connection.execute("RELEASE each")
+            return None
+        # Which one, is found out a row at a time: what is wrong is rare, and undone by the caller.
+        connection.execute("ROLLBACK TO each")
+        return next((row for row in rows if connection.execute(text, row).rowcount != 1), None)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

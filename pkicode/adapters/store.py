@@ -72,8 +72,10 @@ class StateStore:
         return dict(await self._read(sql.META))
 
     async def held(self, kind: str = "", name: str = "") -> Sequence[Held]:
-        if kind:
+        if name:
             return await self.database.ask(partial(steps.read, sql.HELD_OF, kind, name, made=sql.held))
+        if kind:
+            return await self.database.ask(partial(steps.read, sql.HELD_OF_KIND, kind, made=sql.held))
         return await self.database.ask(partial(steps.read, sql.HELD, made=sql.held))
 
     async def templates(self) -> Mapping[int, str]:

@@ -13,6 +13,7 @@ from attrs import evolve, field, frozen
 from cryptography import x509
 
 from pkicode.model.names import Sans, Subject
+from pkicode.model.pickling import by_position
 from pkicode.model.problem import Problem, Severity
 from pkicode.model.row import Held
 from pkicode.ports import Mint, MintedKey, NewKey
@@ -105,6 +106,7 @@ Settle = Callable[[Sequence[Issued]], Sequence[tuple[Held, str]]]
 """The resource rows (row, record) that enter in the same commit as these certificates."""
 
 
+@by_position
 @frozen
 class Asked:
     """One order as it travels to a worker: with serial and dates, without the caller's context."""
@@ -122,6 +124,7 @@ class Asked:
     not_after: int
 
 
+@by_position
 @frozen
 class Ready:
     """One linted TBS, and what the inventory will say of it."""

@@ -116,9 +116,9 @@ def asked(order: Order, held: Mapping[str, KeyFacts], serial: int, not_before: i
 
 
 def _serials(count: int, world: World) -> list[int]:
-    drawn = {world.serial() for _ in range(count)}
+    drawn = set(world.serials(count))
     while len(drawn) < count:
-        drawn.add(world.serial())
+        drawn.update(world.serials(1))
     return list(drawn)
 
 

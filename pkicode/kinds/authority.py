@@ -211,7 +211,7 @@ async def loaded(run: Run) -> Generations:
     if "generations" not in run.memo:
         store = run.world.store
         records = await store.authorities()
-        held = await store.held()
+        held = await store.held("ca")
         ends = await store.ends() if several(records, held, run.config) else {}
         run.memo["generations"] = told(run.config, run.world.now, records, ends, held)
     found: Generations = run.memo["generations"]

@@ -199,11 +199,7 @@ async def _remade(change: Change, own: Authority, by: Authority, run: Run) -> Re
 
 async def _version(own: Authority, run: Run) -> int:
     """Of the row that a cross-certificate is added to: this apply may have written it itself."""
-    return next(
-        one.version
-        for one in await run.world.store.held()
-        if (one.kind, one.name, one.generation) == ("ca", own.name, own.generation)
-    )
+    return next(one.version for one in await run.world.store.held("ca", own.name) if one.generation == own.generation)
 
 
 def _settled(issued: Issued, own: Authority, by: Authority, number: int, version: int) -> tuple[Held, str]:

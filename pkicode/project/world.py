@@ -25,9 +25,11 @@ from pkicode.project.state import told
 _TOP = 1 << 158
 
 
-def serial() -> int:
+def serials(count: int) -> list[int]:
     """158 random bits below a set one: positive, 20 octets, never shorter (RFC 5280 section 4.1.2.2)."""
-    return _TOP | (int.from_bytes(os.urandom(20), "big") & (_TOP - 1))
+    # Asked for once: each call of the kernel gives the interpreter away to another thread.
+    drawn = os.urandom(20 * count)
+    return [_TOP | (int.from_bytes(drawn[at : at + 20], "big") & (_TOP - 1)) for at in range(0, len(drawn), 20)]
 
 
 @asynccontextmanager
@@ -87,7 +89,7 @@ async def opened(
             run_hook=hook,
             secret=secret,
             now=now,
-            serial=serial,
+            serials=serials,
             reach=reach,
             emit=emit,
             project=config.settings.project.name,

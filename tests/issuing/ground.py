@@ -78,7 +78,7 @@ class Ground:
             run_hook=_unused,
             secret=_unused,
             now=NOW,
-            serial=lambda: secrets.randbits(158) | 1 << 158,
+            serials=lambda count: [secrets.randbits(158) | 1 << 158 for _ in range(count)],
             reach=nothing,
             emit=lambda event: None,
             project="test",

@@ -5,6 +5,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -302,10 +303,10 @@ def test_a_taken_serial_is_drawn_again(ground: Ground) -> None:
             _, issuing, [first] = await batch(world, leaf("a"))
             template = below(issuing, "issuing", SERVER)
             drawn = iter([first.serial, 12345])
-            second = await made(template, leaf("b"), evolve(world, serial=lambda: next(drawn)))
+            second = await made(template, leaf("b"), evolve(world, serials=lambda count: [*islice(drawn, count)]))
             assert second.serial == 12345
             with pytest.raises(StateError, match="every serial number drawn is taken"):
-                await made(template, leaf("c"), evolve(world, serial=lambda: 12345))
+                await made(template, leaf("c"), evolve(world, serials=lambda count: [12345] * count))
             assert not await world.store.intents()
 
     asyncio.run(main())
@@ -317,7 +318,7 @@ def test_a_serial_drawn_twice_in_one_batch_is_drawn_again(ground: Ground) -> Non
             _, issuing = await authority(world)
             drawn = iter([7, 7, 8])
             template, settle = below(issuing, "issuing", SERVER), await rows(world)
-            unlucky = evolve(world, serial=lambda: next(drawn))
+            unlucky = evolve(world, serials=lambda count: [*islice(drawn, count)])
             answers = await issue(template, [leaf("a"), leaf("b")], unlucky, settle=settle)
             assert {one.serial for one in answers if isinstance(one, Issued)} == {7, 8}
 
