@@ -5,12 +5,13 @@ import click
 from pkicode.cli.options import addresses, allow_clock, allowing, formats, instant
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
+from pkicode.config.forms import REASONS
 from pkicode.model.problem import PkicodeError
 
 
 @click.command("revoke")
 @click.argument("selector", shell_complete=addresses)
-@click.option("--reason", required=True, metavar="REASON", help="A reason of RFC 5280, such as keyCompromise.")
+@click.option("--reason", required=True, metavar="REASON", help=f"One of {', '.join(REASONS)} (RFC 5280).")
 @click.option("--id", "name", metavar="ID", help="The id of the entry; made of the selector and the time if not given.")
 @click.option("--note", metavar="TEXT", default="", help="For people, in the file and in the audit.")
 @click.option("--ca", metavar="NAME", help="With a serial number: who issued it.")

@@ -193,14 +193,14 @@ def diff(
 
 
 def _metadata(block: Block, row: Row, held: Held, difference: Difference) -> Change | None:
-    fields = ", ".join(difference.of(FieldClass.METADATA, FieldClass.ROTATE))
+    fields = ", ".join(f"`{one}`" for one in difference.of(FieldClass.METADATA, FieldClass.ROTATE))
     if not fields:
         return None
     return Change(
         Address("ca", block.name),
         Action.UPDATE,
         held.generation,
-        (Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature"),),
+        (Reason(ReasonCode.SPEC_CHANGED, f"{fields} changed, no signature"),),
         block,
         row,
         held,

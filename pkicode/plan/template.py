@@ -10,9 +10,17 @@ from typing import Any
 
 from pkicode.plan.kind import Difference, FieldClass
 
+_SPOKEN = {
+    "base_urls": "base_url of its issuer",
+    "own_base_urls": "base_url",
+    "ocsp_urls": "ocsp.url of its issuer",
+    "crl_shards": "crl.shards of its issuer",
+}
+"""What somebody wrote where a field is derived from it."""
+
 
 def difference(old: str, new: str, classes: Mapping[str, FieldClass]) -> Difference:
-    """The changed fields by class, each once, sorted.
+    """The changed fields by class, each once, sorted, by the names that people write.
 
     Raises:
         ValueError: one of the texts is not a template.
@@ -28,7 +36,8 @@ def difference(old: str, new: str, classes: Mapping[str, FieldClass]) -> Differe
         unwritten_after = path not in new_fields or _under(path, defaulted_after)
         if unwritten_before and unwritten_after:
             continue
-        found.setdefault(_class_of(path, classes), set()).add(path.split(".", 1)[0])
+        name = path.split(".", 1)[0]
+        found.setdefault(_class_of(path, classes), set()).add(_SPOKEN.get(name, name))
     found.pop(FieldClass.NOTHING, None)
     return Difference({one: tuple(sorted(found[one])) for one in FieldClass if one in found})
 

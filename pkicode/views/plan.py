@@ -229,7 +229,12 @@ def _keys(group: Sequence[Change]) -> tuple[str, ...]:
 
 
 def _values(after: Mapping[str, object]) -> tuple[str, ...]:
-    shown = [f"{name} {value}" for name, value in after.items() if isinstance(value, (str, int)) and value != ""]
+    # Protection is said at the end of the line.
+    shown = [
+        f"{name} {value}"
+        for name, value in after.items()
+        if isinstance(value, (str, int)) and value != "" and name != "protect"
+    ]
     return (", ".join(shown[:_SHOWN_NAMES]),) if shown else ()
 
 

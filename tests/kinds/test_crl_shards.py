@@ -123,7 +123,7 @@ def test_more_shards_leave_the_old_urls_alive_until_their_last_certificate_expir
     four.write(base=sharded(2, *HOSTS)).later(0.5)
     plan = four.plan()
     assert "sign crl.issuing@1 spec-changed" in told(plan.changes)
-    assert [one.fields for one in plan.pending] == [("crl_shards",)]
+    assert [one.fields for one in plan.pending] == [("crl.shards of its issuer",)]
     assert applied(four) == []
     victim = next(host for host, one in old.items() if shard_of(one) in ("2", "3"))
     four.write(base=sharded(2, *(host for host in HOSTS if host != victim))).later(1)

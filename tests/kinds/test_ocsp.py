@@ -335,7 +335,7 @@ def test_ocsp_that_is_declared_later_reaches_certificates_at_their_next_renewal(
     site.write(PORTAL, base=OCSP)
     plan = site.plan()
     assert [one for one in told(plan.changes) if " cert." in one] == []
-    assert [(one.block, one.fields) for one in plan.pending] == [("cert.portal", ("ocsp_urls",))]
+    assert [(one.block, one.fields) for one in plan.pending] == [("cert.portal", ("ocsp.url of its issuer",))]
     site.apply()
     assert status(site, newest(site, "cert.portal").serial) == "good"
 
