@@ -132,6 +132,7 @@ def test_on_every_day_of_fast_rollovers_each_good_leaf_is_accepted_and_each_revo
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", PKIS)
 def test_on_every_day_of_ten_years(name: str, quick_path: Path) -> None:
     with path_builder() as ask:
