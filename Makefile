@@ -51,7 +51,7 @@ docs: $(DEV)
 # Pin again.  The two files hold versions and hashes only, never where they came from.
 COMPILE := pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-header \
 	--no-emit-options --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
-EXTRAS := $(foreach extra,notebook scan postgres hsm serve,--extra $(extra))
+EXTRAS := $(foreach extra,notebook scan scan-dask postgres hsm serve,--extra $(extra))
 requirements: $(DEV)
 	$(BIN)/pip install --quiet pip-tools
 	$(BIN)/$(COMPILE) $(EXTRAS) --output-file requirements.txt pyproject.toml requirements.in

@@ -5,9 +5,10 @@ What a target does is in its record and never an exception.  Where records go is
 
 import asyncio
 import os
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache, partial
 
 from attrs import define, evolve, field, frozen
@@ -30,6 +31,8 @@ AT_ONCE = 32
 """Targets that one process asks at a time, five connections each; as many are not worth discovering first."""
 PART_MOST = 4096
 """Targets that are in hand at a time."""
+_LEAST, _PARTS = 64, 256
+"""Targets of a part, and parts of a scan, unless they are too few or too many."""
 POOL_FROM = 48
 """Targets that speak TLS from which processes pay for their start."""
 _IN_FLIGHT = 500
@@ -152,7 +155,7 @@ class Scanning:
 
 @asynccontextmanager
 async def opened(
-    job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0
+    job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0, share: int = 1
 ) -> AsyncIterator[Scanning]:
     """A scan that can begin.
 
@@ -160,10 +163,11 @@ async def opened(
         emit: gets an event for each target.
         jobs: worker processes; as many as there are cores where there are many targets.
         before: targets that an earlier run has scanned.
+        share: one of so many equal ones of the rate, while others have the rest.
     """
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
-        yield Scanning(job, emit, workers, wanted, before, reach_of(job.terms, 1))
+        yield Scanning(job, emit, workers, wanted, before, reach_of(job.terms, share))
 
 
 def clock(terms: Terms) -> int:
@@ -171,27 +175,53 @@ def clock(terms: Terms) -> int:
     return int(time.time()) if terms.now is None else terms.now
 
 
-async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None) -> list[Endpoint]:
+Part = tuple[int, Sequence[int]]
+"""The number of a part, and those of its targets."""
+Ask = Callable[..., AsyncGenerator[tuple[int, list[Endpoint]]]]
+"""`here`, or something with the same parameters that asks elsewhere."""
+
+
+async def here(
+    job: Job, parts: Iterable[Part], *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0
+) -> AsyncGenerator[tuple[int, list[Endpoint]]]:
+    """Parts of a scan as they are done, each with its number: by this machine, one after the other."""
+    async with opened(job, emit=emit, jobs=jobs, before=before) as scanning:
+        for number, numbers in parts:
+            yield number, await scanning.part(numbers)
+
+
+async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, ask: Ask = here) -> list[Endpoint]:
     """Every record of a scan, in the order of its targets."""
-    numbers, found = range(len(job.targets)), []
-    async with opened(job, emit=emit, jobs=jobs) as scanning:
-        for at in numbers[::PART_MOST]:
-            found += await scanning.part(numbers[at : at + PART_MOST])
-    return found
+    numbers = range(len(job.targets))
+    size = PART_MOST if ask is here else part_size(len(numbers))
+    parts = [(at, numbers[at : at + size]) for at in numbers[::size]]
+    async with aclosing(ask(job, parts, emit=emit, jobs=jobs)) as asked:
+        found = {number: records async for number, records in asked}
+    return [one for number, _ in parts for one in found[number]]
+
+
+def part_size(total: int) -> int:
+    """Targets of a part: enough to ask many at once, and few enough to share out, and to do again after a kill."""
+    return min(PART_MOST, max(_LEAST, -(-total // _PARTS)))
 
 
 def reach_of(terms: Terms, share: int) -> Paced:
     """The network, for one event loop; of the rate it has one of so many shares."""
-    return Paced(Network(connect_seconds=terms.patience, answer_seconds=terms.patience), _pace(terms.rate / share))
+    pace = _pace(terms.rate, share, threading.get_ident())
+    return Paced(Network(connect_seconds=terms.patience, answer_seconds=terms.patience), pace)
 
 
 @lru_cache(maxsize=64)
-def _pace(rate: float) -> Pace:
-    """One for this process: what a worker gets next goes on where the last was."""
+def _pace(rate: float, share: int, _thread: int) -> Pace:
+    """One for each thread: what a worker gets next goes on where the last was.
+
+    Whatever is shared out is so with its bursts, that the limits hold for all shares together.
+    """
+    burst = max(1.0, _HOST_BURST / share)
     return Pace(
-        Rate(rate, max(1.0, rate / 10)),
-        Rate(rate * _OF_NETWORK, _HOST_BURST),
-        Rate(rate * _OF_HOST, _HOST_BURST),
+        Rate(rate / share, max(1.0, rate / share / 10)),
+        Rate(rate / share * _OF_NETWORK, burst),
+        Rate(rate / share * _OF_HOST, burst),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,7 +38,11 @@ _SHOWN = ("drift", "address", "generation", "sha256", "not_after", "subject", "t
     type=click.Choice(["smtp", "imap", "pop3", "ftp", "ldap", "xmpp", "postgres", "mysql"]),
     help="For targets that name no protocol.",
 )
-@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes; as many as cores for many targets.")
+@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes, or parts that dask does at once.")
+@click.option(
+    "--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True, help="Who asks the targets."
+)
+@click.option("--scheduler", metavar="ADDRESS", help="Of dask, as in tls://10.0.0.5:8786.")
 @formats("table", "json", "csv", "parquet")
 @click.pass_obj
 def scan_command(
@@ -54,6 +58,8 @@ def scan_command(
     trust: tuple[Path, ...],
     starttls: str | None,
     jobs: int | None,
+    engine: str,
+    scheduler: str | None,
     form: str,
 ) -> int:
     """Look at how hosts speak TLS and what they serve.  Needs no pki.toml.
@@ -63,17 +69,21 @@ def scan_command(
     one declared.
     """
     from pkicode.adapters.asked import Wanted
+    from pkicode.adapters.engine import engine as asking
     from pkicode.cli.progress import progress
     from pkicode.views import scan as views
 
+    if (engine == "dask") is not bool(scheduler):
+        raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet is written into a folder: give -o DIR")
     wanted = Wanted(
         targets, checks, family, scanner, starttls or "", rate, [session.path(one) for one in trust], session.folder
     )
+    how = {"jobs": jobs, "ask": asking(engine, scheduler)}
     job = _job(session, wanted)
     with progress(session) as emit:
-        rows = _rows(job, None if output is None else session.path(output), emit, jobs)
+        rows = _rows(job, None if output is None else session.path(output), emit, how)
     if form == "json":
         say_json(views.document(rows, job.scan_id))
     elif form == "csv":
@@ -112,18 +122,18 @@ def _is_there(session: Session) -> bool:
     return True
 
 
-def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], jobs: int | None) -> "Rows":
+def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], how: dict[str, Any]) -> "Rows":
     from pkicode.adapters import loop
 
     if folder is None:
         from pkicode.adapters.scanning import whole
         from pkicode.scanner.tables import rows
 
-        return rows(loop.run(whole(job, emit=emit, jobs=jobs)))
+        return rows(loop.run(whole(job, emit=emit, **how)))
     with framed():
         from pkicode.frames.running import into_folder
         from pkicode.frames.scan import table_rows
-    parts = loop.run(into_folder(job, folder, emit=emit, jobs=jobs))
+    parts = loop.run(into_folder(job, folder, emit=emit, **how))
     return table_rows(parts.tables())
 
 

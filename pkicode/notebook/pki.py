@@ -25,6 +25,8 @@ from pkicode.project.asked import declared
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from pkicode.adapters.cluster import Cluster
+
 Globs = str | Sequence[str]
 
 
@@ -191,6 +193,8 @@ class Pki:
         trust: Sequence[str | PathLike[str]] = (),
         output: str | PathLike[str] | None = None,
         jobs: int | None = None,
+        engine: str = "local",
+        client: "Cluster | None" = None,
         emit: Callable[[Event], None] = drop,
     ) -> Scanned:
         """Scan hosts as `pkicode.scan` does, trusting the roots of this PKI too.
@@ -201,7 +205,7 @@ class Pki:
         return loop.run(
             self.ascan(
                 targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
-                output=output, jobs=jobs, emit=emit,
+                output=output, jobs=jobs, engine=engine, client=client, emit=emit,
             )
         )  # fmt: skip
 
@@ -217,6 +221,8 @@ class Pki:
         trust: Sequence[str | PathLike[str]] = (),
         output: str | PathLike[str] | None = None,
         jobs: int | None = None,
+        engine: str = "local",
+        client: "Cluster | None" = None,
         emit: Callable[[Event], None] = drop,
     ) -> Scanned:
         """See `scan`."""
@@ -224,7 +230,7 @@ class Pki:
         with mended():
             project = self._project()
             told = await declared(project.config, project.state, wanted.targets, now=project.clock())
-        return await scanned(wanted, told, output=output, jobs=jobs, emit=emit)
+        return await scanned(wanted, told, output=output, jobs=jobs, engine=engine, client=client, emit=emit)
 
     def drift(self, names: Globs = (), *, rate: float | None = None) -> "DataFrame":
         """Whether what is served is what was issued; docs/reference/frames.md has the columns.

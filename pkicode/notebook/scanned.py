@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.asked import Declared, Wanted, job
+from pkicode.adapters.engine import engine as asking
 from pkicode.adapters.scanning import whole
 from pkicode.model.event import Event
 from pkicode.model.extras import framed
@@ -19,6 +20,7 @@ from pkicode.views import scan as views
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from pkicode.adapters.cluster import Cluster
     from pkicode.frames.scan import Scan
 Texts = str | Sequence[str]
 
@@ -46,6 +48,8 @@ def scan(
     trust: Sequence[str | PathLike[str]] = (),
     output: str | PathLike[str] | None = None,
     jobs: int | None = None,
+    engine: str = "local",
+    client: "Cluster | None" = None,
     emit: Callable[[Event], None] = _drop,
 ) -> "Scanned":
     """Scan hosts; what a host does is in its rows, and never an exception.
@@ -60,7 +64,9 @@ def scan(
         rate: connections begun each second, all together; 500 if nobody says.
         trust: PEM files of roots, besides those of the system.
         output: a folder for Parquet parts; the same scan goes on there when it was killed.
-        jobs: processes; as many as there are cores where there are many targets.
+        jobs: processes, as many as there are cores where there are many targets; of dask, parts at once.
+        engine: `local`, or `dask` (with `client`).
+        client: a `distributed.Client` that is no asynchronous one, or the address of a scheduler.
         emit: told of every target, from another thread.
 
     Raises:
@@ -70,7 +76,7 @@ def scan(
     return loop.run(
         ascan(
             targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
-            output=output, jobs=jobs, emit=emit,
+            output=output, jobs=jobs, engine=engine, client=client, emit=emit,
         )
     )  # fmt: skip
 
@@ -86,12 +92,14 @@ async def ascan(
     trust: Sequence[str | PathLike[str]] = (),
     output: str | PathLike[str] | None = None,
     jobs: int | None = None,
+    engine: str = "local",
+    client: "Cluster | None" = None,
     emit: Callable[[Event], None] = _drop,
 ) -> "Scanned":
     """See `scan`."""
     texts = (targets,) if isinstance(targets, str) else tuple(targets)
     wanted = Wanted(texts, checks, family, scanner, starttls, rate, tuple(map(Path, trust)))
-    return await scanned(wanted, None, output=output, jobs=jobs, emit=emit)
+    return await scanned(wanted, None, output=output, jobs=jobs, engine=engine, client=client, emit=emit)
 
 
 async def scanned(
@@ -100,6 +108,8 @@ async def scanned(
     *,
     output: str | PathLike[str] | None,
     jobs: int | None,
+    engine: str,
+    client: "Cluster | None",
     emit: Callable[[Event], None],
 ) -> "Scanned":
     """What was wanted, with what a pki.toml says to it; in a folder if there is one."""
@@ -108,11 +118,12 @@ async def scanned(
         from pkicode.frames.scan import scan_tables
 
     with mended():
+        ask = asking(engine, client)
         meant = job(wanted, declared)
         if output is None:
-            tables = scan_tables(await whole(meant, emit=emit, jobs=jobs))
+            tables = scan_tables(await whole(meant, emit=emit, jobs=jobs, ask=ask))
         else:
-            tables = (await into_folder(meant, Path(output), emit=emit, jobs=jobs)).tables()
+            tables = (await into_folder(meant, Path(output), emit=emit, jobs=jobs, ask=ask)).tables()
     own = [text for text in wanted.targets if text.startswith("cert.")] if declared else []
     return Scanned(meant.scan_id, tables, (*meant.expect, *own))
 

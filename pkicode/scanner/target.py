@@ -56,6 +56,17 @@ class Targets:
         """Whether nobody named this target, but the network it is in."""
         return self.spots[bisect_right(self._ends, index)].network is not None
 
+    def some(self, indices: Iterable[int]) -> "Targets":
+        """These alone, in this order; who is of a network stays of one."""
+        return Targets(tuple(map(self._spot, indices)))
+
+    def _spot(self, index: int) -> Spot:
+        at = bisect_right(self._ends, index)
+        spot = self.spots[at]
+        if spot.network is None:
+            return spot
+        return evolve(spot, network=ipaddress.ip_network(spot.address(index - (self._ends[at] - spot.size))))
+
     def __getitem__(self, index: int) -> Target:
         if not 0 <= index < len(self):
             raise IndexError(index)
