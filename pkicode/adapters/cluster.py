@@ -32,7 +32,7 @@ from pkicode.scanner.terms import Job
 Cluster = str | Client
 """The address of a scheduler, or a client that is connected to it."""
 
-_PATIENCE: Final = 10
+_PATIENCE: Final = 5
 """Seconds for the scheduler to answer."""
 _LOOK_SECONDS: Final = 1.0
 """How often a worker looks whether anybody still wants what it does."""

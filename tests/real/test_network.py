@@ -6,17 +6,15 @@ import subprocess
 import sys
 from collections import Counter
 
-import pandas as pd
 import pytest
 
 import pkicode
 from tests.guards.tree import ROOT
 from tests.real.fleet import fleet
+from tests.real.same import same
 
 PARTS, RENAMES = 64, 8
 """Targets of a part, and files that are put in place for one, its mark the last."""
-TIMES = ["at", "seconds", "connections", "octets"]
-"""Of an endpoint: what the clock and the network decide."""
 COMMAND = """
 import os, signal, sys
 from pkicode.cli import main
@@ -47,14 +45,6 @@ def command(tmp_path):
         )  # fmt: skip
 
     return run
-
-
-def same(one, other):
-    for name in ("endpoints", "findings", "ciphers", "groups", "certs", "chains", "verdicts"):
-        frames = [getattr(scan, name).drop(columns=TIMES, errors="ignore") for scan in (one, other)]
-        by = [column for column in frames[0].columns if frames[0][column].dtype != "object"]
-        left, right = (frame.sort_values(by, ignore_index=True) for frame in frames)
-        pd.testing.assert_frame_equal(left, right)
 
 
 def true(found, there, unseen=()):
