@@ -40,13 +40,15 @@ def run(command: list[str], folder: Path, environ: dict[str, str], code: int = 0
 
 
 def environment(bin_: Path) -> dict[str, str]:
-    """An environment in which `pkicode` is this checkout's command."""
+    """An environment in which `pkicode` and `dask` are this checkout's commands."""
     bin_.mkdir(exist_ok=True)
-    command = bin_ / "pkicode"
-    command.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys, pkicode.cli; sys.exit(pkicode.cli.main())" "$@"\n'
-    )
-    command.chmod(0o755)
+    for name, started in (
+        ("pkicode", '-c "import sys, pkicode.cli; sys.exit(pkicode.cli.main())"'),
+        ("dask", "-m dask"),
+    ):
+        command = bin_ / name
+        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" {started} "$@"\n')
+        command.chmod(0o755)
     return {
         **os.environ,
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",

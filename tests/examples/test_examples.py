@@ -25,6 +25,7 @@ ISSUED = {
     "hsm": 1,
     "post-quantum": 3,
     "offline-root": 1,
+    "dask-cluster": 4,
     ".": 7,
 }
 """Leaves in force at the end of each README."""

@@ -15,7 +15,10 @@ import pkicode
 from pkicode.model.version import VERSION
 from tests.guards.tree import ROOT, is_there, sources
 
-HEAVY = {"pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython", "asyncpg"}
+HEAVY = {
+    "pandas", "pyarrow", "cryptography", "rich", "asyncio", "sqlite3", "ipywidgets", "IPython", "asyncpg",
+    "distributed",
+}  # fmt: skip
 """Nothing of these may be loaded by `import pkicode` or by starting the command."""
 
 
@@ -23,6 +26,7 @@ ON_DEMAND = (
     "pkicode.frames",
     "pkicode.notebook",
     "pkicode.adapters.archive",
+    "pkicode.adapters.cluster",
     "pkicode.adapters.postgres",
     "pkicode.adapters.pkcs11",
     "pkicode.adapters.token",
