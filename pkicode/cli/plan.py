@@ -21,6 +21,12 @@ CHANGES, DENIED, WAITING = 2, 6, 7
 )
 @scope
 @allowing
+@click.option(
+    "--refresh",
+    type=click.Choice(["endpoints"]),
+    multiple=True,
+    help="Also connect to the endpoints of certificates, and say what they serve.",
+)
 @click.option("--full", is_flag=True, help="List every certificate of every fan-out.")
 @click.option(
     "--max-bytes", type=click.IntRange(min=4000), default=65000, show_default=True, help="Limit for Markdown."
@@ -36,14 +42,23 @@ def plan_command(
     only: tuple[str, ...],
     except_: tuple[str, ...],
     allow: dict[str, str],
+    refresh: tuple[str, ...],
     full: bool,
     max_bytes: int,
     form: str,
 ) -> int:
     """Show what apply would do.  Needs no key, no PIN and no lock."""
+    if refresh and at is not None:
+        raise click.UsageError("--refresh looks at what is served now, and goes with no --at")
     try:
         project = session.project()
         plan = project.plan(None if at is None else instant(project, at), only=only, except_=except_, allow=allow)
+        if refresh:
+            from pkicode.adapters import loop
+            from pkicode.cli.progress import progress
+
+            with progress(session) as emit:
+                plan = loop.run(project.aseen(plan, emit=emit))
     except ConfigError as error:
         if form != "json":
             raise

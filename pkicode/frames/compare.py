@@ -7,10 +7,10 @@ import pandas as pd
 
 from pkicode.frames.columns import category, text, tuples
 from pkicode.frames.scan import Scan
+from pkicode.model.served import DRIFTS
+from pkicode.scanner.served import Issued
 
 WHAT = ("endpoint", "leaf", "finding", "cipher", "group")
-DRIFTS = ("unknown", "revoked", "superseded", "not-served")
-"""Worst first."""
 
 _DIFF = ("target", "what", "name", "before", "after")
 
@@ -95,26 +95,26 @@ def drift(scan: Scan, inventory: pd.DataFrame, *, expect: Collection[str] | None
         targets: tuple, where it is served.
     """
     served = _served(scan)
-    ours = inventory[inventory["address"].str.startswith("cert.")]
-    newest = _newest(ours)
-    latest = newest[["address", "generation"]].rename(columns={"generation": "latest"})
-    known = served.merge(ours[[*_OURS, "status"]], on="sha256").merge(latest, how="left", on="address")
-    old = (known["latest"] > known["generation"]).fillna(value=False)
-    unknown = served[~served["sha256"].isin(inventory["sha256"])].merge(
-        scan.certs[["sha256", "subject", "not_after"]], on="sha256"
-    )
-    absent = newest[~newest["sha256"].isin(served["sha256"]) & _is_expected(newest["address"], expect)]
+    issued = Issued(set(served["sha256"]))
+    for row in zip(*(inventory[name].tolist() for name in _TAKEN), strict=True):
+        issued.take(*row)
+    words = served.assign(drift=[issued.drift(one) for one in served["sha256"]])
+    unknown = words[words["drift"] == "unknown"].merge(scan.certs[["sha256", "subject", "not_after"]], on="sha256")
+    ours = inventory[inventory["address"].str.startswith("cert.")][_OURS]
+    known = words.merge(ours, on="sha256")
+    absent = ours[ours["sha256"].isin(set(issued.missing())) & _is_expected(ours["address"], expect)]
     rows = [
-        unknown.assign(drift="unknown"),
-        known[known["status"] == "revoked"].assign(drift="revoked"),
-        known[old & (known["status"] != "revoked")].assign(drift="superseded"),
-        absent[_OURS].assign(drift="not-served", targets=_nowhere(absent)),
+        unknown,
+        known[known["drift"] == "revoked"],
+        known[known["drift"] == "superseded"],
+        absent.sort_values("address").assign(drift="not-served", targets=_nowhere(absent)),
     ]
     found = pd.concat([one.reindex(columns=["drift", *_OURS, "targets"]).astype(_DTYPES) for one in rows])
     found = found.reset_index(drop=True)
     return found.assign(drift=category(list(found["drift"]), DRIFTS))
 
 
+_TAKEN = ("address", "generation", "sha256", "status")
 _OURS = ["address", "generation", "sha256", "subject", "not_after"]
 _DTYPES = {
     "drift": "string", "address": "string", "generation": "Int64", "sha256": "string", "subject": "string",
@@ -127,12 +127,6 @@ def _served(scan: Scan) -> pd.DataFrame:
     leaves = scan.chains[scan.chains["role"] == "leaf"].drop_duplicates(["sha256", "target"])
     where = {str(sha256): tuple(one["target"]) for sha256, one in leaves.groupby("sha256", sort=True)}
     return pd.DataFrame({"sha256": text(where), "targets": tuples(list(where.values()))})
-
-
-def _newest(ours: pd.DataFrame) -> pd.DataFrame:
-    """The newest good generation of each address."""
-    good = ours[ours["status"] == "good"].sort_values("generation")
-    return good.drop_duplicates("address", keep="last").sort_values("address")
 
 
 def _nowhere(absent: pd.DataFrame) -> "pd.Series[Any]":

@@ -17,9 +17,7 @@ from pkicode.ports import Want
 from pkicode.project import Project
 from pkicode.project.asked import declared, scans
 from pkicode.scanner.finding import Endpoint
-
-_CHECKS = "CertsBySigAlgs"
-"""What has to be asked so that every certificate is seen, of each kind of key."""
+from pkicode.scanner.served import CHECKS
 
 
 async def drifted(
@@ -37,7 +35,7 @@ async def drifted(
     expect: set[str] = set()
     for text in wanted:
         told = await declared(project.config, project.state, [text], now=project.clock())
-        meant = job(Wanted([text], _CHECKS, rate=rate), told)
+        meant = job(Wanted([text], CHECKS, rate=rate), told)
         # A declared scan says itself what it expects; a certificate expects itself.
         expect |= {*meant.expect, *([text] if text.startswith("cert.") else [])}
         found += await whole(meant, emit=emit)

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from pkicode.model.address import Address
 from pkicode.model.problem import Problem
+from pkicode.model.served import Seen
 
 if TYPE_CHECKING:
     from pkicode.model.row import Block, Held, Row
@@ -175,6 +176,8 @@ class Plan:
     complete: bool = True
     """False where --only or --except left something out."""
     pending: tuple[Pending, ...] = ()
+    seen: tuple[Seen, ...] | None = None
+    """What the declared endpoints serve; None: nobody looked.  It decides nothing, and plan files leave it out."""
 
     @property
     def has_changes(self) -> bool:

@@ -13,6 +13,7 @@ from pkicode.adapters.asked import Wanted
 from pkicode.model.event import Event
 from pkicode.model.extras import framed
 from pkicode.model.instants import from_datetime, parse_instant
+from pkicode.model.problem import PkicodeError
 from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
 from pkicode.notebook.scanned import Scanned, scanned
@@ -63,20 +64,23 @@ class Pki:
         only: Globs = (),
         except_: Globs = (),
         allow: Mapping[str, int | str] | None = None,
+        refresh: Globs = (),
     ) -> Planned:
-        """What apply would do.  Reads only: no key, no lock, no network.
+        """What apply would do.  Reads only: no key, no lock, and no network unless `refresh` asks for it.
 
         Args:
             at: as of then: `+60d`, `2027-01-11`, an RFC 3339 time, or an aware datetime; now if absent.
             only: addresses to look at, as globs: `cert.mesh*`.
             except_: addresses to leave out.
             allow: brakes to lift, as in {"issue": 12000}; recorded in the plan.
+            refresh: `endpoints` also connects to the endpoints of certificates, and says what they serve now.
 
         Raises:
             ConfigError: pki.toml cannot be planned.
             StateError: the state cannot be read.
+            PkicodeError: nothing called so can be refreshed, or not for another day.
         """
-        return loop.run(self.aplan(at, only=only, except_=except_, allow=allow))
+        return loop.run(self.aplan(at, only=only, except_=except_, allow=allow, refresh=refresh))
 
     async def aplan(
         self,
@@ -85,13 +89,18 @@ class Pki:
         only: Globs = (),
         except_: Globs = (),
         allow: Mapping[str, int | str] | None = None,
+        refresh: Globs = (),
     ) -> Planned:
         """See `plan`."""
         with mended():
+            looked_at = _globs(refresh)
+            if set(looked_at) - {"endpoints"} or (looked_at and at is not None):
+                raise PkicodeError("only `endpoints` can be refreshed, and for no other day", help="leave `at` out")
             project = self._project()
             plan = await project.aplan(
                 _instant(at, project.clock()), only=_globs(only), except_=_globs(except_), allow=_words(allow)
             )
+            plan = await project.aseen(plan) if looked_at else plan
         return Planned(plan, project, self._project)
 
     def apply(

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from json.encoder import encode_basestring
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from pkicode.model.change import Change, Layered, Plan, Readiness
 from pkicode.model.instants import parse_instant, rfc3339
 from pkicode.model.problem import PkicodeError, Problem, Span, StalePlan
+from pkicode.model.served import Seen
 
-FORMAT, VERSION = "pkicode.plan", "1.0"
+FORMAT, VERSION = "pkicode.plan", "1.1"
 LIMIT = 256 * 1024 * 1024
 """The largest plan file that is read."""
 
@@ -45,7 +46,7 @@ class SavedPlan:
 
 
 def document(plan: Plan, where: Callable[[Change], tuple[str, int]] | None = None) -> dict[str, Any]:
-    """The stable JSON form, with its plan_id.
+    """The stable JSON form, with its plan_id; what endpoints serve, if somebody looked, is no part of that.
 
     Args:
         where: gives the file and line of a change's block; without it actions have no `source`, which is not part of
@@ -57,12 +58,14 @@ def document(plan: Plan, where: Callable[[Change], tuple[str, int]] | None = Non
         for action, change in zip(told["actions"], plan.changes, strict=True):
             path, line = where(change)
             action["source"] = {"path": path, "line": line}
+    if plan.seen is not None:
+        told["endpoints"] = [endpoint(one) for one in plan.seen]
     return {"format": FORMAT, "version": VERSION, "plan_id": plan_id, **told}
 
 
 def identify(told: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of everything but plan_id and the sources."""
-    bare = {key: value for key, value in told.items() if key not in ("plan_id", "format", "version")}
+    """sha256 of the canonical JSON of everything but plan_id, the sources, and what endpoints serve."""
+    bare = {key: value for key, value in told.items() if key not in ("plan_id", "format", "version", "endpoints")}
     bare["actions"] = [{key: value for key, value in one.items() if key != "source"} for one in bare["actions"]]
     return hashlib.sha256(canonical(bare)).hexdigest()
 
@@ -205,6 +208,22 @@ def _action(change: Change) -> dict[str, Any]:
         "depends_on": list(change.depends_on),
         # The read set: which version of the row this was decided on; 0 = there was none.
         "version": change.held.version if change.held else 0,
+    }
+
+
+def endpoint(seen: Seen) -> dict[str, Any]:
+    """What was seen at one address of an endpoint, as JSON."""
+    return {
+        "address": seen.address,
+        "generation": seen.generation,
+        "endpoint": seen.endpoint,
+        "target": seen.target,
+        "state": seen.state,
+        "drift": seen.drift or None,
+        "served": [
+            {**asdict(one), "not_after": None if one.not_after is None else rfc3339(one.not_after)}
+            for one in seen.served
+        ],
     }
 
 

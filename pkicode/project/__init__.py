@@ -143,6 +143,19 @@ class Project:
             snapshot = await self.state.snapshot(store, at)
         return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
+    async def aseen(self, plan: Plan, *, emit: Callable[[Event], None] = drop) -> Plan:
+        """The plan with what the endpoints in its scope serve now: each is connected to, and what it does is told.
+
+        Raises:
+            ConfigError: more endpoints than a scan may ask.
+            StateError: the state, which knows what was issued, cannot be read.
+        """
+        from pkicode.project.served import seen
+
+        only, except_ = plan.scope
+        found = await seen(self.config, self.state, only=only, except_=except_, now=self.clock(), emit=emit)
+        return evolve(plan, seen=found)
+
     async def _planned(
         self,
         snapshot: Snapshot,

@@ -20,7 +20,7 @@ def human(plan: Plan, *, full: bool = False, color: bool = False) -> str:
     parts += map(verdict, said.verdicts)
     if said.problems:
         parts.append(problems.human(said.problems).rstrip("\n"))
-    return "\n".join([*parts, conclusion(said)]) + "\n"
+    return "\n".join([*parts, *map(printable, said.endpoints), conclusion(said)]) + "\n"
 
 
 def heading(said: Summary) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from pkicode.model.change import Action, Readiness, ReasonCode
 from pkicode.model.problem import Problem, Severity
+from pkicode.model.served import DRIFTS
 from pkicode.plan.planfile import diagnostic
 
 Document = dict[str, object]
@@ -67,11 +68,25 @@ def plan_schema() -> Document:
             )
         ),
     }
+    name_or_none = {"type": ["string", "null"]}
+    served = _object(sha256=text, serial_number=text, issuer=text, subject=text, not_after=name_or_none)
+    # Only where somebody looked, and never in a saved plan.
+    endpoints = _list(
+        _object(
+            address=text,
+            generation={"type": ["integer", "null"]},
+            endpoint=text,
+            target=text,
+            state=text,
+            drift={"enum": [*DRIFTS, None]},
+            served=_list(served),
+        )
+    )
     texts: dict[str, object] = dict.fromkeys(("plan_id", "project", "env", "at", "expires_at"), text)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "pkicode plan",
-        **_object(**texts, **fields),
+        **_object({"endpoints": endpoints}, **texts, **fields),
     }
 
 

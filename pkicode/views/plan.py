@@ -11,6 +11,7 @@ from pkicode.model.change import Action, Change, Plan, Readiness, ReasonCode, Ve
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import Problem
 from pkicode.plan.planfile import counts
+from pkicode.views import served
 
 SYMBOLS: Mapping[Action, str] = {
     Action.ISSUE: "+",
@@ -70,6 +71,8 @@ class Summary:
     pending: tuple[str, ...]
     """`cert.fleet x98,000: `validity` changes at the next renewal`."""
     next_wake: str
+    endpoints: tuple[str, ...] = ()
+    """What the declared endpoints serve, if somebody looked: a headline, then what is not as it should be."""
 
 
 def summary(plan: Plan, *, full: bool = False) -> Summary:
@@ -94,6 +97,7 @@ def summary(plan: Plan, *, full: bool = False) -> Summary:
             for one in plan.pending
         ),
         next_wake=rfc3339(plan.next_due) if plan.next_due is not None else "",
+        endpoints=tuple(served.told(plan.seen, full=full)) if plan.seen else (),
     )
 
 

@@ -8,6 +8,8 @@ from pkicode.model.change import Change, Plan, Readiness
 from pkicode.views import problems
 from pkicode.views.human import pending, rows, verdict
 from pkicode.views.plan import IN_FULL, SYMBOLS, Summary, lines
+from pkicode.views.served import has_drift
+from pkicode.views.text import printable
 
 
 @frozen
@@ -32,6 +34,7 @@ def sections(plan: Plan, said: Summary) -> list[Section]:
         ),
         Section("Problems", tuple(problems.human(said.problems).splitlines()), unfolded=True),
         Section(f"{len(calm):,} change{'s' * (len(calm) != 1)}", tuple(rows(groups)), unfolded=False),
+        Section("Endpoints", tuple(map(printable, said.endpoints)), unfolded=has_drift(plan.seen or ())),
         Section("Pending", tuple(map(pending, said.pending)), unfolded=False),
     ]
     return [section for section in found if section.body]

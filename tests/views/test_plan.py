@@ -6,11 +6,13 @@ from html.parser import HTMLParser
 
 import jsonschema
 import pytest
+from attrs import evolve
 
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Pending, Readiness, Reason, ReasonCode, Verdict
 from pkicode.model.problem import PkicodeError, Problem, Span
-from pkicode.plan.planfile import counts, document, plan_id
+from pkicode.model.served import Leaf, Seen
+from pkicode.plan.planfile import counts, document, encode, load, plan_id
 from pkicode.views.html import html
 from pkicode.views.human import human
 from pkicode.views.json import diagnostics_json, plan_schema
@@ -215,6 +217,7 @@ def _hostile_plan():
         verdicts=(Verdict(HOSTILE, False, HOSTILE, HOSTILE),),
         problems=(Problem("E0203", HOSTILE, help=HOSTILE),),
         pending=(Pending(HOSTILE, 2, (HOSTILE,)),),
+        seen=(Seen(HOSTILE, 1, HOSTILE, HOSTILE, "tls", "unknown", (Leaf(HOSTILE, HOSTILE, HOSTILE, HOSTILE, None),)),),
     )
 
 
@@ -257,6 +260,23 @@ def test_the_json_document_follows_its_schema_and_survives_a_round_trip():
     assert told["actions"][0]["reasons"] == [{"code": "revoked", "detail": HOSTILE}]
 
 
+def test_what_endpoints_serve_is_printed_and_no_part_of_what_is_applied():
+    plan = _hostile_plan()
+    told, bare = document(plan), document(evolve(plan, seen=None))
+    assert (told["endpoints"][0]["drift"], "endpoints" in bare) == ("unknown", False)
+    assert told["plan_id"] == bare["plan_id"] == encode(plan)[0]
+    assert b"endpoints" not in encode(plan)[1]
+    assert load(json.dumps(told).encode()).plan_id == told["plan_id"]
+
+
+def test_of_many_endpoints_some_are_listed_and_all_are_counted():
+    one = Seen("cert.portal", 1, "a.example:443", "a.example (10.0.0.1):443", "closed", "", ())
+    plan = evolve(first_plan(), seen=(one,) * 60)
+    assert (human(plan).count("a.example"), human(plan, full=True).count("a.example")) == (50, 60)
+    assert "Endpoints: 0 of 60 as issued, 60 closed\n" in human(plan)
+    assert "... and 10 more (--full lists all)" in human(plan)
+
+
 def test_the_schema_refuses_a_document_without_reasons():
     told = document(first_plan(), _nowhere)
     del told["actions"][0]["reasons"]
@@ -268,7 +288,7 @@ def test_the_json_document_has_every_field_scripts_rely_on():
     plan = first_plan(2)
     told = document(plan, lambda one: ("fleet.csv", one.row.line if one.row else 0))
     assert told["format"] == "pkicode.plan"
-    assert told["version"] == "1.0"
+    assert told["version"] == "1.1"
     assert told["plan_id"] == plan_id(plan)
     assert told["at"] == "2026-11-23T09:00:00Z"
     assert told["next_due"] == "2026-11-24T09:00:00Z"
