@@ -1,17 +1,20 @@
 """A network of real servers and closed ports, scanned by one command, killed, and gone on with."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from collections import Counter
 
 import pytest
+from distributed import Client
 
 import pkicode
 from tests.guards.tree import ROOT
 from tests.real.fleet import fleet
 from tests.real.same import same
+from tests.scan.cluster import cluster
 
 PARTS, RENAMES = 64, 8
 """Targets of a part, and files that are put in place for one, its mark the last."""
@@ -83,6 +86,23 @@ def test_two_hundred_servers_are_asked_everything_in_one_command_and_after_a_kil
         assert command(1 + 2 * RENAMES + 5, "scan", *asked, "-o", "cut").returncode == -signal.SIGKILL
         assert len(list((tmp_path / "cut/done").iterdir())) == 2
         assert command(0, "scan", *asked, "-o", "cut").returncode == 0
+        assert command(0, "scan", *asked, "-o", "whole").returncode == 0
+    found = pkicode.read_scan(tmp_path / "cut")
+    assert Counter(found.endpoints["state"]) == {"tls": 200, "closed": 54}
+    true(found, there)
+    same(found, pkicode.read_scan(tmp_path / "whole"))
+
+
+@pytest.mark.heavy
+def test_a_cluster_that_loses_a_worker_and_who_asked_finds_the_same(tmp_path, command):
+    with fleet(tmp_path, "127.73.9", 200) as there, cluster(tmp_path) as scheduler:
+        asked = [f"127.73.9.0/24:{there.port}", "--rate", "100000", "--trust", str(there.root)]
+        spread = ["--engine", "dask", "--scheduler", scheduler]
+        assert command(1 + RENAMES + 3, "scan", *asked, *spread, "-o", "cut").returncode == -signal.SIGKILL
+        assert len(list((tmp_path / "cut/done").iterdir())) == 1
+        with Client(scheduler, set_as_default=False) as client:
+            os.kill(next(iter(client.run(os.getpid).values())), signal.SIGKILL)
+        assert command(0, "scan", *asked, *spread, "-o", "cut").returncode == 0
         assert command(0, "scan", *asked, "-o", "whole").returncode == 0
     found = pkicode.read_scan(tmp_path / "cut")
     assert Counter(found.endpoints["state"]) == {"tls": 200, "closed": 54}
