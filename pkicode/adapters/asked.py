@@ -128,7 +128,9 @@ def _system() -> Iterable[tuple[str, bytes]]:
 
 def _store(path: Path) -> tuple[str, bytes]:
     try:
-        data = path.read_bytes()
+        data = _read(path)
+        if len(data) > MOST_OCTETS:
+            raise ValueError(f"it has more than {MOST_OCTETS:,} octets")
         trust_store(path.name, data)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

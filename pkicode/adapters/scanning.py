@@ -5,6 +5,7 @@ What a target does is in its record and never an exception.  Where records go is
 
 import asyncio
 import os
+import resource
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
@@ -39,6 +40,8 @@ _IN_FLIGHT = 500
 """Discoveries: a host that does not answer takes a socket for seconds, and no work."""
 _CHUNK = 12
 """Targets that a worker gets at once."""
+_SOCKETS = 4096
+"""Files that may be open, where some systems allow 256 unless asked."""
 _RESOLVING = 32
 _SECONDS = 60.0
 """For one target, without the time in which the pace makes it wait."""
@@ -165,9 +168,18 @@ async def opened(
         before: targets that an earlier run has scanned.
         share: one of so many equal ones of the rate, while others have the rest.
     """
+    _make_room()
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
         yield Scanning(job, emit, workers, wanted, before, reach_of(job.terms, share))
+
+
+def _make_room() -> None:
+    """As many sockets as a scan opens at once, if we may: what cannot be asked for want of one stays unknown."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def clock(terms: Terms) -> int:

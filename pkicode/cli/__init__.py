@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return USAGE
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what was done is recorded, the same command goes on from there", err=True)
+        click.echo("interrupted; what was recorded stays, and the same command goes on from there", err=True)
         return INTERRUPTED
     except PkicodeError as error:
         report(error)

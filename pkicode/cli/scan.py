@@ -83,7 +83,9 @@ def scan_command(
     how = {"jobs": jobs, "ask": asking(engine, scheduler)}
     job = _job(session, wanted)
     with progress(session) as emit:
-        rows = _rows(job, None if output is None else session.path(output), emit, how)
+        # Of a folder that is only filled nothing has to fit into memory.
+        shown = form != "parquet" or fail_on is not None
+        rows = _rows(job, None if output is None else session.path(output), emit, how, shown=shown)
     if form == "json":
         say_json(views.document(rows, job.scan_id))
     elif form == "csv":
@@ -122,7 +124,9 @@ def _is_there(session: Session) -> bool:
     return True
 
 
-def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], how: dict[str, Any]) -> "Rows":
+def _rows(
+    job: "Job", folder: Path | None, emit: Callable[["Event"], None], how: dict[str, Any], *, shown: bool
+) -> "Rows":
     from pkicode.adapters import loop
 
     if folder is None:
@@ -134,7 +138,7 @@ def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], how:
         from pkicode.frames.running import into_folder
         from pkicode.frames.scan import table_rows
     parts = loop.run(into_folder(job, folder, emit=emit, **how))
-    return table_rows(parts.tables())
+    return table_rows(parts.tables()) if shown else {}
 
 
 @click.command("drift")

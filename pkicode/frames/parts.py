@@ -22,9 +22,11 @@ from pkicode.frames.scan import TABLES, Scan, Tables, scan_frames, scan_tables, 
 from pkicode.model.problem import PkicodeError
 from pkicode.scanner.finding import Endpoint
 from pkicode.scanner.pace import Shuffle
+from pkicode.scanner.target import MOST_TARGETS
 
 _FORMAT = 1
 _MODE = 0o644
+_KEY_MOST = 64
 _MANIFEST, _DONE = "scan.json", "done"
 
 
@@ -149,17 +151,39 @@ def load(folder: Path) -> Parts:
         body = json.loads((folder / _MANIFEST).read_bytes())
         if (body.pop("format"), body.pop("version")) != ("pkicode.scan.parts", _FORMAT):
             raise OtherScan(f"{folder} holds a scan of another version of pkicode", help="read it with that version")
-        return Parts(folder, Manifest(**body))
+        return Parts(folder, _sound(Manifest(**body)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OtherScan(
             f"{folder} holds no scan", help="give an empty folder, or one that a scan has written"
         ) from error
 
 
+def _sound(manifest: Manifest) -> Manifest:
+    """What can be counted through.
+
+    Raises:
+        ValueError: somebody wrote it by hand.
+    """
+    numbers = (manifest.targets, manifest.part_size, manifest.begun)
+    if not all(type(one) is int and one >= 0 for one in numbers) or not isinstance(manifest.scan_id, str):
+        raise ValueError("no counts")
+    if manifest.targets > MOST_TARGETS or not manifest.part_size > 0 or len(bytes.fromhex(manifest.key)) > _KEY_MOST:
+        raise ValueError("no scan has that many")
+    return manifest
+
+
 def _put(path: Path, data: bytes) -> None:
     """Whole or not at all.  The draft has the process in its name: two may be making the same part."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    write_new(draft, data, _MODE)
-    draft.replace(path)
-    sync(path.parent)
+    try:
+        draft.unlink(missing_ok=True)
+        write_new(draft, data, _MODE)
+        draft.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        # A full disk gets back what the half of a file took.
+        draft.unlink(missing_ok=True)
+        raise PkicodeError(
+            f"{path} cannot be written: {error.strerror}",
+            help="see to permissions and free space; the same command goes on from there",
+        ) from error

@@ -40,7 +40,7 @@ _CAPPED_AT_C = {"POODLE": "SSLv3 is spoken with CBC suites (POODLE)", "CRIME": "
 
 @frozen
 class Rating:
-    """A letter and where it comes from; "" for what speaks no TLS, or was not asked for its suites."""
+    """A letter and where it comes from; "" for what speaks no TLS, was not asked for its suites, or hides its chain."""
 
     letter: str
     score: int = 0
@@ -57,6 +57,9 @@ def rate(endpoint: Endpoint) -> Rating:
     if not endpoint.versions or not endpoint.ciphers:
         return Rating("")
     sent = tuple(chains(endpoint.chains))
+    if not sent and is_certified(endpoint):
+        # Who sends a chain that nobody can read would get rid of everything that is wrong with it.
+        return Rating("")
     parts = _protocol(endpoint), _key_exchange(endpoint, sent), _cipher(endpoint)
     score = 0 if 0 in parts else round(0.3 * parts[0] + 0.3 * parts[1] + 0.4 * parts[2])
     caps = sorted(_caps(endpoint, sent), key=lambda cap: LETTERS.index(cap[0]), reverse=True)
@@ -69,6 +72,11 @@ def rate(endpoint: Endpoint) -> Rating:
         return Rating("A-", score, *parts, ("TLS 1.3 is not spoken",))
     is_exceptional = _has_long_hsts(endpoint) and not _can_be_talked_down(endpoint)
     return Rating("A+" if is_exceptional else "A", score, *parts)
+
+
+def is_certified(endpoint: Endpoint) -> bool:
+    """Whether there must be a certificate: some suite that it takes, as far as that is known, is not anonymous."""
+    return not endpoint.ciphers or not all(map(_is_anonymous, endpoint.ciphers))
 
 
 def _protocol(endpoint: Endpoint) -> int:

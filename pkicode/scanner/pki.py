@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from attrs import frozen
 
 from pkicode.model.instants import DAY, duration, rfc3339
-from pkicode.scanner import hostname, staple, transparency, trust
+from pkicode.scanner import grade, hostname, staple, transparency, trust
 from pkicode.scanner.certificate import Facts, quietly
 from pkicode.scanner.chain import Chain, Role, chains
 from pkicode.scanner.finding import Endpoint, Finding, Grade, Judged, Target
@@ -34,6 +34,15 @@ class Means:
     """DER SubjectPublicKeyInfo of the logs whose SCTs can be verified."""
 
 
+_UNREAD = Finding(
+    "PKI",
+    "Certificates",
+    Grade.UNKNOWN,
+    "unread",
+    "No certificate was read: none was sent, or more than a client takes.",
+)
+
+
 def judge(endpoint: Endpoint, means: Means) -> tuple[tuple[Finding, ...], tuple[Judged, ...]]:
     """The findings of the family PKI and the verdict of each store on each chain; none where no chain was sent."""
     with quietly():
@@ -43,7 +52,7 @@ def judge(endpoint: Endpoint, means: Means) -> tuple[tuple[Finding, ...], tuple[
 def _judge(endpoint: Endpoint, means: Means) -> tuple[tuple[Finding, ...], tuple[Judged, ...]]:
     sent = tuple(chains(endpoint.chains))
     if not sent:
-        return (), ()
+        return ((_UNREAD,) if endpoint.state == "tls" and grade.is_certified(endpoint) else ()), ()
     verdicts = tuple(trust.judged(chain, store, now=means.now) for chain in sent for store in means.stores)
 
     def each(check: str, judged: Callable[[Chain], Iterator[Told]]) -> Finding:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import ipaddress
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -174,7 +175,8 @@ class _Reading:
             yield from self.spots([(bare, Place(path, line=number))])
 
     def _rows(self, path: str, text: str) -> Iterator[Spot]:
-        reader = csv.reader(text.splitlines(), strict=True)
+        # With the ends of its lines: a quoted field may hold some, and is then no host.
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         try:
             header = [name.strip() for name in next(reader, [])]
             if "host" not in header or not set(header) <= _COLUMNS or len(set(header)) != len(header):

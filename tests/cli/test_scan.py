@@ -2,10 +2,12 @@
 
 import csv
 import io
+import json
 import subprocess
 
 import pytest
 
+from tests.guards.tree import ROOT
 from tests.scan.servers import HOST, free_port, identity, openssl, started
 
 CHECKS = ("--checks", "quick")
@@ -151,6 +153,62 @@ def test_scan_goes_on_in_its_folder_and_refuses_another(run, bare, port):
     assert "6 targets" in again.out
     other = run("scan", f"127.0.0.0/29:{port}", "-o", "found")
     assert (other.code, "holds another scan" in other.err) == (1, True)
+
+
+def test_scan_of_a_chain_that_nobody_can_read_has_no_letter(run, bare, tmp_path, mine):
+    """Else whoever sends one would hide everything that is wrong with its certificate."""
+    (tmp_path / "many.pem").write_bytes(mine.chain.read_bytes() * 100)
+    with openssl(mine, "-cert_chain", tmp_path / "many.pem") as port:
+        found = run("scan", f"{HOST}:{port}", "--format", "json").json
+        quick = run("scan", f"{HOST}:{port}", *CHECKS, "--format", "json").json
+    for one in (found, quick):
+        grades = {finding["check"]: finding["grade"] for finding in one["findings"]}
+        assert (one["endpoints"][0]["letter"], grades["Certificates"]) == ("", "Unknown")
+
+
+def test_scan_refuses_an_endless_trust_store_and_a_host_with_a_line_in_it(run, bare):
+    ran = run("scan", HOST, "--trust", "/dev/zero")
+    assert (ran.code, "/dev/zero is no trust store: it has more than" in ran.err) == (1, True)
+    (bare / "hosts.csv").write_text('host\n"127.0\n.0.1"\n')
+    ran = run("scan", "@hosts.csv")
+    assert (ran.code, "is neither a host name nor an address" in ran.err) == (1, True), ran.err
+
+
+def limited(folder, limit, *arguments):
+    """In a process that may have no more than this."""
+    return subprocess.run(
+        ["bash", "-c", f'ulimit {limit}; exec "$@"', "-", ROOT / ".venv/bin/pkicode", "-q", "scan", *arguments],
+        cwd=folder, capture_output=True, text=True,
+        # Half of a compiled module would be found by everybody after us.
+        env={"PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+
+
+def test_scan_says_which_file_has_no_room_and_goes_on_when_it_has(run, bare, port):
+    asked = (f"127.0.0.0/29:{port}", *CHECKS, "-o", "found")
+    ran = limited(bare, "-f 1", *asked)
+    assert (ran.returncode, ran.stderr.splitlines()[0]) == (
+        1,
+        "error: found/endpoints/0000000.parquet cannot be written: File too large",
+    )
+    assert [*(bare / "found/endpoints").iterdir()] == []
+    assert run("scan", *asked).code == 0
+
+
+def test_scan_opens_as_many_sockets_as_it_may_and_not_as_many_as_usual(bare):
+    ran = limited(bare, "-Sn 64", f"127.0.1.0/24:{free_port()}", "--rate", "100000")
+    assert "254 targets: 254 closed." in ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("part_size", 0), ("targets", 10**12), ("targets", -1), ("key", "zz"), ("begun", "today")]
+)
+def test_a_scan_that_somebody_wrote_by_hand_is_none(run, bare, port, name, value):
+    assert run("scan", f"{HOST}:{port}", *CHECKS, "-o", "found").code == 0
+    manifest = bare / "found/scan.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), name: value}))
+    ran = run("scan", f"{HOST}:{port}", *CHECKS, "-o", "found")
+    assert (ran.code, "holds no scan" in ran.err) == (1, True), ran.err
 
 
 @pytest.fixture

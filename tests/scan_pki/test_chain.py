@@ -3,10 +3,11 @@
 from functools import cache
 
 import pytest
+from attrs import evolve
 
 from pkicode.scanner.chain import Role, chains
-from pkicode.scanner.finding import Endpoint, Grade, Target
-from pkicode.scanner.pki import same_everywhere
+from pkicode.scanner.finding import Cipher, Endpoint, Grade, Target
+from pkicode.scanner.pki import Means, judge, same_everywhere
 from pkicode.scanner.target import is_address
 from pkicode.x509 import names
 from pkicode.x509.profile import Profile
@@ -33,8 +34,13 @@ def test_a_good_chain_is_good_in_every_check(good):
     assert all(one.family == "PKI" and one.detail for one in findings.values())
 
 
-def test_where_no_chain_was_sent_nothing_is_said():
-    assert judged() == ({}, [])
+def test_where_no_chain_was_read_it_is_not_known_and_without_certificates_there_is_nothing_to_know():
+    findings, reasons = judged()
+    assert ({name: one.grade for name, one in findings.items()}, reasons) == ({"Certificates": Grade.UNKNOWN}, [])
+    anonymous = Cipher("TLSv1.2", 1, 0x34, "TLS_DH_anon_WITH_AES_128_CBC_SHA", "DH", 128, True, False, "insecure")
+    spoken = Endpoint(TARGET, NOW, "tls", ("TLSv1.2",), ciphers=(anonymous,))
+    assert judge(spoken, Means(NOW)) == ((), ())
+    assert judge(evolve(spoken, state="closed", ciphers=()), Means(NOW)) == ((), ())
 
 
 def server_of(alg):
