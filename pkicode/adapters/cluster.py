@@ -5,9 +5,11 @@ may talk to a scheduler runs code on its workers and its clients, so that beyond
 """
 
 import asyncio
+import logging
 import os
 import pickle
 import platform
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -21,6 +23,7 @@ from attrs import define, evolve
 from distributed import Client, Future, KilledWorker, Security, get_worker
 from distributed.comm.addressing import parse_address, parse_host_port
 from distributed.comm.core import connect
+from distributed.versions import VersionMismatchWarning
 
 from pkicode.adapters.scanning import opened
 from pkicode.model.event import Event
@@ -38,6 +41,7 @@ _LOOK_SECONDS: Final = 1.0
 """How often a worker looks whether anybody still wants what it does."""
 _SAME_EVERYWHERE: Final = ("cryptography", "distributed")
 """What judges, and what carries: other releases would find other things, or nothing."""
+_AGAIN: Final = "run the same command again: with -o it goes on where it stopped"
 
 
 async def spread(
@@ -123,18 +127,28 @@ async def _connected(cluster: Cluster) -> AsyncIterator[Client]:
         # First by hand: a client that never comes to be complains for seconds while it is taken away.
         line = await connect(cluster, timeout=_PATIENCE, **security.get_connection_args("client"))
         await line.close()
-        client = await asyncio.to_thread(
-            Client, cluster, security=security, timeout=_PATIENCE, set_as_default=False, name="pkicode-scan"
-        )
+        client = await asyncio.to_thread(_client, cluster, security)
     except (OSError, ValueError) as error:
         raise PkicodeError(
             f"no dask scheduler answers at `{cluster}`: {error}",
             help="start one (dask scheduler), and give the address that it tells, as in tls://10.0.0.5:8786",
         ) from error
+    # It would tell with a stack of calls what is an error of ours in a line.
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
     try:
         yield client
     finally:
         await asyncio.to_thread(client.close)
+        log.setLevel(before)
+
+
+def _client(address: str, security: Security) -> Client:
+    with warnings.catch_warnings():
+        # What has to be the same is compared where it is used, and told in words.
+        warnings.simplefilter("ignore", VersionMismatchWarning)
+        return Client(address, security=security, timeout=_PATIENCE, set_as_default=False, name="pkicode-scan")
 
 
 def _security(address: str) -> Security:
@@ -199,8 +213,9 @@ async def _part(
         raise
     except Exception as error:
         # It is our own code that runs there; what it does not expect, it puts into records.
+        first = str(error).partition("\n")[0]
         raise PkicodeError(
-            f"a worker cannot scan: {type(error).__name__}: {error}",
+            f"a worker cannot scan: {type(error).__name__}: {first}",
             help=f"install pkicode {VERSION} with the same extras where the workers are",
         ) from error
     finally:
@@ -209,9 +224,6 @@ async def _part(
     if isinstance(found, Mapping):
         raise PkicodeError(_differs(found), help="install the same releases here and where the workers are")
     return number, found
-
-
-_AGAIN: Final = "run the same command again: with -o it goes on where it stopped"
 
 
 def _once(key: str) -> str:

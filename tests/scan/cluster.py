@@ -19,12 +19,15 @@ if __name__ == "__main__":
 """
 
 
+Running = tuple[subprocess.Popen[str], str]
+
+
 @contextmanager
-def cluster(folder: Path, workers: int = 2, *, apart: bool = True, code: Path = ROOT) -> Iterator[str]:
-    """The address of its scheduler.
+def started(folder: Path, workers: int = 2, *, apart: bool = True, code: Path = ROOT) -> Iterator[Running]:
+    """The process, and the address of its scheduler.
 
     Args:
-        apart: whether workers are processes.
+        apart: whether workers are processes of their own.
         code: where they import pkicode from.
     """
     script = folder / "cluster.py"
@@ -36,7 +39,14 @@ def cluster(folder: Path, workers: int = 2, *, apart: bool = True, code: Path = 
         assert process.stdin
         assert process.stdout
         try:
-            yield process.stdout.readline().strip()
+            yield process, process.stdout.readline().strip()
         finally:
             process.stdin.close()
             process.wait(60)
+
+
+@contextmanager
+def cluster(folder: Path, workers: int = 2, *, apart: bool = True, code: Path = ROOT) -> Iterator[str]:
+    """The address of its scheduler; see `started`."""
+    with started(folder, workers, apart=apart, code=code) as (_, address):
+        yield address
