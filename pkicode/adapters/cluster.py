@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from ipaddress import ip_address
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Final
 
 import dask
@@ -60,14 +60,16 @@ async def spread(
     part gets its share.
 
     Args:
-        jobs: parts at once; as many as the workers have threads now.
+        jobs: parts at once, if there are as many; as many as the workers have threads now.
 
     Raises:
         PkicodeError: there is no scheduler or no worker, or one that has another release, or they are gone for good.
     """
     async with _connected(cluster) as client:
-        width = jobs if jobs else await asyncio.to_thread(_threads, client)
         told, left = _Told(emit, before, len(job.targets)), iter(parts)
+        first = [*islice(left, jobs if jobs else await asyncio.to_thread(_threads, client))]
+        # Of shares that nobody takes nobody has anything.
+        width, left = len(first), chain(first, left)
         waiting: set[asyncio.Task[tuple[int, list[Endpoint]]]] = set()
         try:
             while True:
