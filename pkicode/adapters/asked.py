@@ -36,6 +36,10 @@ class Wanted:
     """PEM files of roots, besides those of the system."""
     folder: Path = Path()
     """What `@file` is relative to."""
+    revocation: bool = False
+    """Ask whom the certificates name if they are revoked."""
+    allow_private: bool = False
+    """Also where they are at private addresses."""
 
 
 @frozen
@@ -82,7 +86,15 @@ def job(wanted: Wanted, declared: Declared | None = None, *, now: int | None = N
     own = declared.roots if declared else b""
     stores = (*_system(), *([("project", own)] if own else []), *map(_store, wanted.trust))
     rate = wanted.rate or (spec.rate if spec else RATE)
-    terms = Terms(choice, spec.policy if spec else None, stores, rate, now)
+    terms = Terms(
+        choice,
+        spec.policy if spec else None,
+        stores,
+        rate,
+        now,
+        revocation=wanted.revocation or (spec is not None and spec.revocation),
+        allow_private=wanted.allow_private or (spec is not None and spec.allow_private),
+    )
     return Job(found, terms, spec.expect if spec else ())
 
 

@@ -12,8 +12,11 @@ from functools import lru_cache, partial
 
 from attrs import define, evolve, field, frozen
 
+from pkicode.adapters import revoked
+from pkicode.adapters.guarded import Guarded
 from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network, addresses
+from pkicode.adapters.revoked import Lookups
 from pkicode.adapters.workers import Workers
 from pkicode.model.event import Event
 from pkicode.scanner import grade, pki, policy
@@ -75,6 +78,7 @@ class Scanning:
     _jobs: int
     _done: int
     _reach: Paced = field(repr=False)
+    _lookups: Lookups | None = field(repr=False)
 
     async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
         """The records of these targets of the job, in their order; a name has one for each of its addresses."""
@@ -83,6 +87,11 @@ class Scanning:
             named = [group.create_task(self._addressed(number, room)) for number in numbers]
         targets = [target for task in named for target in task.result()]
         found = await self._asked(targets)
+        choice = self.job.terms.choice
+        if self._lookups:
+            found = await self._lookups.of(found, choice, now=clock(self.job.terms))
+        else:
+            found = revoked.without(found, choice)
         records: list[Endpoint] = []
         for number, task in zip(numbers, named, strict=True):
             here, found = found[: len(task.result())], found[len(task.result()) :]
@@ -163,7 +172,14 @@ async def opened(
     """
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
-        yield Scanning(job, emit, workers, wanted, before, reach_of(job.terms, 1))
+        reach = reach_of(job.terms, 1)
+        yield Scanning(job, emit, workers, wanted, before, reach, _lookups(job.terms, reach))
+
+
+def _lookups(terms: Terms, reach: Paced) -> Lookups | None:
+    if not terms.revocation:
+        return None
+    return Lookups(Guarded(terms.allow_private, reach.turn), _stores(terms.stores))
 
 
 def clock(terms: Terms) -> int:

@@ -38,6 +38,8 @@ _SHOWN = ("drift", "address", "generation", "sha256", "not_after", "subject", "t
     type=click.Choice(["smtp", "imap", "pop3", "ftp", "ldap", "xmpp", "postgres", "mysql"]),
     help="For targets that name no protocol.",
 )
+@click.option("--revocation", is_flag=True, help="Ask the CRLs and responders that certificates name: third parties.")
+@click.option("--allow-private", is_flag=True, help="Ask them at private addresses too.")
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes; as many as cores for many targets.")
 @formats("table", "json", "csv", "parquet")
 @click.pass_obj
@@ -53,6 +55,8 @@ def scan_command(
     rate: int | None,
     trust: tuple[Path, ...],
     starttls: str | None,
+    revocation: bool,
+    allow_private: bool,
     jobs: int | None,
     form: str,
 ) -> int:
@@ -68,8 +72,9 @@ def scan_command(
 
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet is written into a folder: give -o DIR")
+    roots = [session.path(one) for one in trust]
     wanted = Wanted(
-        targets, checks, family, scanner, starttls or "", rate, [session.path(one) for one in trust], session.folder
+        targets, checks, family, scanner, starttls or "", rate, roots, session.folder, revocation, allow_private
     )
     job = _job(session, wanted)
     with progress(session) as emit:

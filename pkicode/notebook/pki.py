@@ -189,6 +189,8 @@ class Pki:
         starttls: str = "",
         rate: float | None = None,
         trust: Sequence[str | PathLike[str]] = (),
+        revocation: bool = False,
+        allow_private: bool = False,
         output: str | PathLike[str] | None = None,
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
@@ -201,6 +203,7 @@ class Pki:
         return loop.run(
             self.ascan(
                 targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
+                revocation=revocation, allow_private=allow_private,
                 output=output, jobs=jobs, emit=emit,
             )
         )  # fmt: skip
@@ -215,12 +218,25 @@ class Pki:
         starttls: str = "",
         rate: float | None = None,
         trust: Sequence[str | PathLike[str]] = (),
+        revocation: bool = False,
+        allow_private: bool = False,
         output: str | PathLike[str] | None = None,
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
     ) -> Scanned:
         """See `scan`."""
-        wanted = Wanted(_globs(targets), checks, family, scanner, starttls, rate, tuple(map(Path, trust)))
+        wanted = Wanted(
+            _globs(targets),
+            checks,
+            family,
+            scanner,
+            starttls,
+            rate,
+            tuple(map(Path, trust)),
+            Path(),
+            revocation,
+            allow_private,
+        )
         with mended():
             project = self._project()
             told = await declared(project.config, project.state, wanted.targets, now=project.clock())

@@ -44,6 +44,8 @@ def scan(
     starttls: str = "",
     rate: float | None = None,
     trust: Sequence[str | PathLike[str]] = (),
+    revocation: bool = False,
+    allow_private: bool = False,
     output: str | PathLike[str] | None = None,
     jobs: int | None = None,
     emit: Callable[[Event], None] = _drop,
@@ -59,6 +61,8 @@ def scan(
         starttls: the protocol of targets that name none.
         rate: connections begun each second, all together; 500 if nobody says.
         trust: PEM files of roots, besides those of the system.
+        revocation: ask the CRLs and OCSP responders that certificates name; third parties learn of the scan.
+        allow_private: ask them at private addresses too.
         output: a folder for Parquet parts; the same scan goes on there when it was killed.
         jobs: processes; as many as there are cores where there are many targets.
         emit: told of every target, from another thread.
@@ -70,6 +74,7 @@ def scan(
     return loop.run(
         ascan(
             targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
+            revocation=revocation, allow_private=allow_private,
             output=output, jobs=jobs, emit=emit,
         )
     )  # fmt: skip
@@ -84,13 +89,17 @@ async def ascan(
     starttls: str = "",
     rate: float | None = None,
     trust: Sequence[str | PathLike[str]] = (),
+    revocation: bool = False,
+    allow_private: bool = False,
     output: str | PathLike[str] | None = None,
     jobs: int | None = None,
     emit: Callable[[Event], None] = _drop,
 ) -> "Scanned":
     """See `scan`."""
     texts = (targets,) if isinstance(targets, str) else tuple(targets)
-    wanted = Wanted(texts, checks, family, scanner, starttls, rate, tuple(map(Path, trust)))
+    wanted = Wanted(
+        texts, checks, family, scanner, starttls, rate, tuple(map(Path, trust)), Path(), revocation, allow_private
+    )
     return await scanned(wanted, None, output=output, jobs=jobs, emit=emit)
 
 

@@ -19,6 +19,7 @@ from pkicode.x509 import pem
 LIMIT = 128 * 1024 * 1024
 """Octets of a CRL: two million entries."""
 
+_OF_USERS, _OF_CAS = "user certificates only", "CA certificates only"
 _MALFORMED = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError, TypeError)
 _Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 
@@ -110,8 +111,8 @@ def _limits(point: x509.IssuingDistributionPoint | None, delta: x509.DeltaCRLInd
         yield from (
             words
             for words, holds in (
-                ("user certificates only", point.only_contains_user_certs),
-                ("CA certificates only", point.only_contains_ca_certs),
+                (_OF_USERS, point.only_contains_user_certs),
+                (_OF_CAS, point.only_contains_ca_certs),
                 ("attribute certificates only", point.only_contains_attribute_certs),
                 ("some reasons only", point.only_some_reasons is not None),
                 ("indirect: entries of other issuers", point.indirect_crl),
@@ -188,7 +189,8 @@ def _fresh(shown: Shown, now: int) -> Iterator[str]:
 
 
 def _scope(shown: Shown, leaf: x509.Certificate | None, ca: x509.Certificate) -> Iterator[str]:
-    yield from (f"it is not a complete list: {limit}" for limit in shown.scope)
+    own = _ofs(leaf) if leaf else ""
+    yield from (f"it is not a complete list: {limit}" for limit in shown.scope if limit != own)
     yield from (f"it has a critical extension that is not understood: {oid}" for oid in shown.unknown)
     if leaf is None:
         return
@@ -201,6 +203,12 @@ def _scope(shown: Shown, leaf: x509.Certificate | None, ca: x509.Certificate) ->
     named = {url for point in points or () for url in _urls(point.full_name)}
     if shown.urls and not named.intersection(shown.urls):
         yield f"it is a shard of other certificates: {', '.join(shown.urls)}"
+
+
+def _ofs(leaf: x509.Certificate) -> str:
+    """The limit of a list that is for certificates of this kind: many CAs have one list for each."""
+    basic = _value(leaf.extensions, x509.BasicConstraints)
+    return _OF_CAS if basic and basic.ca else _OF_USERS
 
 
 def _bearable(shown: Shown) -> Iterator[str]:

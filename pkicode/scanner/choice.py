@@ -14,7 +14,7 @@ _GREETED: dict[str, tuple[str, ...]] = {
     "Connectivity": ("DNSLookup", "TCPDial", "TLSDial"),
     "PKI": (
         "Certificates", "ChainExpiration", "ChainValidation", "ChainOrder", "HostName", "Keys", "Signatures",
-        "MultipleCerts", "Staple", "SCTs",
+        "MultipleCerts", "Staple", "SCTs", "OCSP", "CRL",
     ),
 }  # fmt: skip
 """Checks that no probe makes."""

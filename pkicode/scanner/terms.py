@@ -27,6 +27,10 @@ class Terms:
     """A frozen clock, epoch seconds."""
     patience: float = 5.0
     """Seconds that a connection may take to come about, and then to answer."""
+    revocation: bool = False
+    """Whether those whom certificates name are asked if they are revoked: third parties."""
+    allow_private: bool = False
+    """Whether they may be at private addresses."""
 
 
 @frozen
@@ -44,5 +48,6 @@ class Job:
         terms = self.terms
         policy = json.dumps(asdict(terms.policy)) if terms.policy else ""
         stores = [f"{name} {hashlib.sha256(roots).hexdigest()}" for name, roots in terms.stores]
-        whole = "\n".join((self.targets.digest(), str(terms.choice), policy, *stores))
+        asked = [f"revocation {terms.allow_private}"] if terms.revocation else []
+        whole = "\n".join((self.targets.digest(), str(terms.choice), policy, *stores, *asked))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
