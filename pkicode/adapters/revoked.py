@@ -40,7 +40,6 @@ class Lookups:
 
     fetch: Guarded
     stores: Sequence[TrustStore] = field(repr=False)
-    list_most: int = LIST_MOST
     _known: dict[Key, Told] = field(factory=dict, repr=False)
     _lists: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_LISTS_AT_ONCE), repr=False)
     _reading: asyncio.Lock = field(factory=asyncio.Lock, repr=False)
@@ -95,7 +94,7 @@ class Lookups:
     async def _list(self, url: str, subjects: Sequence[Subject], now: int) -> None:
         async with self._lists:
             try:
-                data = await self.fetch.get(url, limit=self.list_most)
+                data = await self.fetch.get(url, limit=LIST_MOST)
                 async with self._reading:
                     told = await asyncio.to_thread(_of_list, data, url, subjects, now)
             except NotFetchedError as error:

@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.cli.test_crl import served
+from tests.scan import revoking
 from tests.scan.servers import HOST, free_port, identity, openssl, started
 
 CHECKS = ("--checks", "quick")
@@ -126,6 +128,23 @@ def test_scan_refuses_what_it_cannot_do_and_says_how_to_mend_it(run, bare, argum
     assert (ran.code, said in ran.err) == (code, True), ran.err
 
 
+def test_scan_asks_who_is_revoked_only_where_it_is_told_to(run, bare, tmp_path):
+    now = 1_795_424_400
+    body = revoking.listed(revoking.REVOKED, since=now - 3600, until=now + 86400)
+    root = revoking.write(bare, revoking.root(), "root").chain.name
+    with (
+        served(body) as url,
+        openssl(revoking.write(tmp_path, revoking.leaf(revoking.REVOKED, crls=[url]), "leaf")) as port,
+    ):
+        asked = ("scan", f"{HOST}:{port}", "--trust", root, "--scanner", "CRL", "--format", "csv", "--fail-on", "bad")
+        silent = run(*asked)
+        private = run(*asked, "--revocation")
+        told = run(*asked, "--revocation", "--allow-private")
+    assert (silent.code, "Skipped,unasked" in silent.out) == (0, True)
+    assert (private.code, "Unknown,private" in private.out) == (0, True)
+    assert (told.code, "Bad,revoked" in told.out, "keyCompromise" in told.out) == (3, True, True)
+
+
 def test_scan_shows_hostile_names_as_text(run, bare, tmp_path):
     made = tmp_path / "hostile.pem", tmp_path / "hostile.key"
     subject = "/CN=a\x1b[31m\u202e=cmd"
@@ -154,7 +173,7 @@ def test_scan_goes_on_in_its_folder_and_refuses_another(run, bare, port):
 
 
 @pytest.fixture
-def served(applied):
+def portal(applied):
     """The applied project, which says where its portal is served; gives how to serve a chain there."""
     port = free_port()
     toml = applied / "pki.toml"
@@ -171,14 +190,14 @@ def served(applied):
     return serve
 
 
-def test_scan_of_a_declared_certificate_trusts_the_roots_of_the_project(run, served):
-    with served():
+def test_scan_of_a_declared_certificate_trusts_the_roots_of_the_project(run, portal):
+    with portal():
         found = run("scan", "cert.portal", *CHECKS, "--format", "json").json
     assert {one["store"]: one["ok"] for one in found["verdicts"]}["project"]
 
 
-def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, served):
-    with served():
+def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, portal):
+    with portal():
         found = run("scan", "--format", "json").json
         named = run("scan", "scan.web", "--format", "json").json
     grades = {one["check"]: (one["grade"], one["value"]) for one in found["findings"]}
@@ -187,21 +206,21 @@ def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, served):
     assert named["scan_id"] == found["scan_id"]
 
 
-def test_scan_of_a_quick_look_calls_no_suites_good_that_it_did_not_ask_for(run, served):
-    with served():
+def test_scan_of_a_quick_look_calls_no_suites_good_that_it_did_not_ask_for(run, portal):
+    with portal():
         found = run("scan", *CHECKS, "--format", "json").json
     grades = {one["check"]: one["grade"] for one in found["findings"]}
     assert (grades["MinVersion"], grades["ForbiddenSuites"]) == ("Bad", "Unknown")
 
 
-def test_drift_is_nothing_while_what_was_issued_is_served(run, served):
-    with served():
+def test_drift_is_nothing_while_what_was_issued_is_served(run, portal):
+    with portal():
         ran = run("drift", "-e")
     assert (ran.code, ran.out) == (0, "No drift.\n"), ran.err
 
 
-def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, served, mine):
-    with served(mine.chain, mine.key):
+def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, portal, mine):
+    with portal(mine.chain, mine.key):
         ran = run("drift", "-e", "--format", "json")
         table = run("drift").out
     assert ran.code == 2

@@ -242,12 +242,13 @@ def test_a_scan_makes_no_more_fetches_than_one_scan_makes():
 def test_one_host_gets_two_connections_at_a_time():
     async def crowd() -> int:
         here = most = 0
+        both = asyncio.Barrier(2)
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             nonlocal here, most
             here += 1
             most = max(most, here)
-            await asyncio.sleep(0.01)
+            await both.wait()
             here -= 1
             writer.write(OK + b"\r\n")
             await writer.drain()

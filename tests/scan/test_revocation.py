@@ -74,6 +74,32 @@ def test_a_list_that_cannot_be_relied_on_says_nothing_of_anybody(tmp_path: Path,
     assert said in found(one, "CRL").detail
 
 
+@pytest.mark.parametrize(
+    ("said", "value"),
+    [
+        (b"Content-Length: 99999999\r\n\r\n", "large"),
+        (b"Content-Encoding: gzip\r\n\r\n", "refused"),
+        (b"Content-Length: 9\r\n\r\n", "unreachable"),
+    ],
+)
+def test_a_hostile_server_makes_nothing_known(tmp_path: Path, said: bytes, value: str):
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n" + said)
+        await writer.drain()
+
+    assert told(by_list(tmp_path, serve))["CRL"] == ("Unknown", value)
+
+
+@pytest.mark.parametrize("answer", [b"", b"0\x03\x0a\x01\x06", b"<html>", bytes(70_000)])
+def test_what_is_no_answer_makes_nothing_known(tmp_path: Path, answer: bytes):
+    async def both() -> Endpoint:
+        async with answering({"ocsp": answer}) as server:
+            return await scan(tmp_path, leaf(ocsp=[server.url("ocsp")]))
+
+    value = "large" if len(answer) > 65536 else "invalid"
+    assert told(asyncio.run(both()))["OCSP"] == ("Unknown", value)
+
+
 @pytest.mark.parametrize(("serial", "grade", "value"), [(GOOD, "Good", "good"), (REVOKED, "Bad", "revoked")])
 def test_the_responder_of_openssl_says_who_is_revoked(tmp_path: Path, serial: int, grade: str, value: str):
     with responder(tmp_path, revoking.delegate(), "-nmin", "60") as url:
