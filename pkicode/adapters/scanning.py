@@ -92,6 +92,7 @@ class Scanning:
             found = await self._lookups.of(found, choice, now=clock(self.job.terms))
         else:
             found = revoked.without(found, choice)
+        found = [evolve(one, scan=self.job.terms.scan) for one in found]
         records: list[Endpoint] = []
         for number, task in zip(numbers, named, strict=True):
             here, found = found[: len(task.result())], found[len(task.result()) :]
@@ -194,6 +195,26 @@ async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = N
         for at in numbers[::PART_MOST]:
             found += await scanning.part(numbers[at : at + PART_MOST])
     return found
+
+
+async def each(jobs: Sequence[Job], *, emit: Callable[[Event], None], processes: int | None = None) -> list[Endpoint]:
+    """As `whole`, of several scans one after the other, each at its rate; a target of two of them is asked twice."""
+    found: list[Endpoint] = []
+    for job, emitted in zip(jobs, counted(jobs, emit), strict=True):
+        found += await whole(job, emit=emitted, jobs=processes)
+    return found
+
+
+def counted(jobs: Sequence[Job], emit: Callable[[Event], None]) -> Iterable[Callable[[Event], None]]:
+    """For each scan of a run an `emit` that counts the targets of all of them."""
+    before, total = 0, sum(len(job.targets) for job in jobs)
+    for job in jobs:
+        yield partial(_emit_after, emit, before, total)
+        before += len(job.targets)
+
+
+def _emit_after(emit: Callable[[Event], None], before: int, total: int, event: Event) -> None:
+    emit(evolve(event, done=event.done + before, total=max(total, event.total)))
 
 
 def reach_of(terms: Terms, share: int) -> Paced:

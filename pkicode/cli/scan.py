@@ -1,6 +1,6 @@
 """pkicode scan and pkicode drift: what is served over the network, and whether it is what was issued."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,11 +63,12 @@ def scan_command(
     """Look at how hosts speak TLS and what they serve.  Needs no pki.toml.
 
     TARGET is a host, host:port, [address]:port, a network, any of them with /smtp or another protocol behind it, @file
-    (lines, or CSV with a column host), cert.NAME for its endpoints, or scan.NAME for a declared scan; without any, the
-    one declared.
+    (lines, or CSV with a column host), cert.NAME for its endpoints; or a declared scan.NAME, or several; without any,
+    all that are declared.
     """
     from pkicode.adapters.asked import Wanted
     from pkicode.cli.progress import progress
+    from pkicode.scanner.terms import scan_id
     from pkicode.views import scan as views
 
     if form == "parquet" and output is None:
@@ -76,11 +77,11 @@ def scan_command(
     wanted = Wanted(
         targets, checks, family, scanner, starttls or "", rate, roots, session.folder, revocation, allow_private
     )
-    job = _job(session, wanted)
+    meant = _meant(session, wanted)
     with progress(session) as emit:
-        rows = _rows(job, None if output is None else session.path(output), emit, jobs)
+        rows = _rows(meant, None if output is None else session.path(output), emit, jobs)
     if form == "json":
-        say_json(views.document(rows, job.scan_id))
+        say_json(views.document(rows, scan_id(job.scan_id for job in meant)))
     elif form == "csv":
         say(views.csv(rows))
     elif form == "table":
@@ -88,13 +89,13 @@ def scan_command(
     return FAILED if fail_on and views.reaches(rows, _FAILS[fail_on]) else 0
 
 
-def _job(session: Session, wanted: "Wanted") -> "Job":
+def _meant(session: Session, wanted: "Wanted") -> "Sequence[Job]":
     """With the pki.toml there is, for its certificates, scans and roots; who names only hosts needs none."""
-    from pkicode.adapters.asked import job
+    from pkicode.adapters.asked import jobs
 
     needed = not wanted.targets or any(text.startswith(("cert.", "scan.")) for text in wanted.targets)
     if not (needed or session.file or _is_there(session)):
-        return job(wanted, now=frozen_clock())
+        return jobs(wanted, now=frozen_clock())
     from pkicode.adapters import loop
     from pkicode.project.asked import declared
 
@@ -106,7 +107,7 @@ def _job(session: Session, wanted: "Wanted") -> "Job":
             raise
         session.note("pki.toml has mistakes (pkicode validate); scanned without it")
         told = None
-    return job(wanted, told, now=frozen_clock())
+    return jobs(wanted, told, now=frozen_clock())
 
 
 def _is_there(session: Session) -> bool:
@@ -117,19 +118,20 @@ def _is_there(session: Session) -> bool:
     return True
 
 
-def _rows(job: "Job", folder: Path | None, emit: Callable[["Event"], None], jobs: int | None) -> "Rows":
+def _rows(
+    meant: "Sequence[Job]", folder: Path | None, emit: Callable[["Event"], None], processes: int | None
+) -> "Rows":
     from pkicode.adapters import loop
 
     if folder is None:
-        from pkicode.adapters.scanning import whole
+        from pkicode.adapters.scanning import each
         from pkicode.scanner.tables import rows
 
-        return rows(loop.run(whole(job, emit=emit, jobs=jobs)))
+        return rows(loop.run(each(meant, emit=emit, processes=processes)))
     with framed():
-        from pkicode.frames.running import into_folder
+        from pkicode.frames.running import all_into_folder
         from pkicode.frames.scan import table_rows
-    parts = loop.run(into_folder(job, folder, emit=emit, jobs=jobs))
-    return table_rows(parts.tables())
+    return table_rows(loop.run(all_into_folder(meant, folder, emit=emit, processes=processes)))
 
 
 @click.command("drift")

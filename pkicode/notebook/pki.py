@@ -198,7 +198,7 @@ class Pki:
         """Scan hosts as `pkicode.scan` does, trusting the roots of this PKI too.
 
         Args:
-            targets: also `cert.NAME` for its endpoints, or one `scan.NAME`; without any, the one [scan.X] there is.
+            targets: also `cert.NAME` for its endpoints, or `scan.NAME`, one or several; without any, every [scan.X].
         """
         return loop.run(
             self.ascan(

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 from pkicode.adapters import loop
-from pkicode.adapters.asked import Declared, Wanted, job
-from pkicode.adapters.scanning import whole
+from pkicode.adapters.asked import Declared, Wanted
+from pkicode.adapters.asked import jobs as meant_by
+from pkicode.adapters.scanning import each
 from pkicode.model.event import Event
 from pkicode.model.extras import framed
 from pkicode.notebook.told import mended
+from pkicode.scanner.terms import scan_id
 from pkicode.views import scan as views
 
 if TYPE_CHECKING:
@@ -113,17 +115,18 @@ async def scanned(
 ) -> "Scanned":
     """What was wanted, with what a pki.toml says to it; in a folder if there is one."""
     with mended(), framed():
-        from pkicode.frames.running import into_folder
+        from pkicode.frames.running import all_into_folder
         from pkicode.frames.scan import scan_tables
 
     with mended():
-        meant = job(wanted, declared)
+        meant = meant_by(wanted, declared)
         if output is None:
-            tables = scan_tables(await whole(meant, emit=emit, jobs=jobs))
+            tables = scan_tables(await each(meant, emit=emit, processes=jobs))
         else:
-            tables = (await into_folder(meant, Path(output), emit=emit, jobs=jobs)).tables()
+            tables = await all_into_folder(meant, Path(output), emit=emit, processes=jobs)
     own = [text for text in wanted.targets if text.startswith("cert.")] if declared else []
-    return Scanned(meant.scan_id, tables, (*meant.expect, *own))
+    expect = dict.fromkeys(one for job in meant for one in job.expect)
+    return Scanned(scan_id(job.scan_id for job in meant), tables, (*expect, *own))
 
 
 def read_scan(folder: str | PathLike[str]) -> "Scanned":
@@ -133,11 +136,11 @@ def read_scan(folder: str | PathLike[str]) -> "Scanned":
         PkicodeError: no scan stands there, or a damaged one.
     """
     with mended(), framed():
-        from pkicode.frames.parts import load
+        from pkicode.frames.parts import joined, load_all
 
     with mended():
-        parts = load(Path(folder))
-        return Scanned(parts.manifest.scan_id, parts.tables())
+        parts = load_all(Path(folder))
+        return Scanned(scan_id(one.manifest.scan_id for one in parts), joined(parts))
 
 
 @frozen(repr=False, eq=False)
@@ -145,7 +148,7 @@ class Scanned:
     """What a scan found: seven frames, which docs/reference/frames.md describes column by column."""
 
     scan_id: str
-    """The same for the same targets, checks, policy and trust."""
+    """The same for the same targets, checks, policies and trust."""
     _tables: Mapping[str, Any]
     """Arrow tables."""
     expect: tuple[str, ...] = field(default=())

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from attrs import asdict, frozen
 
@@ -31,6 +32,8 @@ class Terms:
     """Whether those whom certificates name are asked if they are revoked: third parties."""
     allow_private: bool = False
     """Whether they may be at private addresses."""
+    scan: str = ""
+    """Name of the [scan.X] whose terms these are."""
 
 
 @frozen
@@ -51,3 +54,9 @@ class Job:
         asked = [f"revocation {terms.allow_private}"] if terms.revocation else []
         whole = "\n".join((self.targets.digest(), str(terms.choice), policy, *stores, *asked))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def scan_id(ids: Iterable[str]) -> str:
+    """Of several scans that were made in one run; of one its own."""
+    each = sorted(ids)
+    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()[:16]

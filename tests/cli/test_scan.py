@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import pkicode
 from tests.cli.test_crl import served
 from tests.scan import revoking
 from tests.scan.servers import HOST, free_port, identity, openssl, started
@@ -211,6 +212,81 @@ def test_scan_of_a_quick_look_calls_no_suites_good_that_it_did_not_ask_for(run, 
         found = run("scan", *CHECKS, "--format", "json").json
     grades = {one["check"]: one["grade"] for one in found["findings"]}
     assert (grades["MinVersion"], grades["ForbiddenSuites"]) == ("Bad", "Unknown")
+
+
+STRICT = """
+[scan.strict]
+targets = ["cert.portal"]
+policy = { min_version = "TLSv1.3" }
+
+[scan.mild]
+targets = ["cert.portal"]
+policy = { min_version = "TLSv1.2" }
+"""
+
+
+@pytest.fixture
+def several(applied, portal):
+    """Two scans of one server beside [scan.web]."""
+    toml = applied / "pki.toml"
+    toml.write_text(toml.read_text() + STRICT)
+    return portal
+
+
+def versions(found):
+    return {one["scan"]: one["grade"] for one in found["findings"] if one["check"] == "MinVersion"}
+
+
+def test_scan_of_several_declared_scans_says_which_policy_graded_what(run, several):
+    with several():
+        found = run("scan", *CHECKS, "--format", "json").json
+        two = run("scan", "scan.strict", "scan.mild", *CHECKS)
+    assert versions(found) == {"web": "Bad", "strict": "Bad", "mild": "Good"}
+    assert [one["scan"] for one in found["endpoints"]] == ["web", "strict", "mild"]
+    lines = two.out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["SCAN", "strict", "mild"]
+    assert any(
+        line.startswith("Bad      TLSHandshake MinVersion") and line.endswith("in scan.strict") for line in lines
+    )
+
+
+def test_scan_exits_3_when_one_of_several_scans_finds_what_is_as_bad(run, several):
+    asked = ("--checks", "MinVersion", "--fail-on", "bad")
+    with several():
+        codes = [
+            run("scan", *names, *asked).code for names in (["scan.mild"], ["scan.strict"], ["scan.mild", "scan.strict"])
+        ]
+    assert codes == [0, 3, 3]
+
+
+def test_scan_of_several_goes_on_in_folders_of_their_names(run, several, applied):
+    with several():
+        first = run("scan", *CHECKS, "-o", "found", "--format", "json").json
+    # Nobody is asked again: the server is gone.
+    again = run("scan", *CHECKS, "-o", "found", "--format", "json").json
+    assert again == first
+    assert sorted(path.name for path in (applied / "found").iterdir()) == ["mild", "strict", "web"]
+    assert sorted(pkicode.read_scan(applied / "found").findings["scan"].unique()) == ["mild", "strict", "web"]
+    one = run("scan", "scan.mild", *CHECKS, "-o", "found")
+    assert (one.code, "holds no scan" in one.err) == (1, True)
+    alone = run("scan", "scan.mild", *CHECKS, "-o", "found/mild", "--format", "json").json
+    assert versions(alone) == {"mild": "Good"}
+    over = run("scan", *CHECKS, "-o", "found/mild")
+    assert (over.code, "holds another scan" in over.err) == (1, True)
+
+
+def test_scan_takes_no_other_targets_beside_declared_ones(run, several):
+    ran = run("scan", "scan.mild", HOST)
+    assert (ran.code, "has a policy of its own" in ran.err) == (1, True)
+
+
+def test_scan_of_a_declared_scan_asks_third_parties_as_that_says(run, several, applied):
+    toml = applied / "pki.toml"
+    toml.write_text(toml.read_text() + "revocation = true\n")
+    with several():
+        found = run("scan", "scan.mild", "scan.strict", "--scanner", "CRL", "--format", "json").json
+    # The certificate's CRL is on a name that nobody has here.
+    assert {one["scan"]: one["value"] for one in found["findings"]} == {"mild": "unreachable", "strict": "unasked"}
 
 
 def test_drift_is_nothing_while_what_was_issued_is_served(run, portal):

@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pkicode.adapters.asked import Wanted, job
+from pkicode.adapters.asked import Wanted, jobs
 from pkicode.adapters.scanning import whole
 from pkicode.model.instants import as_datetime
 from pkicode.revocation.check import check, show
@@ -27,7 +27,7 @@ NOW = revoking.NOW
 
 def meant(*targets: str, checks: str = "quick", **more: bool):
     """Private addresses are allowed: there are no others here."""
-    made = job(Wanted(targets, checks, rate=100_000, **{"revocation": True, "allow_private": True, **more}))
+    (made,) = jobs(Wanted(targets, checks, rate=100_000, **{"revocation": True, "allow_private": True, **more}))
     return evolve(made, terms=evolve(made.terms, stores=(("own", pem.encode("CERTIFICATE", root().der)),)))
 
 
