@@ -14,6 +14,7 @@ from pkicode.scanner.probes import (
     ccs,
     certificates,
     diffie_hellman,
+    early_data,
     extensions,
     fallback,
     groups,
@@ -21,6 +22,7 @@ from pkicode.scanner.probes import (
     http,
     intolerance,
     preference,
+    renegotiation,
     resumption,
     robot,
     signatures,
@@ -64,6 +66,8 @@ DEEP: Final = (
     Probe("robot", 3, robot.judge, robot.ask),
     Probe("signatures", 3, signatures.judge, signatures.ask),
     Probe("resumption", 4, resumption.judge, resumption.ask),
+    Probe("early-data", 4, early_data.judge, early_data.ask),
+    Probe("renegotiation", 4, renegotiation.judge, renegotiation.ask),
     Probe("http", 4, http.judge, http.ask),
 )
 """Everything."""

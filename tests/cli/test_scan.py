@@ -70,7 +70,10 @@ def test_scan_as_csv_has_a_line_for_each_finding(run, bare, port):
     [
         (("--scanner", "CertsByCiphers"), {"CertsBySigAlgs"}),
         (("--scanner", "intermediatecas"), {"ChainOrder"}),
-        (("--family", "TLSSession"), {"SecureRenegotiation", "SessionTickets", "SessionResume"}),
+        (
+            ("--family", "TLSSession"),
+            {"SecureRenegotiation", "ClientRenegotiation", "SessionTickets", "SessionResume", "EarlyData"},
+        ),
         (("--family", "PKI", "--scanner", "ChainExpiration"), {"ChainExpiration"}),
         (("--checks", "heartbleed,HSTS"), {"Heartbleed", "HSTS"}),
     ],
