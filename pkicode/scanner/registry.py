@@ -21,6 +21,7 @@ from pkicode.scanner.probes import (
     heartbleed,
     http,
     intolerance,
+    jarm,
     preference,
     renegotiation,
     resumption,
@@ -70,4 +71,7 @@ DEEP: Final = (
     Probe("renegotiation", 4, renegotiation.judge, renegotiation.ask),
     Probe("http", 4, http.judge, http.ask),
 )
-"""Everything."""
+"""Everything that belongs to a deep scan."""
+
+BY_NAME: Final = (Probe("jarm", 4, jarm.judge, jarm.ask),)
+"""Only where it is named: ten connections that say nothing of how well a target speaks TLS."""

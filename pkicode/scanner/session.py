@@ -128,6 +128,8 @@ class Known:
     """What comes after a whole handshake of TLS 1.3; None if it does not speak it."""
     renegotiated: Heard[str] | None = None
     """What it makes of a client that renegotiates: accepted, refused; None if it could not be asked."""
+    odd: tuple[Heard[str], ...] = ()
+    """What it takes of the ten hellos of JARM; none if it was not asked."""
     preference: str = ""
     """server or client, "" if nobody knows."""
     foreign_share: bool = False

@@ -1,10 +1,15 @@
-"""What is known only beyond a handshake: early data, and renegotiation that a client begins, with real servers."""
+"""What a deep scan of suites does not tell: early data, renegotiation that a client begins, JARM; with real servers."""
 
+import asyncio
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.scan.scanning import found, scanned
+from pkicode.scanner.finding import Endpoint
+from pkicode.scanner.registry import BY_NAME
+from tests.scan import strange
+from tests.scan.scanning import found, scan, scanned
 from tests.scan.servers import NAME, Identity, gnutls, identity, nginx, openssl
 
 AEADS = (
@@ -131,3 +136,33 @@ def test_whoever_cannot_be_asked_is_skipped_with_the_reason(rsa: Identity, optio
 def test_who_wants_a_certificate_and_gets_none_makes_nothing_known(rsa: Identity):
     with openssl(rsa, "-tls1_2", "-client_renegotiation", "-Verify", "1") as port:
         assert told(port, "ClientRenegotiation")[0] == "Unknown"
+
+
+def test_a_server_has_the_same_fingerprint_each_time_and_another_one_by_other_suites(rsa: Identity):
+    with openssl(rsa) as port:
+        one, again = (found(scanned(port, BY_NAME), "JARM") for _ in range(2))
+    with openssl(rsa, "-cipher", "AES128-SHA") as port:
+        other = found(scanned(port, BY_NAME), "JARM")
+    assert one == again
+    assert re.fullmatch("[0-9a-f]{62}", one.value)
+    assert other.value[:6] == "06d06d"
+    assert one.value[30:] != other.value[30:]
+
+
+def test_a_fingerprint_costs_ten_connections(rsa: Identity):
+    with openssl(rsa) as port:
+        assert scanned(port, BY_NAME).connections == 11
+
+
+def test_of_a_server_that_falls_silent_there_is_no_fingerprint(rsa: Identity):
+    async def both() -> Endpoint:
+        with openssl(rsa) as port:
+            # Only hellos that name a heartbeat pass: the scanner's own, and none of the ten.
+            async with strange.serving(
+                strange.box(port, lambda hello: b"\0\x0f\0\1\1" in hello, strange.tarpit)
+            ) as box:
+                return await scan(box, BY_NAME, patience=1)
+
+    one = found(asyncio.run(both()), "JARM")
+    assert (one.grade, one.value) == ("Unknown", "")
+    assert "timeout" in one.detail
