@@ -4,13 +4,13 @@ What an answer is worth is judged by scanner/revocation.py; how it is fetched, b
 """
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define, evolve, field
 
 from pkicode.adapters.guarded import Guarded, NotFetchedError
-from pkicode.revocation.check import show
+from pkicode.model.event import Event
 from pkicode.revocation.ocsp_response import LIMIT
 from pkicode.scanner import grade, revocation
 from pkicode.scanner.certificate import MALFORMED, short
@@ -40,6 +40,7 @@ class Lookups:
 
     fetch: Guarded
     stores: Sequence[TrustStore] = field(repr=False)
+    emit: Callable[[Event], None] = field(repr=False)
     _known: dict[Key, Told] = field(factory=dict, repr=False)
     _lists: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_LISTS_AT_ONCE), repr=False)
     _reading: asyncio.Lock = field(factory=asyncio.Lock, repr=False)
@@ -49,11 +50,13 @@ class Lookups:
         """The records with their findings OCSP and CRL, and a letter that knows of them."""
         asked = [revocation.subjects(one, self.stores) if one.chains else () for one in endpoints]
         staples = [revocation.stapled(one, self.stores, now=now) if one.staple else {} for one in endpoints]
+        for staple in staples:
+            # What one server staples of a certificate holds for another one that serves it without.
+            self._known |= staple
+        everyone = {one: None for subjects in asked for one in subjects}
         for check in CHECKS:
             if not choice.keeps or check in choice.keeps:
-                answered = {key for told in staples for key in told}
-                everyone = {one: None for subjects in asked for one in subjects}
-                await self._look(check, [one for one in everyone if _key(check, one) not in answered], now)
+                await self._look(check, everyone, now)
         return [
             _with(one, revocation.findings(subjects, {**self._known, **staple}), choice) if one.chains else one
             for one, subjects, staple in zip(endpoints, asked, staples, strict=True)
@@ -67,20 +70,21 @@ class Lookups:
             for one in left:
                 if len(urls := one.urls(check)) > attempt:
                     named.setdefault(urls[attempt], []).append(one)
+            works = [work for url, those in named.items() for work in self._work(check, url, those, now)]
             async with asyncio.TaskGroup() as group:
-                for url, those in named.items():
-                    for work in self._work(check, url, those, now):
-                        group.create_task(work)
+                tasks = [group.create_task(work) for work in works]
+                for done, task in enumerate(asyncio.as_completed(tasks), 1):
+                    self.emit(Event("revocation", check, done, len(tasks), await task))
             left = [one for one in left if self._is_open(_key(check, one))]
 
-    def _work(self, check: str, url: str, subjects: list[Subject], now: int) -> Iterable[Coroutine[Any, Any, None]]:
-        """A list is for all of them; a responder is asked about each."""
+    def _work(self, check: str, url: str, subjects: list[Subject], now: int) -> Iterable[Coroutine[Any, Any, str]]:
+        """A list is for all of them; a responder is asked about each.  Each gives its URL back."""
         return [self._list(url, subjects, now)] if check == "CRL" else [self._ask(url, one, now) for one in subjects]
 
     def _is_open(self, key: Key) -> bool:
         return key not in self._known or self._known[key].grade is Grade.UNKNOWN
 
-    async def _ask(self, url: str, about: Subject, now: int) -> None:
+    async def _ask(self, url: str, about: Subject, now: int) -> str:
         try:
             asked = revocation.question(about)
             response = await self.fetch.post(url, asked, kind=_ASKED, limit=LIMIT)
@@ -90,23 +94,21 @@ class Lookups:
         except MALFORMED as error:
             told = _untold(about, url, "unverified", error)
         self._known[_key("OCSP", about)] = told
+        return url
 
-    async def _list(self, url: str, subjects: Sequence[Subject], now: int) -> None:
+    async def _list(self, url: str, subjects: Sequence[Subject], now: int) -> str:
         async with self._lists:
             try:
                 data = await self.fetch.get(url, limit=LIST_MOST)
                 async with self._reading:
-                    told = await asyncio.to_thread(_of_list, data, url, subjects, now)
+                    listed = await asyncio.to_thread(revocation.read_list, data, subjects, now=now)
+                told = [revocation.of_list(one, url, listed) for one in subjects]
             except NotFetchedError as error:
                 told = [_untold(one, url, error.word, error) for one in subjects]
-            except ValueError as error:
+            except MALFORMED as error:
                 told = [_untold(one, url, "invalid", error) for one in subjects]
         self._known |= zip((_key("CRL", one) for one in subjects), told, strict=True)
-
-
-def _of_list(data: bytes, url: str, subjects: Sequence[Subject], now: int) -> list[Told]:
-    shown = show(data)
-    return [revocation.of_list(one, url, shown, now=now) for one in subjects]
+        return url
 
 
 def _untold(about: Subject, url: str, word: str, why: Exception) -> Told:

@@ -174,13 +174,13 @@ async def opened(
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
         reach = reach_of(job.terms, 1)
-        yield Scanning(job, emit, workers, wanted, before, reach, _lookups(job.terms, reach))
+        yield Scanning(job, emit, workers, wanted, before, reach, _lookups(job.terms, reach, emit))
 
 
-def _lookups(terms: Terms, reach: Paced) -> Lookups | None:
+def _lookups(terms: Terms, reach: Paced, emit: Callable[[Event], None]) -> Lookups | None:
     if not terms.revocation:
         return None
-    return Lookups(Guarded(terms.allow_private, reach.turn), _stores(terms.stores))
+    return Lookups(Guarded(terms.allow_private, reach.turn), _stores(terms.stores), emit)
 
 
 def clock(terms: Terms) -> int:

@@ -11,7 +11,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pkicode.model.instants import rfc3339
-from pkicode.revocation.check import Shown, Verdict, check
+from pkicode.revocation.check import Shown, in_force, scope, show
+from pkicode.revocation.crl import Entry
 from pkicode.revocation.ocsp_request import cert_id, encode
 from pkicode.scanner import certificate, staple
 from pkicode.scanner.certificate import Facts, short
@@ -37,12 +38,37 @@ class Subject:
     issuer: bytes
     """Certificate of the CA, DER; b"" where it is not at hand."""
     facts: Facts = field(eq=False)
+    ca: x509.Certificate | None = field(eq=False, repr=False)
+    """The same."""
 
     def urls(self, check: str) -> tuple[str, ...]:
         """Whom to ask; LDAP is not spoken here."""
         named = self.facts.ocsp_urls if check == "OCSP" else self.facts.crl_urls
         there = dict.fromkeys(one for one in named if one.lower().startswith(("http://", "https://")))
-        return tuple(there)[:URLS_MOST] if self.issuer and self.facts.loaded else ()
+        return tuple(there)[:URLS_MOST] if self.ca and self.facts.loaded else ()
+
+
+@frozen
+class Listed:
+    """A list as it was fetched, and what it is worth to each CA that it is asked about."""
+
+    shown: Shown
+    entries: Mapping[int, Entry] = field(repr=False)
+    """By serial number."""
+    doubts: Mapping[bytes, tuple[str, ...]]
+    """Why it is not this CA's (DER) of today; none: it is."""
+
+
+def read_list(data: bytes, subjects: Iterable[Subject], *, now: int) -> Listed:
+    """Read a list and verify it for the CAs of these certificates: seconds, where it has half a million entries.
+
+    Raises:
+        ValueError: it is none.
+    """
+    shown = show(data)
+    cas = {one.issuer: one.ca for one in subjects if one.ca}
+    doubts = {issuer: in_force(shown, ca, now=now) for issuer, ca in cas.items()}
+    return Listed(shown, {one.serial: one for one in shown.entries}, doubts)
 
 
 Answers = Mapping[tuple[str, str, bytes], Told]
@@ -60,8 +86,8 @@ def _subjects(chain: Chain, stores: Sequence[TrustStore]) -> Iterable[Subject]:
         facts = chain.certificates[position]
         # A root is revoked by taking it out of the store.
         if chain.role(position) is not Role.ROOT and not facts.self_signed:
-            issuer = issuer_of(chain, stores, step=step)
-            yield Subject(facts.sha256, issuer.public_bytes(Encoding.DER) if issuer else b"", facts)
+            ca = issuer_of(chain, stores, step=step)
+            yield Subject(facts.sha256, ca.public_bytes(Encoding.DER) if ca else b"", facts, ca)
 
 
 def stapled(endpoint: Endpoint, stores: Sequence[TrustStore], *, now: int) -> dict[tuple[str, str, bytes], Told]:
@@ -81,47 +107,49 @@ def question(subject: Subject) -> bytes:
     """The OCSP request (DER) about a certificate, without a nonce: most answers were signed before anybody asked.
 
     Raises:
-        ValueError, UnsupportedAlgorithm: its issuer cannot be named.
+        ValueError, UnsupportedAlgorithm: it or its issuer cannot be named.
     """
-    issuer = x509.load_der_x509_certificate(subject.issuer)
-    serial = subject.facts.loaded.serial_number if subject.facts.loaded else 0
-    return encode(cert_id(staple.facts_of(issuer), serial, "sha1"))
+    leaf, ca = subject.facts.loaded, subject.ca
+    if leaf is None or ca is None:
+        raise ValueError("what cannot be read cannot be named")
+    return encode(cert_id(staple.facts_of(ca), leaf.serial_number, "sha1"))
 
 
 def of_responder(subject: Subject, url: str, response: bytes, *, now: int) -> Told:
     """What a response (DER) is worth; one that cannot be verified says nothing, whatever it says."""
     whose = f"`{subject.facts.called}`: {short(url)}"
+    leaf, ca = subject.facts.loaded, subject.ca
+    if leaf is None or ca is None:
+        return Told(Grade.UNKNOWN, "unverified", f"{whose} is asked about what cannot be read")
     with certificate.quietly():
-        issuer = x509.load_der_x509_certificate(subject.issuer)
-        if subject.facts.loaded is None:
-            return Told(Grade.UNKNOWN, "unverified", f"{whose} is asked about what cannot be read")
-        answer = staple.answered(response, subject.facts.loaded, issuer, now=now)
+        answer = staple.answered(response, leaf, ca, now=now)
     if isinstance(answer, str):
         return Told(Grade.UNKNOWN, "invalid", f"{whose}: no answer that can be relied on: {short(answer)}")
     return staple.told(answer, whose)
 
 
-def of_list(subject: Subject, url: str, shown: Shown, *, now: int) -> Told:
+def of_list(subject: Subject, url: str, listed: Listed) -> Told:
     """What a list is worth; of one that is stale, of another CA or of other certificates nothing is believed."""
     whose = f"`{subject.facts.called}`: the list at {short(url)}"
-    if subject.facts.loaded is None:
+    leaf, ca = subject.facts.loaded, subject.ca
+    if leaf is None or ca is None:
         return Told(Grade.UNKNOWN, "unverified", f"{whose} is asked about what cannot be read")
-    leaf = subject.facts.loaded.public_bytes(Encoding.DER)
     try:
         with certificate.quietly():
-            verdict = check(shown, subject.issuer, now=now, certificate=leaf)
+            doubts = (*listed.doubts[subject.issuer], *scope(listed.shown, leaf, ca))
     except certificate.MALFORMED as error:
         return Told(Grade.UNKNOWN, "invalid", f"{whose} cannot be judged: {error}")
-    if verdict.findings:
-        listed = "; it lists the certificate" if verdict.entry else ""
-        why = "; ".join(map(short, verdict.findings[:_REASONS_MOST]))
-        return Told(Grade.UNKNOWN, "invalid", f"{whose} cannot be relied on: {why}{listed}")
-    return _listed(verdict, whose, shown.next_update)
+    entry = listed.entries.get(leaf.serial_number)
+    if doubts:
+        there = "; it lists the certificate" if entry else ""
+        why = "; ".join(map(short, doubts[:_REASONS_MOST]))
+        return Told(Grade.UNKNOWN, "invalid", f"{whose} cannot be relied on: {why}{there}")
+    return _found(entry, whose, listed.shown.next_update)
 
 
-def _listed(verdict: Verdict, whose: str, next_update: int | None) -> Told:
-    if verdict.entry:
-        since, why = rfc3339(verdict.entry.revoked_at), verdict.entry.reason or "no reason given"
+def _found(entry: Entry | None, whose: str, next_update: int | None) -> Told:
+    if entry:
+        since, why = rfc3339(entry.revoked_at), entry.reason or "no reason given"
         return Told(Grade.BAD, "revoked", f"{whose} says that it is revoked since {since} ({why}); replace it")
     if next_update is None:
         return Told(Grade.WARNING, "endless", f"{whose} has no nextUpdate: nobody can tell when it is too old")

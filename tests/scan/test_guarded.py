@@ -10,8 +10,8 @@ from pkicode.adapters import guarded
 from pkicode.adapters.guarded import Guarded, NotFetchedError
 from pkicode.scanner.target import is_private
 from tests.scan import strange
-from tests.scan.revoking import Asked, answering
-from tests.scan.servers import HOST, free_port
+from tests.scan.revoking import Asked, answering, leaf, root, write
+from tests.scan.servers import HOST, NAME, free_port, openssl
 
 LIMIT = 100_000
 SHORT = 0.5
@@ -219,6 +219,24 @@ def test_a_name_is_resolved_once_and_the_judged_address_is_met():
             return await fetching(resolve=changing).get(f"http://pki.example:{server.port}/x", limit=LIMIT)
 
     assert (asyncio.run(both()), asked) == (b"good", ["pki.example"])
+
+
+def test_over_tls_the_host_must_be_who_it_says(tmp_path, monkeypatch):
+    def over_tls(name: str) -> bytes:
+        with openssl(mine, "-WWW") as port:
+            return fetched(f"https://{name}:{port}/list.crl")
+
+    mine, ca = write(tmp_path, leaf(), "leaf"), write(tmp_path, root(), "root").chain
+    (tmp_path / "list.crl").write_bytes(b"good")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NotFetchedError, match="CERTIFICATE_VERIFY_FAILED"):
+        over_tls(NAME)
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+    guarded._tls.cache_clear()
+    assert over_tls(NAME) == b"good"
+    with pytest.raises(NotFetchedError, match="not valid for 'other"):
+        over_tls("other.example")
+    guarded._tls.cache_clear()
 
 
 def test_a_host_that_fails_three_times_is_left_alone():

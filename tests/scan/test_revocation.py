@@ -158,6 +158,37 @@ def test_a_staple_that_a_client_may_rely_on_is_asked_of_nobody_else(tmp_path: Pa
     assert not paths
 
 
+def test_what_one_server_staples_holds_for_another_that_serves_the_same_without(tmp_path: Path):
+    async def both(url: str) -> tuple[list[Endpoint], list[str]]:
+        chain = write(tmp_path, root(), "root").chain
+        async with answering({}) as nobody:
+            mine = write(tmp_path, leaf(ocsp=[url, nobody.url("second")]), "leaf")
+            stapling = openssl(mine, "-status", "-CAfile", chain, "-cert_chain", chain)
+            with stapling as first, openssl(mine) as second:
+                made = meant(f"{HOST}:{first}", f"{HOST}:{second}")
+                return await whole(made, emit=lambda _: None), nobody.paths
+
+    with responder(tmp_path, revoking.delegate(), "-nmin", "60") as url:
+        records, paths = asyncio.run(both(url))
+    assert [told(one)["OCSP"] for one in records] == [("Good", "good")] * 2
+    assert [bool(one.staple) for one in records] == [True, False]
+    assert not paths
+
+
+def test_progress_is_told_of_each_who_was_asked(tmp_path: Path):
+    events = []
+
+    async def both() -> None:
+        async with answering({"list.crl": listed()}) as server:
+            made = leaf(crls=[server.url("list.crl")])
+            with openssl(write(tmp_path, made, "leaf")) as port:
+                await whole(meant(f"{HOST}:{port}"), emit=events.append)
+
+    asyncio.run(both())
+    assert [(one.stage, one.done, one.total) for one in events] == [("scan", 1, 1), ("revocation", 1, 1)]
+    assert events[1].address.endswith("/list.crl")
+
+
 def test_the_second_url_is_asked_where_the_first_gives_no_answer_and_a_third_is_not(tmp_path: Path):
     async def both() -> tuple[Endpoint, Endpoint, list[str]]:
         async with answering({"good": listed()}) as server:
