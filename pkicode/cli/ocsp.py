@@ -6,14 +6,13 @@ from pathlib import Path
 import click
 from cryptography import x509
 
-from pkicode.cli.options import formats
+from pkicode.cli.files import FINDINGS
+from pkicode.cli.options import formats, certificate_der
 from pkicode.cli.session import Session, frozen_clock, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.views.table import listing
 
-_REVOKED = 3
-"""As findings are told: the question was answered, and the answer is bad."""
 _SECONDS = 10
 
 
@@ -40,7 +39,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
     from pkicode.x509.chain import verify_issued
     from pkicode.x509.tbs import facts_of
 
-    leaf, above = _certificate(session.path(certificate)), _certificate(session.path(issuer))
+    leaf, above = (certificate_der(session.path(one)) for one in (certificate, issuer))
     frozen = frozen_clock()
     try:
         verify_issued(leaf, above)
@@ -69,18 +68,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
         say_json({"format": "pkicode.ocsp", "version": "1.0", **told})
     else:
         say(listing((name, str(value)) for name, value in told.items() if value is not None))
-    return 0 if answer.status == "good" else _REVOKED
-
-
-def _certificate(path: Path) -> bytes:
-    """The first certificate of a file, PEM or DER."""
-    from pkicode.x509.pem import decode
-
-    data = path.read_bytes()
-    try:
-        return decode(data, "CERTIFICATE")[0] if b"-----BEGIN" in data else data
-    except (ValueError, IndexError) as error:
-        raise PkicodeError(f"{path} holds no certificate: {error}", help="give a PEM or DER file") from error
+    return 0 if answer.status == "good" else FINDINGS
 
 
 def _responder(certificate: x509.Certificate) -> str:

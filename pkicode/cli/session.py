@@ -69,9 +69,11 @@ class Session:
         return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
 
     def note(self, text: str) -> None:
-        """Something for people beside the result."""
+        """A line for people beside the result; what strangers wrote in it moves no cursor."""
+        from pkicode.views.text import printable
+
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
 
 def session_of(options: Mapping[str, Any]) -> Session:

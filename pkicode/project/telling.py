@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from pkicode.adapters import durable
 from pkicode.adapters.store import StateStore
@@ -46,7 +46,7 @@ class Exported:
     """The certificate of an address, with its chain and, if asked for and ours, its key."""
 
     chain_pem: bytes
-    key_pkcs8: bytes | None
+    key_pkcs8: bytes | None = field(repr=False)
 
 
 async def revocations(address: Address, store: Store) -> tuple[str, ...]:
