@@ -7,7 +7,7 @@ import click
 from cryptography import x509
 
 from pkicode.cli.files import FINDINGS
-from pkicode.cli.options import formats, certificate_der
+from pkicode.cli.options import certificate_der, formats
 from pkicode.cli.session import Session, frozen_clock, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError

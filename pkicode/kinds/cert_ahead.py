@@ -71,7 +71,7 @@ def ahead(block: Block, outlook: Outlook) -> Iterator[Ahead]:
     issuer = authorities.issuing(block.spec.issuer, outlook)
     if issuer:
         at = last_issuance(block.spec, issuer) + 1
-        detail = f"ca.{issuer.name}@{issuer.generation} ends {rfc3339(issuer.not_after)}"
+        detail = f"{issuer.at} ends {rfc3339(issuer.not_after)}"
         yield Ahead(at, "outlive", detail)
 
 

@@ -90,7 +90,7 @@ def _revocations_coming(ca: str, outlook: Outlook) -> bool:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    return f"ca.{block.name}@{_signing(block.name, outlook)[row.key].generation}"
+    return _signing(block.name, outlook)[row.key].at
 
 
 def diff(
@@ -133,7 +133,7 @@ def _awaited(ca: str, reason: Reason, outlook: Outlook) -> tuple[str, ...]:
 
 
 def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, difference: Difference) -> Reason | None:
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Reason(ReasonCode.NEW)
     if held.needs != needs(block, row, outlook):
         return Reason(ReasonCode.NEW, "another key generation")
@@ -233,7 +233,7 @@ async def keep(
 
 def _is_told(held: Held | None, now_said: tuple[int, str, str], now: int) -> bool:
     """Whether the lists there are say what new ones would, and are not due."""
-    if held is None or held.status == "forgotten" or held.due <= now:
+    if held is None or held.is_forgotten or held.due <= now:
         return False
     return (held.template, held.values, held.needs) == now_said
 

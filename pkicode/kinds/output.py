@@ -57,7 +57,7 @@ def needs(block: Block, row: Row, outlook: Outlook) -> str:
 
 def _via(block: Block, row: Row, at: str, outlook: Outlook) -> str:
     """Which way the chain goes.  A row does not know which generation signed its certificate: its files remember."""
-    ways, now, written = _ways(block, outlook)
+    ways, now, written = outlook.once(("ways", block.name), lambda: _ways(block, outlook))
     if len(ways) == 1:
         return next(iter(ways))
     before = written.get(row.key, "")
@@ -69,34 +69,31 @@ def _via(block: Block, row: Row, at: str, outlook: Outlook) -> str:
 
 def _ways(block: Block, outlook: Outlook) -> tuple[frozenset[str], str, dict[str, str]]:
     """The ways of all chains of this block's CA, that of what is issued now, and what its rows stand on as written."""
-    memo_key = ("ways", block.name)
-    if memo_key not in outlook.memo:
-        cert = outlook.config.block("cert", block.name)
-        issuer = cert.spec.issuer if cert else ""
-        known = authorities.coming(outlook)
-        ways = frozenset(known.via(one) for one in known.on_duty(issuer)) or frozenset({""})
-        issuing = known.issuing(issuer)
-        rows = (one for one in outlook.snapshot.held if len(ways) > 1 and one.kind == "output")
-        written = {one.key: one.needs for one in rows if one.name == block.name}
-        outlook.memo[memo_key] = ways, known.via(issuing) if issuing else "", written
-    found: tuple[frozenset[str], str, dict[str, str]] = outlook.memo[memo_key]
-    return found
+    cert = outlook.config.block("cert", block.name)
+    issuer = cert.spec.issuer if cert else ""
+    known = authorities.coming(outlook)
+    ways = frozenset(known.via(one) for one in known.on_duty(issuer)) or frozenset({""})
+    issuing = known.issuing(issuer)
+    rows = (one for one in outlook.snapshot.held if len(ways) > 1 and one.kind == "output")
+    written = {one.key: one.needs for one in rows if one.name == block.name}
+    return ways, known.via(issuing) if issuing else "", written
 
 
 def _generations(name: str, outlook: Outlook) -> dict[str, int]:
-    memo_key = ("generations", name)
-    if memo_key not in outlook.memo:
-        found = {
-            one.key: one.generation
-            for one in outlook.snapshot.held
-            if one.kind == "cert" and one.name == name and one.status != "forgotten"
-        }
-        for change in outlook.planned("cert", name):
-            if change.action in (Action.ISSUE, Action.RENEW) and change.readiness is Readiness.READY:
-                found[change.address.key] = change.generation
-        outlook.memo[memo_key] = found
-    generations: dict[str, int] = outlook.memo[memo_key]
-    return generations
+    return outlook.once(("generations", name), lambda: _newest(name, outlook))
+
+
+def _newest(name: str, outlook: Outlook) -> dict[str, int]:
+    """Key -> the generation of its certificate, once this plan is done."""
+    found = {
+        one.key: one.generation
+        for one in outlook.snapshot.held
+        if one.kind == "cert" and one.name == name and not one.is_forgotten
+    }
+    for change in outlook.planned("cert", name):
+        if change.action in (Action.ISSUE, Action.RENEW) and change.readiness is Readiness.READY:
+            found[change.address.key] = change.generation
+    return found
 
 
 def diff(
@@ -122,7 +119,7 @@ def diff(
 
 
 def _reason(held: Held | None, stands_on: str) -> Reason:
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Reason(ReasonCode.NEW)
     if held.status == "hook-failed":
         return Reason(ReasonCode.SPEC_CHANGED, "the deploy hook failed and is tried again")

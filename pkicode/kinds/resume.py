@@ -113,6 +113,6 @@ async def _remade(
 
 def _change(block: Block, row: Row, held: Held | None, intent: Certificate) -> Change:
     address = parse(intent.address)[0]
-    action = Action.RENEW if held and held.status != "forgotten" else Action.ISSUE
+    action = Action.RENEW if held and not held.is_forgotten else Action.ISSUE
     reason = Reason(ReasonCode(intent.reason))
     return Change(address, action, intent.generation, (reason,), block, row, held)

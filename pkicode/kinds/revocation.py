@@ -14,7 +14,7 @@ from pkicode.config.language import COMPROMISES, Revoke
 from pkicode.config.reader import Config
 from pkicode.config.resolve import plain
 from pkicode.kinds import replacing, selecting
-from pkicode.kinds.doomed import BLOCKED, ORPHANED, REVOKED, blocks_key, current
+from pkicode.kinds.doomed import BLOCKED, ORPHANED, REVOKED, blocks_key, current, is_unseen
 from pkicode.kinds.rows import block_of, templated
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage, Verdict
@@ -51,11 +51,7 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
 
 
 def _targets(block: Block, outlook: Outlook) -> Mapping[str, Certificate]:
-    memo_key = ("targets", block.name)
-    if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = _keyed(_selected(block, outlook).certificates, outlook.config)
-    found: Mapping[str, Certificate] = outlook.memo[memo_key]
-    return found
+    return outlook.once(("targets", block.name), lambda: _keyed(_selected(block, outlook).certificates, outlook.config))
 
 
 def _keyed(certificates: Sequence[Certificate], config: Config) -> dict[str, Certificate]:
@@ -125,7 +121,7 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
         message = f"revoke.{entry.id} matches no unexpired certificate of this state, and revokes nothing"
         mend = "; a fan-out is named by a key, or with all_keys = true" if entry.cert and not entry.all_keys else ""
         yield "W0440", message, "", f"compare it with `pkicode inventory`{mend}"
-    if hidden := [one for one in found if one.duty == "[]" and one.address.startswith("cert.")]:
+    if hidden := [one for one in found if is_unseen(one)]:
         message = f"nobody can see the revocation of {_few(hidden)}: the certificate names no CRL (RFC 9608)"
         mend = "take it off its servers; it is recorded and its key blocked, but relying parties ask nobody"
         yield "W0442", message, "", mend
@@ -275,7 +271,7 @@ async def _rows_of(
     records: dict[tuple[str, str], Mapping[tuple[str, int], str]] = {}
     for row in await run.world.store.held():
         status = marks.get((str(row.address), row.generation))
-        if status is None or row.status == "forgotten":
+        if status is None or row.is_forgotten:
             continue
         block = (row.kind, row.name)
         if block not in records:

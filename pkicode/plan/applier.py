@@ -16,6 +16,7 @@ from pkicode.model.change import Action, Change, Plan, Readiness, Stage
 from pkicode.model.event import Event
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import LeaseHeld, Problem
+from pkicode.model.row import FORGOTTEN
 from pkicode.plan.kind import Kind, Run
 from pkicode.ports import Write
 
@@ -187,7 +188,7 @@ async def _forget(changes: Sequence[Change], run: Run) -> None:
         first = batch[0].address
         records = await run.world.store.records(first.kind, first.name, [one.address.key for one in batch])
         rows = [
-            (evolve(one.held, status="forgotten", due=NO_EXPIRY), records[one.address.key, one.held.generation])
+            (evolve(one.held, status=FORGOTTEN, due=NO_EXPIRY), records[one.address.key, one.held.generation])
             for one in batch
             if one.held
         ]
@@ -210,7 +211,7 @@ async def _rename(changes: Sequence[Change], run: Run) -> None:
             record = records[old.key, old.generation]
             rows.append((evolve(old, name=change.address.name, key=change.address.key, version=replaces), record))
             # What is declared under the old name one day goes on counting, and never gets the moved one's key.
-            left = evolve(old, status="forgotten", due=NO_EXPIRY, needs=moved_to(change.address))
+            left = evolve(old, status=FORGOTTEN, due=NO_EXPIRY, needs=moved_to(change.address))
             rows.append((left, record))
             moved.append((str(old.address), str(change.address)))
         await run.world.store.commit(write(run, "move", batch, held=rows, moved=moved), run.world.lease)

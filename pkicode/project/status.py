@@ -156,7 +156,7 @@ class _Look:
     def state(self, *, journal: bool) -> None:
         """The state, its clock and its journal; `pkicode state verify` looks at every byte."""
         about, held = self.facts.snapshot.about, self.facts.snapshot.held
-        rows = Counter(one.kind for one in held if one.status != planner.FORGOTTEN)
+        rows = Counter(one.kind for one in held if not one.is_forgotten)
         for kind, number in sorted(rows.items()):
             self._figure("rows", number, kind=kind)
         self._figure("state_sequence", about.sequence)

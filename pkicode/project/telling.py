@@ -128,7 +128,7 @@ async def export(
     if not records or block is None:
         raise PkicodeError(f"{address} has no certificate", help="`pkicode inventory` lists those there are")
     (_, generation), record = max(records.items(), key=lambda one: one[0][1])
-    known = authorities.told(config, now, await store.authorities(), {}, await store.held("ca"))
+    known = authorities.of_records(config, now, await store.authorities(), {}, await store.held("ca"))
     if address.kind == "ca":
         by = known.get(address.name, generation)
         own, label = by.der if by else b"", address.at(generation)

@@ -59,7 +59,7 @@ class Upkeep:
         async with self._state.reading() as store:
             if store is None:
                 raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
-            rows = Counter(one.kind for one in await store.held() if one.status != "forgotten")
+            rows = Counter(one.kind for one in await store.held() if not one.is_forgotten)
             leases = tuple(one.name for one in await store.leases())
             return StateFacts(await store.about(), str(self._state.place), dict(sorted(rows.items())), leases)
 
