@@ -65,7 +65,7 @@ def several(records: Mapping[tuple[str, int], str], held: Sequence[Held], config
     """Whether it has to be known when what a CA signed ends: a second generation, or one that issues no more."""
     names = {name for name, _ in records}
     is_ending = any(one.kind == "ca" and one.status != "ok" for one in held)
-    return is_ending or len(names) < len(records) or any(one.kind == "ca" and one.spec.retired for one in config.blocks)
+    return is_ending or len(names) < len(records) or any(one.spec.retired for one in config.cas)
 
 
 def of_records(
@@ -198,8 +198,8 @@ def stopped(name: str, outlook: Outlook) -> str:
     if standing.authority:
         above = generations(outlook).upwards(standing.authority)
         return next((one.at for one in above if one.issuer_key in keys), "")
-    block = outlook.config.block("ca", name)
-    return stopped(block.spec.issuer, outlook) if block and block.spec.issuer else ""
+    issuer = outlook.config.ca(name).issuer
+    return stopped(issuer, outlook) if issuer else ""
 
 
 def _there(one: Authority) -> Standing:
@@ -299,15 +299,7 @@ def has_expired(certificate: bytes | None, serial: str, authority: Authority, at
 
 def store_of(name: str, run: Run) -> str:
     """The keystore that holds the key of [ca.NAME], as declared."""
-    block = run.config.block("ca", name)
-    return block.spec.key.store or "" if block else ""
-
-
-def targets_of(name: str, run: Run) -> tuple[str, ...]:
-    """The publish targets of [ca.NAME], as declared."""
-    block = run.config.block("ca", name)
-    spec: CaSpec | None = block.spec if block else None
-    return spec.publish if spec else ()
+    return run.config.ca(name).key.store or ""
 
 
 def missing(name: str, waiting: Address) -> Problem:
@@ -352,10 +344,7 @@ def constraints_above(name: str | None, config: Config, known: Generations | Non
     start = name
     while name and name not in seen:
         seen.add(name)
-        block = config.block("ca", name)
-        if block is None:
-            break
-        spec: CaSpec = block.spec
+        spec = config.ca(name)
         if one := constraints(spec.name_constraints):
             found.append(one)
         name = spec.issuer

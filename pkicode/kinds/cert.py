@@ -81,8 +81,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     for reason in profile_of(spec, standing.stem).check(spec.key.alg):
         field = "eku" if reason.startswith("eku") else "usage"
         yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place(field), address=f"cert.{block.name}")
-    declared = outlook.config.block("ca", spec.issuer)
-    if declared and declared.spec.retired:
+    if outlook.config.ca(spec.issuer).retired:
         yield Problem(
             "W0419",
             f"ca.{spec.issuer} is retired: it will not renew what cert.{block.name} has",
@@ -275,8 +274,7 @@ def _after(
 def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:
     """The change as it may be done now: waiting for a CSR, or denied by policy."""
     held = change.held
-    declared = outlook.config.block("ca", standing.name)
-    if declared and declared.spec.retired:
+    if outlook.config.ca(standing.name).retired:
         return evolve(change, readiness=Readiness.WAITING, waits=f"ca.{standing.name} is retired and issues nothing")
     if spec.csr and change.row:
         digest = _handed_in(change.row.values)

@@ -186,9 +186,7 @@ class Generations:
     """Generations that were revoked or distrusted: they issue nothing, vouch for nobody and stand in no bundle."""
 
     def spec(self, name: str) -> CaSpec:
-        block = self.config.block("ca", name)
-        spec: CaSpec = block.spec if block else CaSpec()
-        return spec
+        return self.config.ca(name)
 
     def of(self, name: str) -> tuple[Authority, ...]:
         """The generations of [ca.NAME], oldest first."""

@@ -95,12 +95,8 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
             message = f"`{name}` is in the future: it is {rfc3339(outlook.now)}"
             yield problem("E0336", message, name, "write an instant that has passed")
     if entry.csv:
-        yield from serials(outlook.config.root, entry.csv, _cas(outlook.config))[1]
+        yield from serials(outlook.config.root, entry.csv, outlook.config.ca_names)[1]
     yield from (problem(*told) for told in _of_state(block, entry, outlook))
-
-
-def _cas(config: Config) -> frozenset[str]:
-    return frozenset(one.name for one in config.blocks if one.kind == "ca")
 
 
 def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[str, str, str, str]]:
@@ -108,7 +104,7 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
     found = _selected(block, outlook).certificates
     named = [entry.serial] if entry.serial and not entry.ca else []
     if entry.csv:
-        named = [one for one, ca in serials(outlook.config.root, entry.csv, _cas(outlook.config))[0] if ca is None]
+        named = [one for one, ca in serials(outlook.config.root, entry.csv, outlook.config.ca_names)[0] if ca is None]
     issuers: dict[str, dict[str, str]] = {}
     for one in found:
         issuers.setdefault(one.serial, {})[one.issuer_key] = one.ca or "a foreign one"
@@ -219,8 +215,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
     if run.world.lease != NO_LEASE:
         return await _revoke(changes, run)
     # Rows are somebody else's now; the next plan sees in the inventory what they have lost (doomed.marked).
-    cas = [one.name for one in run.config.blocks if one.kind == "ca"]
-    async with run.publishing(cas) as leased:
+    async with run.publishing([one.name for one in run.config.cas]) as leased:
         return await _revoke(changes, leased, rows=False)
 
 
