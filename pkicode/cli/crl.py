@@ -1,7 +1,6 @@
 """Commands on any CRL: show, check.  No project, no state, no keys."""
 
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ import click
 
 from pkicode.cli.files import FINDINGS
 from pkicode.cli.options import certificate_der, formats, octets
-from pkicode.cli.session import Session, frozen_clock, say, say_json
+from pkicode.cli.session import Session, now, say, say_json
 from pkicode.model.problem import PkicodeError
 
 if TYPE_CHECKING:
@@ -65,9 +64,8 @@ def crl_check(session: Session, *, source: str, issuer: Path, cert: Path | None,
     number = None if serial is None else _serial(serial)
     shown = _shown(session, source)
     ca, leaf = certificate_der(session.path(issuer)), certificate_der(session.path(cert)) if cert else None
-    now = frozen_clock()
     try:
-        verdict = check.check(shown, ca, now=int(time.time()) if now is None else now, serial=number, certificate=leaf)
+        verdict = check.check(shown, ca, now=now(), serial=number, certificate=leaf)
     except ValueError as error:
         raise PkicodeError(f"a certificate cannot be read: {error}", help="give one certificate, PEM or DER") from error
     if form == "json":

@@ -1,6 +1,5 @@
 """`pkicode ocsp`: a tool for one question to any responder.  Needs no pki.toml and no state."""
 
-import time
 from pathlib import Path
 
 import click
@@ -8,7 +7,7 @@ from cryptography import x509
 
 from pkicode.cli.files import FINDINGS
 from pkicode.cli.options import certificate_der, formats
-from pkicode.cli.session import Session, frozen_clock, say, say_json
+from pkicode.cli.session import Session, now, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.views.table import listing
@@ -40,7 +39,6 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
     from pkicode.x509.tbs import facts_of
 
     leaf, above = (certificate_der(session.path(one)) for one in (certificate, issuer))
-    frozen = frozen_clock()
     try:
         verify_issued(leaf, above)
         loaded = x509.load_der_x509_certificate(leaf)
@@ -48,7 +46,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
         url = url or _responder(loaded)
         headers = {"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"}
         got = fetch(url, limit=LIMIT, seconds=_SECONDS, body=encode(asked), headers=headers)
-        answer = verified(got.data, asked, above, now=int(time.time()) if frozen is None else frozen)
+        answer = verified(got.data, asked, above, now=now())
     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
         message = f"no answer about {certificate} that can be relied on: {error}"
         raise PkicodeError(
