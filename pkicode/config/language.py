@@ -365,7 +365,7 @@ class Revoke:
 
 
 COMPROMISES = frozenset({"keyCompromise", "cACompromise", "aACompromise"})
-"""Reasons that revoke first and replace afterwards (decisions 7); the keys are block-listed for ever."""
+"""Reasons that revoke first and replace afterwards; the keys are block-listed for ever."""
 
 
 @frozen

@@ -207,6 +207,7 @@ def _there(one: Authority) -> Standing:
 
 
 def planned(name: str, generation: int, outlook: Outlook) -> Standing | None:
+    """A generation of [ca.NAME] that is not there yet, as pki.toml declares it; None where it does not."""
     block = outlook.config.block("ca", name)
     if block is None:
         return None
@@ -330,7 +331,7 @@ def issuer_urls(base_urls: Iterable[str], stem: str) -> tuple[str, ...]:
 
 
 def constraints(spec: NameConstraints | None) -> Constraints | None:
-    """The same as x509 says it; types nobody permitted are closed there (decisions 19)."""
+    """The same as x509 says it; types nobody permitted are closed there."""
     return Constraints(**asdict(spec)) if spec else None
 
 

@@ -62,7 +62,7 @@ def needs(block: Block, row: Row, outlook: Outlook) -> str:
     taken = doomed(outlook)
     if taken and (block.name, row.key) in taken:
         return "what this plan takes away"  # no row stands on that: diff looks closer
-    # The CA, not its generation: a rotation reissues no leaf (decisions 6).
+    # The CA, not its generation: a rotation reissues no leaf.
     return _stands_on(block.spec.issuer)[0]
 
 
@@ -222,7 +222,7 @@ def _issued(
     taken = _taken(held, outlook) if held else None
     depends_on = _stands_on(spec.issuer) + authorities.taken_by(spec.issuer, outlook)
     if held and taken and taken.first:
-        # A compromise is published before there is a new key (decisions 7).
+        # A compromise is published before there is a new key.
         lists = lists_of(held.needs.removeprefix("ca."), outlook.config)
         depends_on = tuple(dict.fromkeys(depends_on + taken.by + lists))
     change = Change(

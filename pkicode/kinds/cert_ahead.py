@@ -33,7 +33,7 @@ def foresee(change: Change, outlook: Outlook) -> int:
 
 
 def _not_before(spec: CertSpec, outlook: Outlook) -> int:
-    """Of a certificate issued now: never before its issuer's (decisions 3)."""
+    """Of a certificate issued now: never before its issuer's."""
     issuer = authorities.issuing(spec.issuer, outlook)
     return max(outlook.now - spec.backdate, issuer.not_before if issuer else 0)
 

@@ -1,7 +1,7 @@
 """What a CA generation's CRLs list, scope by scope: the full list, and every shard that an unexpired certificate names.
 
 Numbers and entries are held against the state and against what is published; what an earlier list says revoked stays
-revoked even when the database has forgotten it (decisions 11).  The heavy halves are pure functions for a worker.
+revoked even when the database has forgotten it.  The heavy halves are pure functions for a worker.
 """
 
 import json

@@ -80,7 +80,7 @@ def marked(held: Sequence[Held], revoked: Iterable[Certificate], blocked: Contai
 
 
 def blocks_key(entry: Revoke, certificate: Certificate) -> bool:
-    """Whether an entry puts this certificate's key on the block list: also where no CRL will tell (decisions 14)."""
+    """Whether an entry puts this certificate's key on the block list: also where no CRL will tell."""
     return entry.reason in COMPROMISES or entry.spki is not None or is_unseen(certificate)
 
 

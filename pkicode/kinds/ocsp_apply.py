@@ -1,7 +1,7 @@
 """OCSP answers, applied: for each CA key generation on duty, a pack of what its delegate signed.
 
 The pack is one artefact: a crash before it is stored costs signatures and nothing else.  What earlier lists of ours say
-is revoked stays revoked, even when the database has forgotten it (decisions 11).
+is revoked stays revoked, even when the database has forgotten it.
 """
 
 import asyncio
@@ -212,7 +212,7 @@ async def _signed(
 async def _standings(
     authority: Authority, earlier: Sequence[Pack], run: Run
 ) -> tuple[dict[int, Standing], frozenset[int]]:
-    """Serial -> what is revoked, and those of them that the database has forgotten (decisions 11)."""
+    """Serial -> what is revoked, and those of them that the database has forgotten."""
     world = run.world
     said: dict[int, Standing] = {}
     for one in earlier:

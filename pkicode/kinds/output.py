@@ -1,6 +1,6 @@
 """Outputs: the chain, key and PKCS#12 files of a certificate, and the deploy hook that runs after they changed.
 
-All files of one certificate switch together, and the row is recorded only after its hook succeeded (decisions 28).
+All files of one certificate switch together, and the row is recorded only after its hook succeeded.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""What an interrupted apply left open, made again from the configuration (decisions 16).
+"""What an interrupted apply left open, made again from the configuration.
 
-Which certificate an intent was for is worked out from config and keystore alone; issuing.py compares the result with
-what the store holds and never signs a byte that was read from there.
+Which certificate an intent was for is worked out from config and keystore alone; issuing/resumption.py compares the
+result with what the store holds and never signs a byte that was read from there.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Revocation, declared: what [[revoke]] asks for, in which order it is done, and what of it is told (decisions 7 to 9).
+"""Revocation, declared: what [[revoke]] asks for, in which order it is done, and what of it is told.
 
 A compromise is revoked and published before anything else; any other reason waits for the replacement.  The first date
 is kept for ever, a reason can only become keyCompromise, and taking an entry out of pki.toml changes nothing.

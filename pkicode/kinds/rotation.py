@@ -1,4 +1,4 @@
-"""When a CA gets its next generation, who has to say so, and what it waits for (decisions: ca-rotate).
+"""When a CA gets its next generation, who has to say so, and what it waits for.
 
 Making it is ca.py's.
 """

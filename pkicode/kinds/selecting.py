@@ -52,7 +52,7 @@ async def selected(entry: Revoke, config: Config, store: Store, now: int) -> Sel
 
 
 async def _ca_keys(entry: Revoke, store: Store) -> list[str]:
-    """A CA's generation is a key, whoever certified it (decisions 1)."""
+    """A CA's generation is a key, whoever certified it."""
     if not (entry.ca and entry.generation):
         return []
     record = (await store.authorities()).get((entry.ca, entry.generation))

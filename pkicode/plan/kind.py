@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class FieldClass(StrEnum):
-    """What a changed field means (decisions: "What a changed field means")."""
+    """What a changed field means."""
 
     NOW = "now"
     """Reissue."""

@@ -149,7 +149,7 @@ class Upkeep:
     def prune(
         self, emit: Callable[[Event], None], *, at_once: int = retention.AT_ONCE
     ) -> tuple[Removable, tuple[Path, ...]]:
-        """Move certificates that ended longer ago than [state] keep says into archives; see retention.prune."""
+        """Move certificates that ended longer ago than [state] keep says into archives; see retention.Mover."""
         return loop.run(self._prune(emit, at_once))
 
     async def _prune(self, emit: Callable[[Event], None], at_once: int) -> tuple[Removable, tuple[Path, ...]]:
