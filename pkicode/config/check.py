@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from pkicode.config import check_keystores, check_offline, check_paths, check_revoke, check_rotation, check_scan
-from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
+from pkicode.config.language import SECRET_FILES, CaSpec, CertSpec, Output, PublishSpec, Renew
 from pkicode.config.named import Entry, Tables, bare
 from pkicode.config.tree import Notes, Path
 from pkicode.model.address import parse
@@ -225,7 +225,7 @@ def _certificate(tables: Tables, entry: Entry) -> None:
         )
     _together(notes, entry)
     if "csr" in values:
-        for key in ("key", "p12", "combined"):
+        for key in SECRET_FILES:
             if getattr(values.get("output"), key, None):
                 message = f"`output.{key}` needs the private key, which stays on the host that made the CSR"
                 notes.add(

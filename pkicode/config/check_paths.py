@@ -5,15 +5,13 @@ import re
 from collections.abc import Iterable
 
 from pkicode.config.files import PRIVATE
-from pkicode.config.language import ForEach, Output
+from pkicode.config.language import OUTPUT_FILES, SECRET_FILES, ForEach, Output
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Part
 
 _SOURCES = ("values", "matrix", "csv", "jsonl")
 _PASSWORD = ("output", "p12_password")
-_FILES = ("chain", "key", "p12", "combined")
-
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{2}[A-Za-z0-9_.-]*")
 """One name in the same folder, and not one of PRIVATE, which begin with a dot."""
@@ -116,7 +114,7 @@ def _outputs(tables: Tables, entry: Entry, written: dict[str, Path], secrets: se
     notes, values = tables.notes, entry.values
     fans_out = "for_each" in values
     output: Output = values.get("output") or Output()
-    for name in _FILES:
+    for name in OUTPUT_FILES:
         file = getattr(output, name)
         if file is None:
             continue
@@ -156,7 +154,7 @@ def _alone(notes: Notes, file: str, path: Path, written: dict[str, Path], *, fan
 def _unpublished(tables: Tables, entry: Entry) -> None:
     """What a web server hands out holds no key, and no link to one."""
     output: Output = entry.values.get("output") or Output()
-    for name in ("key", "p12", "combined"):
+    for name in SECRET_FILES:
         file = posixpath.normpath(getattr(output, name) or ".")
         for target in tables.entries["publish"].values():
             url = target.values.get("url", "")

@@ -218,6 +218,11 @@ class Output:
     group: str | None = says("group", default=None)
 
 
+SECRET_FILES = ("key", "p12", "combined")
+"""Fields of an Output that are paths of files with a key in them."""
+OUTPUT_FILES = ("chain", *SECRET_FILES)
+
+
 @frozen
 class CsrSpec:
     dir: str = says("folder of the CSRs, inside the root", form="path")

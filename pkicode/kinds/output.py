@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pkicode.config.language import CertSpec, Output
+from pkicode.config.language import OUTPUT_FILES, SECRET_FILES, CertSpec, Output
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
@@ -129,8 +129,7 @@ def _reason(held: Held | None, stands_on: str) -> Reason:
 
 
 def _paths(output: Output | None) -> dict[str, object]:
-    names = ("chain", "key", "p12", "combined")
-    return {one: getattr(output, one) for one in names if output and getattr(output, one)}
+    return {one: getattr(output, one) for one in OUTPUT_FILES if output and getattr(output, one)}
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
@@ -218,7 +217,7 @@ async def _keys(changes: Sequence[Change], told: Sequence[dict[str, Any] | None]
     spec: CertSpec = block_of(changes[0]).spec
     output = spec.output or Output()
     labels = [one["key_label"] for one in told if one and one["key_label"]]
-    if not labels or not (output.key or output.p12 or output.combined):
+    if not labels or not any(getattr(output, one) for one in SECRET_FILES):
         return {}
     return dict(zip(labels, await run.world.keystores[spec.key.store or ""].export(labels), strict=True))
 
