@@ -571,7 +571,7 @@ class OutputFile:
 
 @frozen
 class OutputSet:
-    """The files of one certificate, which switch together (decisions.md 28)."""
+    """The files of one certificate, which switch together."""
 
     address: str
     generation: int
@@ -583,7 +583,7 @@ class OutputSet:
 
 @frozen
 class World:
-    """Everything an apply may touch.  Made by project.py, passed down, never global."""
+    """Everything an apply may touch.  Made by project/world.py, passed down, never global."""
 
     store: Store
     lease: Lease

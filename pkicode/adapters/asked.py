@@ -13,7 +13,7 @@ from pkicode.model import target as texts
 from pkicode.model.address import Address
 from pkicode.model.problem import ConfigError, PkicodeError, Place, Problem, Span
 from pkicode.model.target import Spot
-from pkicode.scanner.choice import choose
+from pkicode.scanner.choice import Choice, choose
 from pkicode.scanner.target import MOST_OCTETS, Lookup, targets
 from pkicode.scanner.terms import RATE, Job, Terms
 from pkicode.scanner.trust import SYSTEM_BUNDLES, trust_store
@@ -36,6 +36,10 @@ class Wanted:
     """PEM files of roots, besides those of the system."""
     folder: Path = Path()
     """What `@file` is relative to."""
+    revocation: bool = False
+    """Ask whom the certificates name if they are revoked."""
+    allow_private: bool = False
+    """Also where they are at private addresses."""
 
 
 @frozen
@@ -49,12 +53,12 @@ class Declared:
     """Of the file; its `@files` are relative to its folder."""
     roots: bytes = b""
     """Its own, PEM."""
-    spec: ScanSpec | None = None
-    """The [scan.X] that is meant, whose targets come instead of texts."""
+    specs: tuple[ScanSpec, ...] = ()
+    """The [scan.X] that are meant, whose targets come instead of texts."""
 
 
-def job(wanted: Wanted, declared: Declared | None = None, *, now: int | None = None) -> Job:
-    """The scan that is meant.
+def jobs(wanted: Wanted, declared: Declared | None = None, *, now: int | None = None) -> tuple[Job, ...]:
+    """The scans that are meant: one for each [scan.X], on its terms; or one of the texts.
 
     Args:
         declared: None where there is no pki.toml.
@@ -68,8 +72,12 @@ def job(wanted: Wanted, declared: Declared | None = None, *, now: int | None = N
         choice = choose(wanted.checks, family=wanted.family, scanner=wanted.scanner)
     except ValueError as error:
         raise PkicodeError(str(error)) from error
-    spec = declared.spec if declared else None
-    given, folder = _given(wanted, declared)
+    specs = declared.specs if declared else ()
+    return tuple(_job(wanted, choice, declared, spec, now) for spec in specs or (None,))
+
+
+def _job(wanted: Wanted, choice: Choice, declared: Declared | None, spec: ScanSpec | None, now: int | None) -> Job:
+    given, folder = _given(wanted, declared, spec)
     found, problems = targets(
         [(_with(text, wanted.starttls), place) for text, place in given],
         read=lambda path: _read(folder / path),
@@ -82,16 +90,25 @@ def job(wanted: Wanted, declared: Declared | None = None, *, now: int | None = N
     own = declared.roots if declared else b""
     stores = (*_system(), *([("project", own)] if own else []), *map(_store, wanted.trust))
     rate = wanted.rate or (spec.rate if spec else RATE)
-    terms = Terms(choice, spec.policy if spec else None, stores, rate, now)
+    terms = Terms(
+        choice,
+        spec.policy if spec else None,
+        stores,
+        rate,
+        now,
+        revocation=wanted.revocation or (spec is not None and spec.revocation),
+        allow_private=wanted.allow_private or (spec is not None and spec.allow_private),
+        scan=spec.name if spec else "",
+    )
     return Job(found, terms, spec.expect if spec else ())
 
 
-def _given(wanted: Wanted, declared: Declared | None) -> tuple[list[tuple[str, Place]], Path]:
+def _given(wanted: Wanted, declared: Declared | None, spec: ScanSpec | None) -> tuple[list[tuple[str, Place]], Path]:
     """Texts with their places, and the folder that their files are in."""
-    if declared is None or declared.spec is None:
+    if declared is None or spec is None:
         return [(text, Place(_WHOSE)) for text in wanted.targets], wanted.folder
-    place, name = ("scan", declared.spec.name, "targets"), declared.path.name
-    return [(text, Place(name, (*place, at))) for at, text in enumerate(declared.spec.targets)], declared.path.parent
+    place, name = ("scan", spec.name, "targets"), declared.path.name
+    return [(text, Place(name, (*place, at))) for at, text in enumerate(spec.targets)], declared.path.parent
 
 
 def _with(text: str, starttls: str) -> str:

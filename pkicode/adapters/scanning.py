@@ -14,8 +14,11 @@ from functools import lru_cache, partial
 
 from attrs import define, evolve, field, frozen
 
+from pkicode.adapters import revoked
+from pkicode.adapters.guarded import Guarded
 from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network, addresses
+from pkicode.adapters.revoked import Lookups
 from pkicode.adapters.workers import Workers
 from pkicode.model.event import Event
 from pkicode.scanner import grade, pki, policy
@@ -81,6 +84,7 @@ class Scanning:
     _jobs: int
     _done: int
     _reach: Paced = field(repr=False)
+    _lookups: Lookups | None = field(repr=False)
 
     async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
         """The records of these targets of the job, in their order; a name has one for each of its addresses."""
@@ -89,6 +93,12 @@ class Scanning:
             named = [group.create_task(self._addressed(number, room)) for number in numbers]
         targets = [target for task in named for target in task.result()]
         found = await self._asked(targets)
+        choice = self.job.terms.choice
+        if self._lookups:
+            found = await self._lookups.of(found, choice, now=clock(self.job.terms))
+        else:
+            found = revoked.without(found, choice)
+        found = [evolve(one, scan=self.job.terms.scan) for one in found]
         records: list[Endpoint] = []
         for number, task in zip(numbers, named, strict=True):
             here, found = found[: len(task.result())], found[len(task.result()) :]
@@ -171,7 +181,8 @@ async def opened(
     _make_room()
     wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
-        yield Scanning(job, emit, workers, wanted, before, reach_of(job.terms, share))
+        reach = reach_of(job.terms, share)
+        yield Scanning(job, emit, workers, wanted, before, reach, _lookups(job.terms, reach, emit))
 
 
 def _make_room() -> None:
@@ -180,6 +191,12 @@ def _make_room() -> None:
     most = _SOCKETS if hard == resource.RLIM_INFINITY else min(_SOCKETS, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
+def _lookups(terms: Terms, reach: Paced, emit: Callable[[Event], None]) -> Lookups | None:
+    if not terms.revocation:
+        return None
+    return Lookups(Guarded(terms.allow_private, reach.turn), _stores(terms.stores), emit)
 
 
 def clock(terms: Terms) -> int:
@@ -215,6 +232,28 @@ async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = N
 def part_size(total: int) -> int:
     """Targets of a part: enough to ask many at once, and few enough to share out, and to do again after a kill."""
     return min(PART_MOST, max(_LEAST, -(-total // _PARTS)))
+
+
+async def each(
+    jobs: Sequence[Job], *, emit: Callable[[Event], None], processes: int | None = None, ask: Ask = here
+) -> list[Endpoint]:
+    """As `whole`, of several scans one after the other, each at its rate; a target of two of them is asked twice."""
+    found: list[Endpoint] = []
+    for job, emitted in zip(jobs, counted(jobs, emit), strict=True):
+        found += await whole(job, emit=emitted, jobs=processes, ask=ask)
+    return found
+
+
+def counted(jobs: Sequence[Job], emit: Callable[[Event], None]) -> Iterable[Callable[[Event], None]]:
+    """For each scan of a run an `emit` that counts the targets of all of them."""
+    before, total = 0, sum(len(job.targets) for job in jobs)
+    for job in jobs:
+        yield partial(_emit_after, emit, before, total)
+        before += len(job.targets)
+
+
+def _emit_after(emit: Callable[[Event], None], before: int, total: int, event: Event) -> None:
+    emit(evolve(event, done=event.done + before, total=max(total, event.total)))
 
 
 def reach_of(terms: Terms, share: int) -> Paced:

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
-from pkicode.adapters import sql
-from pkicode.adapters.durable import sync
+from pkicode.adapters import durable, sql
 from pkicode.adapters.sql import NewState
 from pkicode.model.problem import StateError
 
@@ -44,9 +43,9 @@ def make(path: Path, new: NewState) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """A folder that only its owner may enter, if there is none."""
+    """A folder that only its owner may enter, if there is none; durably, as what will stand in it is."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(folder, 0o700)
     except OSError as error:
         raise StateError(
             f"the folder {folder} cannot be made: {error.strerror}", help="give this user leave to, or make it for them"
@@ -73,7 +72,7 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
             yield connection
         # A link, not a rename: it fails when something is there.
         os.link(draft, path)
-        sync(path.parent)
+        durable.sync(path.parent)
     except FileExistsError:
         raise
     except OSError as error:

@@ -83,9 +83,9 @@ def _schema(connection: sqlite3.Connection) -> Iterator[str]:
     with closing(sqlite3.connect(":memory:")) as fresh:
         for script in sql.migrations()[:schema]:
             fresh.executescript(script)
-        wanted, found = set(fresh.execute(text)), set(connection.execute(text))
-    yield from (f"schema: {kind} {name} is missing or altered" for kind, name, *_ in sorted(wanted - found, key=str))
-    yield from (f"schema: {kind} {name} does not belong here" for kind, name, *_ in sorted(found - wanted, key=str))
+        made, found = set(fresh.execute(text)), set(connection.execute(text))
+    yield from (f"schema: {kind} {name} is missing or altered" for kind, name, *_ in sorted(made - found, key=str))
+    yield from (f"schema: {kind} {name} does not belong here" for kind, name, *_ in sorted(found - made, key=str))
 
 
 def _chain(connection: sqlite3.Connection) -> Iterator[str]:

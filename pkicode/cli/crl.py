@@ -1,22 +1,20 @@
 """Commands on any CRL: show, check.  No project, no state, no keys."""
 
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pkicode.cli.files import FINDINGS
-from pkicode.cli.options import formats
-from pkicode.cli.session import Session, frozen_clock, say, say_json
+from pkicode.cli.options import certificate_der, formats, octets
+from pkicode.cli.session import Session, now, say, say_json
 from pkicode.model.problem import PkicodeError
 
 if TYPE_CHECKING:
     from pkicode.revocation.check import Shown
 
 _SECONDS = 30
-_CERTIFICATE_LIMIT = 1 << 20
 _SERIAL = re.compile(r"(?:0[xX])?([0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{2}){0,19}|[0-9a-fA-F]{1,40})\Z")
 
 
@@ -65,10 +63,9 @@ def crl_check(session: Session, *, source: str, issuer: Path, cert: Path | None,
         raise click.UsageError("give --cert or --serial, not both")
     number = None if serial is None else _serial(serial)
     shown = _shown(session, source)
-    ca, leaf = _certificate(session, issuer), _certificate(session, cert) if cert else None
-    now = frozen_clock()
+    ca, leaf = certificate_der(session.path(issuer)), certificate_der(session.path(cert)) if cert else None
     try:
-        verdict = check.check(shown, ca, now=int(time.time()) if now is None else now, serial=number, certificate=leaf)
+        verdict = check.check(shown, ca, now=now(), serial=number, certificate=leaf)
     except ValueError as error:
         raise PkicodeError(f"a certificate cannot be read: {error}", help="give one certificate, PEM or DER") from error
     if form == "json":
@@ -86,7 +83,7 @@ def _shown(session: Session, source: str) -> "Shown":
 
         data = fetch(source, limit=LIMIT, seconds=_SECONDS).data
     else:
-        data = _read(session.path(Path(source)), LIMIT)
+        data = octets(session.path(Path(source)), LIMIT)
     try:
         return show(data)
     except ValueError as error:
@@ -98,24 +95,3 @@ def _serial(text: str) -> int:
     if not match:
         raise click.UsageError(f"--serial {text}: write it in hexadecimal, as `pkicode inventory` does")
     return int(match[1].replace(":", ""), 16)
-
-
-def _certificate(session: Session, name: Path) -> bytes:
-    """The first of a file: a chain begins with its leaf."""
-    from pkicode.x509 import pem
-
-    data = _read(session.path(name), _CERTIFICATE_LIMIT)
-    try:
-        return pem.decode(data, "CERTIFICATE")[0] if b"-----BEGIN" in data else data
-    except ValueError as error:
-        raise PkicodeError(f"{name}: {error}", help="give a certificate, PEM or DER") from error
-
-
-def _read(path: Path, limit: int) -> bytes:
-    if path.exists() and not path.is_file():
-        raise PkicodeError(f"{path} is not a file", help="name a file, or an http URL")
-    with path.open("rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise PkicodeError(f"{path} has more than {limit:,} octets", help="it is not what was asked for")
-    return data

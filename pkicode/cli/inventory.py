@@ -32,12 +32,13 @@ def inventory_command(
     session: Session, *, ca: str | None, statuses: tuple[str, ...], expiring: str | None, form: str
 ) -> None:
     """Every certificate ever signed, whoever asked for it."""
+    from pkicode.config.named import bare
     from pkicode.views.table import table
 
     project = session.project()
     now = project.clock()
     until = None if expiring is None else now + _duration(expiring)
-    name = ca.removeprefix("ca.") if ca else None
+    name = bare(ca) if ca else None
     want = Want(
         ca=name, expiring_before=until, unexpired_at=None if until is None else now, seen_as=statuses, seen_at=now
     )

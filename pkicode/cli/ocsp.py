@@ -1,19 +1,17 @@
 """`pkicode ocsp`: a tool for one question to any responder.  Needs no pki.toml and no state."""
 
-import time
 from pathlib import Path
 
 import click
 from cryptography import x509
 
-from pkicode.cli.options import formats
-from pkicode.cli.session import Session, frozen_clock, say, say_json
+from pkicode.cli.files import FINDINGS
+from pkicode.cli.options import certificate_der, formats
+from pkicode.cli.session import Session, now, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.views.table import listing
 
-_REVOKED = 3
-"""As findings are told: the question was answered, and the answer is bad."""
 _SECONDS = 10
 
 
@@ -40,8 +38,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
     from pkicode.x509.chain import verify_issued
     from pkicode.x509.tbs import facts_of
 
-    leaf, above = _certificate(session.path(certificate)), _certificate(session.path(issuer))
-    frozen = frozen_clock()
+    leaf, above = (certificate_der(session.path(one)) for one in (certificate, issuer))
     try:
         verify_issued(leaf, above)
         loaded = x509.load_der_x509_certificate(leaf)
@@ -49,7 +46,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
         url = url or _responder(loaded)
         headers = {"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"}
         got = fetch(url, limit=LIMIT, seconds=_SECONDS, body=encode(asked), headers=headers)
-        answer = verified(got.data, asked, above, now=int(time.time()) if frozen is None else frozen)
+        answer = verified(got.data, asked, above, now=now())
     except (ValueError, TypeError, x509.ExtensionNotFound) as error:
         message = f"no answer about {certificate} that can be relied on: {error}"
         raise PkicodeError(
@@ -69,18 +66,7 @@ def ocsp_query(session: Session, *, certificate: Path, issuer: Path, url: str | 
         say_json({"format": "pkicode.ocsp", "version": "1.0", **told})
     else:
         say(listing((name, str(value)) for name, value in told.items() if value is not None))
-    return 0 if answer.status == "good" else _REVOKED
-
-
-def _certificate(path: Path) -> bytes:
-    """The first certificate of a file, PEM or DER."""
-    from pkicode.x509.pem import decode
-
-    data = path.read_bytes()
-    try:
-        return decode(data, "CERTIFICATE")[0] if b"-----BEGIN" in data else data
-    except (ValueError, IndexError) as error:
-        raise PkicodeError(f"{path} holds no certificate: {error}", help="give a PEM or DER file") from error
+    return 0 if answer.status == "good" else FINDINGS
 
 
 def _responder(certificate: x509.Certificate) -> str:

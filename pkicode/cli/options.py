@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_CERTIFICATE_LIMIT = 1 << 20
 _COMPLETED = 200
 """More completions than anybody reads."""
 
@@ -98,6 +99,28 @@ def secret(session: Session, file: Path | None, prompt: str, *, is_new: bool = T
     if file is not None:
         return session.path(file).read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)).encode()
+
+
+def certificate_der(path: Path) -> bytes:
+    """The first certificate of a file, PEM or DER: a chain begins with its leaf."""
+    from pkicode.x509 import pem
+
+    data = octets(path, _CERTIFICATE_LIMIT)
+    try:
+        return pem.decode(data, "CERTIFICATE")[0] if b"-----BEGIN" in data else data
+    except ValueError as error:
+        raise PkicodeError(f"{path} holds no certificate: {error}", help="give one, PEM or DER") from error
+
+
+def octets(path: Path, limit: int) -> bytes:
+    """What a file holds, be it a stranger's: nothing that never ends."""
+    if path.exists() and not path.is_file():
+        raise PkicodeError(f"{path} is not a file", help="name a file, or an http URL")
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise PkicodeError(f"{path} has more than {limit:,} octets", help="it is not what was asked for")
+    return data
 
 
 def written(session: Session, name: Path, data: bytes, *, private: bool) -> None:

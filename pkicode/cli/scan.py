@@ -1,6 +1,6 @@
 """pkicode scan and pkicode drift: what is served over the network, and whether it is what was issued."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,8 @@ _SHOWN = ("drift", "address", "generation", "sha256", "not_after", "subject", "t
     type=click.Choice(["smtp", "imap", "pop3", "ftp", "ldap", "xmpp", "postgres", "mysql"]),
     help="For targets that name no protocol.",
 )
+@click.option("--revocation", is_flag=True, help="Ask the CRLs and responders that certificates name: third parties.")
+@click.option("--allow-private", is_flag=True, help="Ask them at private addresses too.")
 @click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes, or parts that dask does at once.")
 @click.option(
     "--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True, help="Who asks the targets."
@@ -57,6 +59,8 @@ def scan_command(
     rate: int | None,
     trust: tuple[Path, ...],
     starttls: str | None,
+    revocation: bool,
+    allow_private: bool,
     jobs: int | None,
     engine: str,
     scheduler: str | None,
@@ -65,29 +69,31 @@ def scan_command(
     """Look at how hosts speak TLS and what they serve.  Needs no pki.toml.
 
     TARGET is a host, host:port, [address]:port, a network, any of them with /smtp or another protocol behind it, @file
-    (lines, or CSV with a column host), cert.NAME for its endpoints, or scan.NAME for a declared scan; without any, the
-    one declared.
+    (lines, or CSV with a column host), cert.NAME for its endpoints; or a declared scan.NAME, or several; without any,
+    all that are declared.
     """
     from pkicode.adapters.asked import Wanted
     from pkicode.adapters.engine import engine as asking
     from pkicode.cli.progress import progress
+    from pkicode.scanner.terms import scan_id
     from pkicode.views import scan as views
 
     if (engine == "dask") is not bool(scheduler):
         raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet is written into a folder: give -o DIR")
+    roots = [session.path(one) for one in trust]
     wanted = Wanted(
-        targets, checks, family, scanner, starttls or "", rate, [session.path(one) for one in trust], session.folder
+        targets, checks, family, scanner, starttls or "", rate, roots, session.folder, revocation, allow_private
     )
-    how = {"jobs": jobs, "ask": asking(engine, scheduler)}
-    job = _job(session, wanted)
+    how = {"processes": jobs, "ask": asking(engine, scheduler)}
+    meant = _meant(session, wanted)
     with progress(session) as emit:
         # Of a folder that is only filled nothing has to fit into memory.
         shown = form != "parquet" or fail_on is not None
-        rows = _rows(job, None if output is None else session.path(output), emit, how, shown=shown)
+        rows = _rows(meant, None if output is None else session.path(output), emit, how, shown=shown)
     if form == "json":
-        say_json(views.document(rows, job.scan_id))
+        say_json(views.document(rows, scan_id(job.scan_id for job in meant)))
     elif form == "csv":
         say(views.csv(rows))
     elif form == "table":
@@ -95,13 +101,13 @@ def scan_command(
     return FAILED if fail_on and views.reaches(rows, _FAILS[fail_on]) else 0
 
 
-def _job(session: Session, wanted: "Wanted") -> "Job":
+def _meant(session: Session, wanted: "Wanted") -> "Sequence[Job]":
     """With the pki.toml there is, for its certificates, scans and roots; who names only hosts needs none."""
-    from pkicode.adapters.asked import job
+    from pkicode.adapters.asked import jobs
 
     needed = not wanted.targets or any(text.startswith(("cert.", "scan.")) for text in wanted.targets)
     if not (needed or session.file or _is_there(session)):
-        return job(wanted, now=frozen_clock())
+        return jobs(wanted, now=frozen_clock())
     from pkicode.adapters import loop
     from pkicode.project.asked import declared
 
@@ -113,7 +119,7 @@ def _job(session: Session, wanted: "Wanted") -> "Job":
             raise
         session.note("pki.toml has mistakes (pkicode validate); scanned without it")
         told = None
-    return job(wanted, told, now=frozen_clock())
+    return jobs(wanted, told, now=frozen_clock())
 
 
 def _is_there(session: Session) -> bool:
@@ -125,20 +131,21 @@ def _is_there(session: Session) -> bool:
 
 
 def _rows(
-    job: "Job", folder: Path | None, emit: Callable[["Event"], None], how: dict[str, Any], *, shown: bool
+    meant: "Sequence[Job]", folder: Path | None, emit: Callable[["Event"], None], how: dict[str, Any], *, shown: bool
 ) -> "Rows":
     from pkicode.adapters import loop
 
     if folder is None:
-        from pkicode.adapters.scanning import whole
+        from pkicode.adapters.scanning import each
         from pkicode.scanner.tables import rows
 
-        return rows(loop.run(whole(job, emit=emit, **how)))
+        return rows(loop.run(each(meant, emit=emit, **how)))
     with framed():
-        from pkicode.frames.running import into_folder
+        from pkicode.frames.parts import joined
+        from pkicode.frames.running import all_into_folder
         from pkicode.frames.scan import table_rows
-    parts = loop.run(into_folder(job, folder, emit=emit, **how))
-    return table_rows(parts.tables()) if shown else {}
+    parts = loop.run(all_into_folder(meant, folder, emit=emit, **how))
+    return table_rows(joined(parts)) if shown else {}
 
 
 @click.command("drift")

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,9 +70,11 @@ class Session:
         return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
 
     def note(self, text: str) -> None:
-        """Something for people beside the result."""
+        """A line for people beside the result; what strangers wrote in it moves no cursor."""
+        from pkicode.views.text import printable
+
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
 
 def session_of(options: Mapping[str, Any]) -> Session:
@@ -107,6 +110,12 @@ def frozen_clock() -> int | None:
         return parse_instant(text, now=0)
     except ValueError as error:
         raise click.UsageError(f"{CLOCK}: {error}") from error
+
+
+def now() -> int:
+    """The instant that PKICODE_NOW says, else this one."""
+    frozen = frozen_clock()
+    return int(time.time()) if frozen is None else frozen
 
 
 def say(text: str) -> None:

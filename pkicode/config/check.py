@@ -6,9 +6,8 @@ from typing import Any
 import attrs
 
 from pkicode.config import check_keystores, check_offline, check_paths, check_revoke, check_rotation, check_scan
-from pkicode.config.language import CaSpec, CertSpec, Output, PublishSpec, Renew
-from pkicode.config.named import Entry, Tables
-from pkicode.config.tables import closest
+from pkicode.config.language import SECRET_FILES, CaSpec, CertSpec, Output, PublishSpec, Renew
+from pkicode.config.named import Entry, Tables, bare
 from pkicode.config.tree import Notes, Path
 from pkicode.model.address import parse
 from pkicode.model.instants import duration, renewal_window
@@ -17,11 +16,6 @@ from pkicode.model.problem import Part
 
 _LEAF = attrs.fields(CertSpec)
 _Listed = dict[str, list[tuple[Path, dict[str, Any]]]]
-
-
-def bare(reference: str) -> str:
-    """The name in a reference to a CA, which may be written `issuing` or `ca.issuing`."""
-    return reference.removeprefix("ca.")
 
 
 def everything(tables: Tables, listed: _Listed) -> None:
@@ -65,16 +59,7 @@ def _references(tables: Tables) -> None:
         if name not in tables.entries[kind] and not tables.suspect(kind) and not tables.notes.spoiled(path):
             missing.setdefault((kind, name), []).append(path)
     for (kind, name), paths in missing.items():
-        guess = closest(name, tables.entries[kind])
-        times = f", used {len(paths)} times" if len(paths) > 1 else ""
-        tables.notes.add(
-            "E0301",
-            f"there is no [{kind}.{name}]{times}",
-            paths[0],
-            label=f"did you mean `{guess}`?" if guess else "",
-            help="" if guess else f"declared: {', '.join(tables.entries[kind]) or 'none'}",
-            related=[("declared here", (kind, guess))] if guess else [],
-        )
+        tables.missing(kind, name, paths[0], f", used {len(paths)} times" if len(paths) > 1 else "")
 
 
 def _uses(tables: Tables) -> Iterator[tuple[str, str, Path]]:
@@ -240,7 +225,7 @@ def _certificate(tables: Tables, entry: Entry) -> None:
         )
     _together(notes, entry)
     if "csr" in values:
-        for key in ("key", "p12", "combined"):
+        for key in SECRET_FILES:
             if getattr(values.get("output"), key, None):
                 message = f"`output.{key}` needs the private key, which stays on the host that made the CSR"
                 notes.add(

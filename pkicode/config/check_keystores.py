@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from pkicode.config import pkcs11_uri
-from pkicode.config.language import Output, Secret
+from pkicode.config.language import SECRET_FILES, Output, Secret
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tree import Notes
 from pkicode.config.wrong import WrongForm
@@ -37,7 +37,7 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
         held = stores.get(entry.values["key"].store or "") if "key" in entry.values else None
         if held is None or held.values.get("type") not in ("pkcs11", "command") or "csr" in entry.values:
             continue
-        for name in ("key", "p12", "combined"):
+        for name in SECRET_FILES:
             if getattr(output, name):
                 tables.notes.add(
                     "E0345",

@@ -6,7 +6,7 @@ import attrs
 
 from pkicode.config.check_paths import escapes
 from pkicode.config.language import CrlSpec, KeystoreSpec
-from pkicode.config.named import Entry, Tables
+from pkicode.config.named import Entry, Tables, bare
 from pkicode.config.tree import Path
 from pkicode.model.instants import DAY, duration
 from pkicode.model.problem import Part
@@ -28,7 +28,7 @@ def everything(tables: Tables, cas: dict[str, Entry], certs: dict[str, Entry]) -
         found += _ca(entry, away) if entry.values.get("offline") else _online(entry, away)
     for entry in certs.values():
         found += _online(entry, away)
-        issuer = cas.get((entry.values.get("issuer") or "").removeprefix("ca."))
+        issuer = cas.get(bare(entry.values.get("issuer") or ""))
         if issuer is not None and issuer.values.get("offline"):
             mend = "put a CA that is online between them"
             found.append((entry.path, f"ca.{issuer.name} is offline, and would sign cert.{entry.name}", mend))

@@ -5,19 +5,17 @@ import re
 from collections.abc import Iterable
 
 from pkicode.config.files import PRIVATE
-from pkicode.config.language import ForEach, Output
+from pkicode.config.language import OUTPUT_FILES, SECRET_FILES, ForEach, Output
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Part
 
 _SOURCES = ("values", "matrix", "csv", "jsonl")
 _PASSWORD = ("output", "p12_password")
-_FILES = ("chain", "key", "p12", "combined")
-
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{2}[A-Za-z0-9_.-]*")
 """One name in the same folder, and not one of PRIVATE, which begin with a dot."""
-_INSIDE = "write a path inside the project, and not in .pkicode or .git"
+INSIDE = "write a path inside the project, and not in .pkicode or .git"
 
 
 def escapes(path: str) -> bool:
@@ -60,7 +58,7 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
 
 
 def _included(tables: Tables, entry: Entry) -> None:
-    """What stands in an included file is a pull request's: named by an `allow`, run by nobody (decisions 19, 23)."""
+    """What stands in an included file is a pull request's: named by an `allow`, run by nobody."""
     notes = tables.notes
     if _is_included(notes, entry, ()) and "allow" not in entry.values:
         profile = entry.values["profile"]
@@ -78,7 +76,7 @@ def _included(tables: Tables, entry: Entry) -> None:
             message = "this command is not among the hooks that included files may name"
             notes.add("E0324", message, (*entry.path, *field), help=mend)
     if password and password.file and escapes(password.file) and _is_included(notes, entry, _PASSWORD):
-        notes.add("E0112", "`file` is no path of the project", (*entry.path, *_PASSWORD, "file"), help=_INSIDE)
+        notes.add("E0112", "`file` is no path of the project", (*entry.path, *_PASSWORD, "file"), help=INSIDE)
 
 
 def _is_included(notes: Notes, entry: Entry, field: Path) -> bool:
@@ -109,14 +107,14 @@ def _sources(notes: Notes, entry: Entry, secrets: set[str]) -> None:
     for name in ("csv", "jsonl"):
         file = getattr(fan, name)
         if file is not None and (escapes(file) or posixpath.normpath(file) in secrets):
-            notes.add("E0112", f"`{name}` is no path of the project", (*path, name), help=_INSIDE)
+            notes.add("E0112", f"`{name}` is no path of the project", (*path, name), help=INSIDE)
 
 
 def _outputs(tables: Tables, entry: Entry, written: dict[str, Path], secrets: set[str]) -> None:
     notes, values = tables.notes, entry.values
     fans_out = "for_each" in values
     output: Output = values.get("output") or Output()
-    for name in _FILES:
+    for name in OUTPUT_FILES:
         file = getattr(output, name)
         if file is None:
             continue
@@ -124,7 +122,7 @@ def _outputs(tables: Tables, entry: Entry, written: dict[str, Path], secrets: se
         in_root_file = notes.tree.place(path).path == notes.tree.path
         absolute = file.startswith("/") and ".." not in file.split("/")
         if (escapes(file) and not (absolute and in_root_file)) or posixpath.normpath(file) in secrets:
-            mend = "an absolute path may stand in pki.toml only" if absolute else _INSIDE
+            mend = "an absolute path may stand in pki.toml only" if absolute else INSIDE
             notes.add("E0112", f"`output.{name}` is no path of the project", path, help=mend)
         _alone(notes, file, path, written, fans_out=fans_out)
     csr = values.get("csr")
@@ -132,9 +130,9 @@ def _outputs(tables: Tables, entry: Entry, written: dict[str, Path], secrets: se
         return
     for name in ("dir", "file"):
         if escapes(getattr(csr, name)):
-            notes.add("E0112", f"`csr.{name}` is no path of the project", (*entry.path, "csr", name), help=_INSIDE)
+            notes.add("E0112", f"`csr.{name}` is no path of the project", (*entry.path, "csr", name), help=INSIDE)
     if posixpath.normpath(f"{csr.dir}/{csr.file}") in secrets:
-        notes.add("E0112", "this is no CSR", (*entry.path, "csr", "file"), help=_INSIDE)
+        notes.add("E0112", "this is no CSR", (*entry.path, "csr", "file"), help=INSIDE)
     if fans_out and "${each." not in csr.dir + csr.file:
         mend = 'write file = "${each.host}.csr"'
         notes.add("E0322", "every row would read the same CSR", (*entry.path, "csr", "file"), help=mend)
@@ -156,7 +154,7 @@ def _alone(notes: Notes, file: str, path: Path, written: dict[str, Path], *, fan
 def _unpublished(tables: Tables, entry: Entry) -> None:
     """What a web server hands out holds no key, and no link to one."""
     output: Output = entry.values.get("output") or Output()
-    for name in ("key", "p12", "combined"):
+    for name in SECRET_FILES:
         file = posixpath.normpath(getattr(output, name) or ".")
         for target in tables.entries["publish"].values():
             url = target.values.get("url", "")

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path as File
 from typing import Any
 
-from pkicode.config.check_paths import escapes
+from pkicode.config.check_paths import INSIDE, escapes
 from pkicode.config.forms import serial
-from pkicode.config.named import Tables
-from pkicode.config.tables import closest
+from pkicode.config.named import Tables, bare
 from pkicode.config.tabular import RowNotes, csv_records
 from pkicode.config.tree import Path
 from pkicode.config.wrong import WrongForm
@@ -37,13 +36,9 @@ def everything(tables: Tables, entries: list[tuple[Path, dict[str, Any]]]) -> No
 
 
 def _declared(tables: Tables, path: Path, values: Values) -> None:
-    name = str(values.get("ca", "")).removeprefix("ca.")
-    cas = tables.entries["ca"]
-    if name and name not in cas and not tables.suspect("ca"):
-        guess = closest(name, cas)
-        label = f"did you mean `{guess}`?" if guess else ""
-        mend = "" if guess else f"declared: {', '.join(cas) or 'none'}"
-        tables.notes.add("E0301", f"there is no [ca.{name}]", (*path, "ca"), label=label, help=mend)
+    name = bare(str(values.get("ca", "")))
+    if name and name not in tables.entries["ca"] and not tables.suspect("ca"):
+        tables.missing("ca", name, (*path, "ca"))
 
 
 def _selector(tables: Tables, path: Path, raw: Values, values: Values) -> None:
@@ -75,8 +70,7 @@ def _selector(tables: Tables, path: Path, raw: Values, values: Values) -> None:
     if selector == "cert" and "cert" in values:
         _rows(tables, path, values)
     if selector == "csv" and "csv" in values and escapes(values["csv"]):
-        mend = "write a path inside the project, and not in .pkicode or .git"
-        notes.add("E0112", "`csv` is no path of the project", (*path, "csv"), help=mend)
+        notes.add("E0112", "`csv` is no path of the project", (*path, "csv"), help=INSIDE)
 
 
 def _rows(tables: Tables, path: Path, values: Values) -> None:
@@ -107,7 +101,7 @@ def serials(root: File, file: str, cas: frozenset[str]) -> tuple[list[tuple[str,
     for line, record in records:
         row = dict(zip(columns, (one.strip() for one in record), strict=True))
         try:
-            name = row.get("ca", "").removeprefix("ca.") or None
+            name = bare(row.get("ca", "")) or None
             if name and name not in cas:
                 raise WrongForm("E0301", f"there is no [ca.{name}]", f"declared: {', '.join(sorted(cas))}")
             found.append((serial(row["serial"]), name))

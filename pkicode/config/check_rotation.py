@@ -3,7 +3,7 @@
 import attrs
 
 from pkicode.config.language import CaSpec, CertSpec, Rotate
-from pkicode.config.named import Entry
+from pkicode.config.named import Entry, bare
 from pkicode.config.tree import Notes
 from pkicode.model.instants import duration
 from pkicode.model.problem import Part
@@ -22,11 +22,11 @@ def everything(notes: Notes, cas: dict[str, Entry], certs: dict[str, Entry]) -> 
 
 
 def _issuer(entry: Entry) -> str:
-    return (entry.values.get("issuer") or "").removeprefix("ca.")
+    return bare(entry.values.get("issuer") or "")
 
 
 def _apart(notes: Notes, entry: Entry) -> None:
-    """GnuTLS takes the CRL of one generation for that of another if both have one name (decisions 2)."""
+    """GnuTLS takes the CRL of one generation for that of another if both have one name."""
     if any("${generation}" in text for _, text in entry.values.get("subject", ())):
         return
     notes.add(
@@ -75,7 +75,7 @@ def _roots_only(notes: Notes, entry: Entry, cas: dict[str, Entry]) -> None:
                 )
         return
     for index, other in enumerate(entry.values.get("cross_sign", ())):
-        name = other.removeprefix("ca.")
+        name = bare(other)
         if name == entry.name or (name in cas and _issuer(cas[name])):
             why = "is itself" if name == entry.name else "is no root"
             message = f"ca.{name} cannot cross-sign ca.{entry.name}: it {why}"

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from pkicode.config.check_paths import escapes
+from pkicode.config.check_paths import INSIDE, escapes
 from pkicode.config.named import Entry, Tables
-from pkicode.config.tables import closest
 from pkicode.config.tree import Notes, Path
 from pkicode.model import target
 from pkicode.model.address import Address, parse
@@ -30,8 +29,7 @@ def everything(tables: Tables) -> None:
             if isinstance(what, Address):
                 _declared(tables, what, path)
             elif isinstance(what, FileOf) and escapes(what.path):
-                mend = "write a path inside the project, and not in .pkicode or .git"
-                tables.notes.add("E0112", f"`{text}` is no path of the project", path, help=mend)
+                tables.notes.add("E0112", f"`{text}` is no path of the project", path, help=INSIDE)
         for index, text in enumerate(entry.values.get("expect", ())):
             _declared(tables, parse(text)[0], (*entry.path, "expect", index))
 
@@ -52,15 +50,5 @@ def _targets(entry: Entry) -> Iterator[tuple[str, Path]]:
 
 
 def _declared(tables: Tables, address: Address, path: Path) -> None:
-    certs = tables.entries["cert"]
-    if address.name in certs or tables.suspect("cert"):
-        return
-    guess = closest(address.name, certs)
-    tables.notes.add(
-        "E0301",
-        f"there is no [cert.{address.name}]",
-        path,
-        label=f"did you mean `{guess}`?" if guess else "",
-        help="" if guess else f"declared: {', '.join(certs) or 'none'}",
-        related=[("declared here", ("cert", guess))] if guess else [],
-    )
+    if address.name not in tables.entries["cert"] and not tables.suspect("cert"):
+        tables.missing("cert", address.name, path)

@@ -218,6 +218,11 @@ class Output:
     group: str | None = says("group", default=None)
 
 
+SECRET_FILES = ("key", "p12", "combined")
+"""Fields of an Output that are paths of files with a key in them."""
+OUTPUT_FILES = ("chain", *SECRET_FILES)
+
+
 @frozen
 class CsrSpec:
     dir: str = says("folder of the CSRs, inside the root", form="path")
@@ -365,7 +370,7 @@ class Revoke:
 
 
 COMPROMISES = frozenset({"keyCompromise", "cACompromise", "aACompromise"})
-"""Reasons that revoke first and replace afterwards (decisions 7); the keys are block-listed for ever."""
+"""Reasons that revoke first and replace afterwards; the keys are block-listed for ever."""
 
 
 @frozen

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from pkicode.config import files
 from pkicode.config.files import Document
 from pkicode.config.forms import covers
-from pkicode.config.language import Settings
+from pkicode.config.language import CaSpec, Settings
 from pkicode.config.locate import Locator
 from pkicode.config.resolve import resolve
 from pkicode.config.substitute import substituted, variables
@@ -45,6 +45,21 @@ class Config:
     def block(self, kind: str, name: str) -> Block | None:
         """The block at an address."""
         return self._by_address.get((kind, name))
+
+    @property
+    def cas(self) -> tuple[Block, ...]:
+        """The [ca.X], in the order of the file."""
+        return tuple(one for one in self.blocks if one.kind == "ca")
+
+    @property
+    def ca_names(self) -> frozenset[str]:
+        return frozenset(one.name for one in self.cas)
+
+    def ca(self, name: str) -> CaSpec:
+        """What [ca.NAME] says; of one that is not declared, what it would say if it were empty."""
+        block = self.block("ca", name)
+        spec: CaSpec = block.spec if block else CaSpec()
+        return spec
 
     def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
         """The problems with spans, in the order of files and lines.  Only here are lines counted."""

@@ -25,7 +25,7 @@ from pkicode.config.language import (
     Settings,
     StateSpec,
 )
-from pkicode.config.named import Entry, Tables
+from pkicode.config.named import Entry, Tables, bare
 from pkicode.config.scans import ScanSpec
 from pkicode.config.substitute import HOLE
 from pkicode.config.tables import CERT, LISTED, NAMED, PROFILE, SINGLE, TOP, TOP_LATER, keys_of
@@ -204,7 +204,7 @@ def _settings(
         moved=tuple(Moved(**values) for _, values in listed["moved"]),
         forget=tuple(Forget(**values) for _, values in listed["forget"]),
         revoke=tuple(
-            attrs.evolve(one, ca=check.bare(one.ca) if one.ca else None)
+            attrs.evolve(one, ca=bare(one.ca) if one.ca else None)
             for one in (Revoke(**values) for _, values in listed["revoke"])
         ),
         scans=tuple(ScanSpec(name=one.name, **one.values) for one in tables.entries["scan"].values()),
@@ -214,9 +214,9 @@ def _settings(
 def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
     values = {**entry.values, **_derived(tables, kind, entry.values)}
     if "issuer" in values and values["issuer"] is not None:
-        values["issuer"] = check.bare(values["issuer"])
+        values["issuer"] = bare(values["issuer"])
     if "cross_sign" in values:
-        values["cross_sign"] = tuple(map(check.bare, values["cross_sign"]))
+        values["cross_sign"] = tuple(map(bare, values["cross_sign"]))
     spec = cls(**values)
     # Who declares no OCSP wrote nothing: rows made before there was any are not told of a change.
     underived = [] if values["ocsp_urls"] else ["ocsp_urls"]
@@ -231,7 +231,7 @@ def _block(tables: Tables, kind: str, cls: type, entry: Entry) -> Block:
 
 
 def _derived(tables: Tables, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    issuer = tables.entries["ca"].get(check.bare(values.get("issuer") or ""))
+    issuer = tables.entries["ca"].get(bare(values.get("issuer") or ""))
     ocsp = issuer.values.get("ocsp") if issuer else None
     urls = {
         "base_urls": _urls(tables, issuer.values) if issuer else (),

@@ -4,18 +4,17 @@ import re
 from collections.abc import Mapping
 
 from pkicode.config.columns import columns_in, compiled
-from pkicode.config.language import CertSpec
+from pkicode.config.language import OUTPUT_FILES, CertSpec
 from pkicode.config.tabular import Record
 
 _LEADS_OUT = re.compile(r"(?:^|[/\\])\.\.?(?:$|[/\\])|^[/~]|[\\\x00-\x1f\x7f]")
-_FILES = ("chain", "key", "p12", "combined")
 
 
 class RowPaths:
     """The paths of one fan-out."""
 
     def __init__(self, spec: CertSpec, key: str, at: Mapping[str, int]) -> None:
-        files = [getattr(spec.output, name) for name in _FILES if getattr(spec.output, name, None)]
+        files = [getattr(spec.output, name) for name in OUTPUT_FILES if getattr(spec.output, name, None)]
         read = [spec.csr.dir, spec.csr.file] if spec.csr else []
         named = {column for text in files + read for column in columns_in(text)}
         identity = set(columns_in(key) or [key])

@@ -43,6 +43,10 @@ class ScanSpec:
     )
     policy: ScanPolicy = says("what the targets must keep to", factory=ScanPolicy)
     rate: int = says("connections that are begun each second, all targets together", default=100)
+    revocation: bool = says(
+        "whether the CRLs and OCSP responders that served certificates name are asked: third parties learn of the scan",
+        default=False,
+    )
     allow_private: bool = says(
         "whether callers of the API may have private and link-local addresses scanned, and revocation be fetched there",
         default=False,

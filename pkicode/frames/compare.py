@@ -58,6 +58,9 @@ def _columns(what: str, scan: Scan) -> Iterator[pd.DataFrame]:
     elif what == "finding":
         there = scan.findings
         names = there["family"].astype("string") + " " + there["check"]
+        if there["scan"].nunique() > 1:
+            # Each policy has an opinion of its own.
+            names = there["scan"] + " " + names
         yield _three(there, names, there["grade"].astype("string") + " " + there["value"])
     else:
         there = scan.ciphers if what == "cipher" else scan.groups

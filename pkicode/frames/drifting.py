@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from pkicode.adapters.asked import Wanted, job
+from pkicode.adapters.asked import Wanted, jobs
 from pkicode.adapters.scanning import whole
 from pkicode.frames.compare import drift
 from pkicode.frames.inventory import FIELDS, batches, inventory_frame
@@ -35,7 +35,7 @@ async def drifted(
     expect: set[str] = set()
     for text in wanted:
         told = await declared(project.config, project.state, [text], now=project.clock())
-        meant = job(Wanted([text], CHECKS, rate=rate), told)
+        (meant,) = jobs(Wanted([text], CHECKS, rate=rate), told)
         # A declared scan says itself what it expects; a certificate expects itself.
         expect |= {*meant.expect, *([text] if text.startswith("cert.") else [])}
         found += await whole(meant, emit=emit)

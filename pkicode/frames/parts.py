@@ -24,10 +24,10 @@ from pkicode.scanner.finding import Endpoint
 from pkicode.scanner.pace import Shuffle
 from pkicode.scanner.target import MOST_TARGETS
 
-_FORMAT = 1
+_FORMAT = 2
 _MODE = 0o644
 _KEY_MOST = 64
-_MANIFEST, _DONE = "scan.json", "done"
+MANIFEST, _DONE = "scan.json", "done"
 
 
 class OtherScan(PkicodeError):
@@ -134,7 +134,7 @@ def begin(folder: Path, manifest: Manifest) -> Parts:
     else:
         make_folder(folder, 0o755)
         body = {"format": "pkicode.scan.parts", "version": _FORMAT, **asdict(manifest)}
-        _put(folder / _MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
+        _put(folder / MANIFEST, json.dumps(body, indent=1).encode() + b"\n")
         parts = Parts(folder, manifest)
     for name in (*TABLES, _DONE):
         make_folder(folder / name, 0o755)
@@ -148,7 +148,7 @@ def load(folder: Path) -> Parts:
         OtherScan: none does, or one of a newer pkicode.
     """
     try:
-        body = json.loads((folder / _MANIFEST).read_bytes())
+        body = json.loads((folder / MANIFEST).read_bytes())
         if (body.pop("format"), body.pop("version")) != ("pkicode.scan.parts", _FORMAT):
             raise OtherScan(f"{folder} holds a scan of another version of pkicode", help="read it with that version")
         return Parts(folder, _sound(Manifest(**body)))
@@ -156,6 +156,26 @@ def load(folder: Path) -> Parts:
         raise OtherScan(
             f"{folder} holds no scan", help="give an empty folder, or one that a scan has written"
         ) from error
+
+
+def load_all(folder: Path) -> tuple[Parts, ...]:
+    """The scan that stands in a folder, or the scans that stand in folders in it.
+
+    Raises:
+        OtherScan: as `load`.
+    """
+    below = sorted(path.parent for path in folder.glob(f"*/{MANIFEST}"))
+    return tuple(map(load, below)) if below else (load(folder),)
+
+
+def joined(parts: Iterable[Parts]) -> dict[str, pa.Table]:
+    """The Arrow tables of several scans, one behind the other.
+
+    Raises:
+        OtherScan: as `Parts.tables`.
+    """
+    tables = [one.tables() for one in parts]
+    return {name: pa.concat_tables(one[name] for one in tables) for name in TABLES}
 
 
 def _sound(manifest: Manifest) -> Manifest:

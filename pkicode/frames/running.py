@@ -2,14 +2,37 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 
-from pkicode.adapters.scanning import Ask, clock, here, part_size
-from pkicode.frames.parts import Manifest, Parts, begin
+from pkicode.adapters.scanning import Ask, clock, counted, here, part_size
+from pkicode.frames.parts import MANIFEST, Manifest, OtherScan, Parts, begin
 from pkicode.model.event import Event
 from pkicode.scanner.terms import Job
+
+
+async def all_into_folder(
+    jobs: Sequence[Job],
+    folder: Path,
+    *,
+    emit: Callable[[Event], None],
+    processes: int | None = None,
+    ask: Ask = here,
+) -> list[Parts]:
+    """Scans that stand in a folder when this returns: one in itself, several each under its name.
+
+    Raises:
+        OtherScan: as `into_folder`.
+    """
+    if len(jobs) == 1:
+        return [await into_folder(jobs[0], folder, emit=emit, jobs=processes, ask=ask)]
+    if (folder / MANIFEST).exists():
+        raise OtherScan(f"{folder} holds another scan", help="give an empty folder")
+    return [
+        await into_folder(job, folder / job.terms.scan, emit=emitted, jobs=processes, ask=ask)
+        for job, emitted in zip(jobs, counted(jobs, emit), strict=True)
+    ]
 
 
 async def into_folder(

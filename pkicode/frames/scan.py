@@ -73,11 +73,11 @@ TABLES: Mapping[str, Mapping[str, Kind]] = {
     "endpoints": {
         "target": _TEXT, "host": _TEXT, "address": _TEXT, "port": _WHOLE, "starttls": _TEXT, "server_name": _TEXT,
         "at": _INSTANT, "state": _category(STATES), "versions": _TUPLE, "letter": _category(LETTERS), "alpn": _TEXT,
-        "seconds": _REAL, "connections": _WHOLE, "octets": _WHOLE,
+        "seconds": _REAL, "connections": _WHOLE, "octets": _WHOLE, "scan": _TEXT,
     },
     "findings": {
         "target": _TEXT, "family": _category(FAMILIES), "check": _TEXT, "grade": _category(Grade), "value": _TEXT,
-        "detail": _TEXT,
+        "detail": _TEXT, "scan": _TEXT,
     },
     "ciphers": {
         "target": _TEXT, "version": _VERSION, "rank": _WHOLE, "id": _WHOLE, "name": _TEXT, "kx": _TEXT, "bits": _WHOLE,
@@ -105,9 +105,9 @@ class Scan:
     endpoints: pd.DataFrame
     """One row per target: what it is (target, host, address, port, starttls, server_name), `at` (datetime64[s, UTC]),
     `state` (ordered category), `versions` (tuple), `letter` (ordered category, missing without TLS), `alpn`,
-    `seconds` (float64), `connections` and `octets` (Int64)."""
+    `seconds` (float64), `connections` and `octets` (Int64), `scan` (which [scan.X] it is of)."""
     findings: pd.DataFrame
-    """One row per target and check: `family` and `grade` (ordered categories), `check`, `value`, `detail`."""
+    """One row per target and check: `family` and `grade` (ordered categories), `check`, `value`, `detail`, `scan`."""
     ciphers: pd.DataFrame
     """One row per target, version and suite: `rank` (1 is preferred), `id`, `name` (IANA's), `kx`, `bits`, `fs`,
     `aead`, `strength` (ordered category)."""

@@ -1,4 +1,6 @@
-"""What a crash left open: every intent ends as issued or as unknown (plan-and-apply invariants 4 and 5).
+"""What a crash left open: every intent ends as issued or as unknown.
+
+These are invariants 4 and 5 of docs/explanation/issuance-cycle.md, which has all thirteen and what guards them.
 
 Bytes read from the database are compared, never signed: whoever can write there would otherwise have a signing oracle.
 """

@@ -135,7 +135,7 @@ def _outlives(template: Template, address: str, not_after: int) -> Problem:
 async def barred(
     template: Template, orders: Sequence[Order], found: Sequence[Ready | Problem], world: World
 ) -> list[Ready | Problem]:
-    """Nothing is issued for a key on the block list, or by a CA whose key is there: never again (decisions 7)."""
+    """Nothing is issued for a key on the block list, or by a CA whose key is there: never again."""
     issuer = digest(template.issuer.spki) if template.issuer else ""
     keys = [digest(one.spki) if isinstance(one, Ready) else "" for one in found]
     listed = await world.store.blocked([one for one in (issuer, *keys) if one])

@@ -50,15 +50,25 @@ class Standing:
     authority: Authority | None
     """None while it is only planned, or foreseen."""
 
+    @property
+    def stem(self) -> str:
+        """As Authority has it."""
+        return f"{self.name}-g{self.generation}"
+
+    @property
+    def at(self) -> str:
+        """As Authority has it."""
+        return Address("ca", self.name).at(self.generation)
+
 
 def several(records: Mapping[tuple[str, int], str], held: Sequence[Held], config: Config) -> bool:
     """Whether it has to be known when what a CA signed ends: a second generation, or one that issues no more."""
     names = {name for name, _ in records}
     is_ending = any(one.kind == "ca" and one.status != "ok" for one in held)
-    return is_ending or len(names) < len(records) or any(one.kind == "ca" and one.spec.retired for one in config.blocks)
+    return is_ending or len(names) < len(records) or any(one.spec.retired for one in config.cas)
 
 
-def told(
+def of_records(
     config: Config,
     now: int,
     records: Mapping[tuple[str, int], str],
@@ -71,7 +81,7 @@ def told(
         known[name] = (*known.get(name, ()), from_record(name, generation, record))
     out = {(one.name, one.generation) for one in held if one.kind == "ca" and one.status in OUT}
     for one in held:
-        if one.kind == "ca" and one.status == "forgotten":
+        if one.kind == "ca" and one.is_forgotten:
             # With the newest the older ones were let go of; a name that comes back begins anew.
             older = [each for each in known.get(one.name, ()) if each.generation <= one.generation]
             out |= {(one.name, each.generation) for each in older}
@@ -80,13 +90,14 @@ def told(
 
 def generations(outlook: Outlook) -> Generations:
     """The generations that are there when a plan is made."""
-    if "generations" not in outlook.memo:
-        snapshot = outlook.snapshot
-        found = told(outlook.config, outlook.now, snapshot.authorities, snapshot.ends, snapshot.held)
-        outlook.memo["generations"] = found
-        outlook.dues.extend(found.changes_at())
-    known: Generations = outlook.memo["generations"]
-    return known
+    return outlook.once("generations", lambda: _generations(outlook))
+
+
+def _generations(outlook: Outlook) -> Generations:
+    snapshot = outlook.snapshot
+    found = of_records(outlook.config, outlook.now, snapshot.authorities, snapshot.ends, snapshot.held)
+    outlook.dues.extend(found.changes_at())
+    return found
 
 
 def coming(outlook: Outlook) -> Generations:
@@ -116,23 +127,22 @@ def issuing(name: str, outlook: Outlook) -> Standing | None:
     Compromises count as told, because they are before anything is signed.  Where they leave no other, it is the
     generation that this plan makes (CAs are planned from the roots down).
     """
-    memo_key = ("issuing", name)
-    if memo_key not in outlook.memo:
-        told, _ = _told(outlook)
-        known = told.issuing(name)
-        if known is None:
-            outlook.memo[memo_key] = planned(name, 1, outlook)
-        elif not told.is_sound(known) and (made := _making(name, known, outlook)):
-            outlook.memo[memo_key] = planned(name, made[-1], outlook)
-        else:
-            outlook.memo[memo_key] = _there(known)
-    found: Standing | None = outlook.memo[memo_key]
-    return found
+    return outlook.once(("issuing", name), lambda: _issuing(name, outlook))
+
+
+def _issuing(name: str, outlook: Outlook) -> Standing | None:
+    left, _ = _left(outlook)
+    known = left.issuing(name)
+    if known is None:
+        return planned(name, 1, outlook)
+    if not left.is_sound(known) and (made := _making(name, known, outlook)):
+        return planned(name, made[-1], outlook)
+    return _there(known)
 
 
 def taken_by(name: str, outlook: Outlook) -> tuple[str, ...]:
     """The blocks that take away, in this plan, what signs for [ca.NAME] until then: what it signs next follows them."""
-    _, by = _told(outlook)
+    _, by = _left(outlook)
     if not by:
         return ()
     known = generations(outlook)
@@ -140,17 +150,18 @@ def taken_by(name: str, outlook: Outlook) -> tuple[str, ...]:
     return tuple(by[one.at] for one in known.upwards(signs) if one.at in by) if signs else ()
 
 
-def _told(outlook: Outlook) -> tuple[Generations, Mapping[str, str]]:
+def _left(outlook: Outlook) -> tuple[Generations, Mapping[str, str]]:
     """The generations once the compromises of this plan are told, and what takes away which."""
-    if "told" not in outlook.memo:
-        known, lost = generations(outlook), compromised(outlook)
-        ended = [one for each in known.known.values() for one in each if lost and one.issuer_key in lost]
-        ended = [one for one in ended if not lost[one.issuer_key] or may_end(one, outlook)]
-        out = known.out | {(one.name, one.generation) for one in ended}
-        by = {one.at: lost[one.issuer_key] for one in ended if lost[one.issuer_key]}
-        outlook.memo["told"] = evolve(known, out=out), by
-    found: tuple[Generations, Mapping[str, str]] = outlook.memo["told"]
-    return found
+    return outlook.once("left", lambda: _compromises_told(outlook))
+
+
+def _compromises_told(outlook: Outlook) -> tuple[Generations, Mapping[str, str]]:
+    known, lost = generations(outlook), compromised(outlook)
+    ended = [one for each in known.known.values() for one in each if lost and one.issuer_key in lost]
+    ended = [one for one in ended if not lost[one.issuer_key] or may_end(one, outlook)]
+    out = known.out | {(one.name, one.generation) for one in ended}
+    by = {one.at: lost[one.issuer_key] for one in ended if lost[one.issuer_key]}
+    return evolve(known, out=out), by
 
 
 def may_end(one: Authority, outlook: Outlook) -> bool:
@@ -187,8 +198,8 @@ def stopped(name: str, outlook: Outlook) -> str:
     if standing.authority:
         above = generations(outlook).upwards(standing.authority)
         return next((one.at for one in above if one.issuer_key in keys), "")
-    block = outlook.config.block("ca", name)
-    return stopped(block.spec.issuer, outlook) if block and block.spec.issuer else ""
+    issuer = outlook.config.ca(name).issuer
+    return stopped(issuer, outlook) if issuer else ""
 
 
 def _there(one: Authority) -> Standing:
@@ -196,6 +207,7 @@ def _there(one: Authority) -> Standing:
 
 
 def planned(name: str, generation: int, outlook: Outlook) -> Standing | None:
+    """A generation of [ca.NAME] that is not there yet, as pki.toml declares it; None where it does not."""
     block = outlook.config.block("ca", name)
     if block is None:
         return None
@@ -213,7 +225,7 @@ async def loaded(run: Run) -> Generations:
         records = await store.authorities()
         held = await store.held("ca")
         ends = await store.ends() if several(records, held, run.config) else {}
-        run.memo["generations"] = told(run.config, run.world.now, records, ends, held)
+        run.memo["generations"] = of_records(run.config, run.world.now, records, ends, held)
     found: Generations = run.memo["generations"]
     return found
 
@@ -288,15 +300,7 @@ def has_expired(certificate: bytes | None, serial: str, authority: Authority, at
 
 def store_of(name: str, run: Run) -> str:
     """The keystore that holds the key of [ca.NAME], as declared."""
-    block = run.config.block("ca", name)
-    return block.spec.key.store or "" if block else ""
-
-
-def targets_of(name: str, run: Run) -> tuple[str, ...]:
-    """The publish targets of [ca.NAME], as declared."""
-    block = run.config.block("ca", name)
-    spec: CaSpec | None = block.spec if block else None
-    return spec.publish if spec else ()
+    return run.config.ca(name).key.store or ""
 
 
 def missing(name: str, waiting: Address) -> Problem:
@@ -327,7 +331,7 @@ def issuer_urls(base_urls: Iterable[str], stem: str) -> tuple[str, ...]:
 
 
 def constraints(spec: NameConstraints | None) -> Constraints | None:
-    """The same as x509 says it; types nobody permitted are closed there (decisions 19)."""
+    """The same as x509 says it; types nobody permitted are closed there."""
     return Constraints(**asdict(spec)) if spec else None
 
 
@@ -341,10 +345,7 @@ def constraints_above(name: str | None, config: Config, known: Generations | Non
     start = name
     while name and name not in seen:
         seen.add(name)
-        block = config.block("ca", name)
-        if block is None:
-            break
-        spec: CaSpec = block.spec
+        spec = config.ca(name)
         if one := constraints(spec.name_constraints):
             found.append(one)
         name = spec.issuer

@@ -62,7 +62,7 @@ def needs(block: Block, row: Row, outlook: Outlook) -> str:
     taken = doomed(outlook)
     if taken and (block.name, row.key) in taken:
         return "what this plan takes away"  # no row stands on that: diff looks closer
-    # The CA, not its generation: a rotation reissues no leaf (decisions 6).
+    # The CA, not its generation: a rotation reissues no leaf.
     return _stands_on(block.spec.issuer)[0]
 
 
@@ -78,11 +78,10 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     standing = authorities.issuing(spec.issuer, outlook)
     if standing is None:
         return
-    for reason in profile_of(spec, f"{standing.name}-g{standing.generation}").check(spec.key.alg):
+    for reason in profile_of(spec, standing.stem).check(spec.key.alg):
         field = "eku" if reason.startswith("eku") else "usage"
         yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place(field), address=f"cert.{block.name}")
-    declared = outlook.config.block("ca", spec.issuer)
-    if declared and declared.spec.retired:
+    if outlook.config.ca(spec.issuer).retired:
         yield Problem(
             "W0419",
             f"ca.{spec.issuer} is retired: it will not renew what cert.{block.name} has",
@@ -128,7 +127,7 @@ def _linted(
     if memo_key in outlook.memo:
         return []
     outlook.memo[memo_key] = True
-    profile = profile_of(block.spec, f"{standing.name}-g{standing.generation}")
+    profile = profile_of(block.spec, standing.stem)
     return list(preview.problems(block, profile, checked.subject, checked.sans, standing, outlook))
 
 
@@ -138,7 +137,7 @@ def diff(
     if block is None or row is None:
         return _removed(held, outlook) if held else None
     spec = filled(block, row, outlook.memo)
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return _issued(block, row, held, spec, outlook, _NEW_ALONE)
     taken = _taken(held, outlook)
     if taken and spec.reissue:
@@ -223,12 +222,12 @@ def _issued(
     taken = _taken(held, outlook) if held else None
     depends_on = _stands_on(spec.issuer) + authorities.taken_by(spec.issuer, outlook)
     if held and taken and taken.first:
-        # A compromise is published before there is a new key (decisions 7).
+        # A compromise is published before there is a new key.
         lists = lists_of(held.needs.removeprefix("ca."), outlook.config)
         depends_on = tuple(dict.fromkeys(depends_on + taken.by + lists))
     change = Change(
         address,
-        Action.RENEW if held and held.status != "forgotten" else Action.ISSUE,
+        Action.RENEW if held and not held.is_forgotten else Action.ISSUE,
         generation,
         reasons,
         block,
@@ -249,17 +248,16 @@ def _handed_in(values: str) -> str:
 
 def _common(block: Block, outlook: Outlook) -> dict[str, object]:
     """What a change says of every row of a block, worked out once."""
-    memo_key = ("common", block.template_id)
-    if memo_key not in outlook.memo:
-        spec: CertSpec = block.spec
-        outlook.memo[memo_key] = {
+    spec: CertSpec = block.spec
+    return outlook.once(
+        ("common", block.template_id),
+        lambda: {
             "issuer": _stands_on(spec.issuer)[0],
             "key_alg": spec.key.alg,
             "profile": spec.profile,
             "validity": duration(spec.validity),
-        }
-    found: dict[str, object] = outlook.memo[memo_key]
-    return found
+        },
+    )
 
 
 def _after(
@@ -276,15 +274,14 @@ def _after(
 def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:
     """The change as it may be done now: waiting for a CSR, or denied by policy."""
     held = change.held
-    declared = outlook.config.block("ca", standing.name)
-    if declared and declared.spec.retired:
+    if outlook.config.ca(standing.name).retired:
         return evolve(change, readiness=Readiness.WAITING, waits=f"ca.{standing.name} is retired and issues nothing")
     if spec.csr and change.row:
         digest = _handed_in(change.row.values)
         where = f"{spec.csr.dir}/{spec.csr.file}"
         if not digest:
             return evolve(change, readiness=Readiness.WAITING, waits=f"no CSR yet: {where}")
-        same = held is not None and held.status != "forgotten" and _handed_in(held.values) == digest
+        same = held is not None and not held.is_forgotten and _handed_in(held.values) == digest
         if same and spec.renew.rekey is Rekey.REQUIRE:
             return evolve(change, readiness=Readiness.WAITING, waits=f"rekey is required: hand in a new CSR as {where}")
         if barred(outlook) and _brought_key(spec.csr, outlook) in barred(outlook):

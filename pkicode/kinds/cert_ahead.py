@@ -33,7 +33,7 @@ def foresee(change: Change, outlook: Outlook) -> int:
 
 
 def _not_before(spec: CertSpec, outlook: Outlook) -> int:
-    """Of a certificate issued now: never before its issuer's (decisions 3)."""
+    """Of a certificate issued now: never before its issuer's."""
     issuer = authorities.issuing(spec.issuer, outlook)
     return max(outlook.now - spec.backdate, issuer.not_before if issuer else 0)
 
@@ -71,7 +71,7 @@ def ahead(block: Block, outlook: Outlook) -> Iterator[Ahead]:
     issuer = authorities.issuing(block.spec.issuer, outlook)
     if issuer:
         at = last_issuance(block.spec, issuer) + 1
-        detail = f"ca.{issuer.name}@{issuer.generation} ends {rfc3339(issuer.not_after)}"
+        detail = f"{issuer.at} ends {rfc3339(issuer.not_after)}"
         yield Ahead(at, "outlive", detail)
 
 

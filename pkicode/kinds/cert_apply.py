@@ -24,7 +24,7 @@ from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.names import Sans, Subject
 from pkicode.model.problem import Problem
-from pkicode.model.row import Held
+from pkicode.model.row import FORGOTTEN, Held
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
 from pkicode.ports import CertificateStatus, Revocation, Want
@@ -193,7 +193,7 @@ async def _revoke(changes: Sequence[Change], run: Run) -> Sequence[Problem | Non
                 Revocation(one.issuer_key, one.serial, run.world.now, "cessationOfOperation", one.not_after, "removed")
             )
         if change.held:
-            gone = evolve(change.held, status="forgotten", due=NO_EXPIRY)
+            gone = evolve(change.held, status=FORGOTTEN, due=NO_EXPIRY)
             rows.append((gone, records[change.address.key, change.held.generation]))
     await run.world.store.commit(write(run, "revoke", changes, held=rows, revocations=revocations), run.world.lease)
     run.world.reach(FaultPoint.REVOKED)

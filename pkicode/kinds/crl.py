@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
-from pkicode.config.language import CaSpec, CrlSpec
+from pkicode.config.language import CrlSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import crl_lists as lists
@@ -31,7 +31,7 @@ from pkicode.ports import Artefact
 
 MOST_SHARDS = 256
 CLOCK_TOLERANCE = 300
-"""How far a published list may be ahead of this clock; as of the state's newest event."""
+"""How far this clock may be behind a published list, or the newest event of the state."""
 
 
 def blocks(config: Config) -> list[Block]:
@@ -44,7 +44,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     wrong, mend = "", ""
     if count == 1 or count > MOST_SHARDS:
         wrong, mend = f"`crl.shards` is 2 to {MOST_SHARDS}", "leave it out for one full list"
-    elif count and not outlook.config.block("ca", block.name).spec.own_base_urls:  # type: ignore[union-attr]
+    elif count and not outlook.config.ca(block.name).own_base_urls:
         wrong, mend = "no certificate could name its shards", 'add publish = ["..."], of a target with ca and crl'
     if wrong:
         yield Problem("E0418", f"[ca.{block.name}]: {wrong}", place=block.source.place("crl", "shards"), help=mend)
@@ -52,16 +52,15 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     """One row a CA generation on duty; its value is how many revocations its CRLs must know of."""
-    coming = "+" if _revocations_coming(block.name, outlook) else ""
-    ca = outlook.config.block("ca", block.name)
+    coming = "+" if _coming(block.name, outlook) else ""
     for key, standing in _signing(block.name, outlook).items():
         count = outlook.snapshot.revoked.get(standing.authority.issuer_key, 0) if standing.authority else 0
-        yield Row(key, _values(f"{count}{coming}", block.spec, ca.spec if ca else None))
+        yield Row(key, _values(f"{count}{coming}", block, outlook.config))
 
 
-def _values(count: str, spec: CrlSpec, ca: CaSpec | None) -> str:
+def _values(count: str, block: Block, config: Config) -> str:
     """What a list must say.  Shards name URLs themselves: with others they are other lists."""
-    return json.dumps([count, *lists.base_urls(spec, ca)])
+    return json.dumps([count, *lists.base_urls(block.spec, block.name, config)])
 
 
 def _signing(name: str, outlook: Outlook) -> dict[str, authorities.Standing]:
@@ -75,6 +74,7 @@ def _signing(name: str, outlook: Outlook) -> dict[str, authorities.Standing]:
 
 
 def _coming(ca: str, outlook: Outlook) -> list[Change]:
+    """The revocations of this CA's certificates that this plan does."""
     return [
         change
         for changes in outlook.changes.values()
@@ -84,13 +84,8 @@ def _coming(ca: str, outlook: Outlook) -> list[Change]:
     ]
 
 
-def _revocations_coming(ca: str, outlook: Outlook) -> bool:
-    """Whether this plan revokes a certificate of this CA."""
-    return bool(_coming(ca, outlook))
-
-
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    return f"ca.{block.name}@{_signing(block.name, outlook)[row.key].generation}"
+    return _signing(block.name, outlook)[row.key].at
 
 
 def diff(
@@ -133,7 +128,7 @@ def _awaited(ca: str, reason: Reason, outlook: Outlook) -> tuple[str, ...]:
 
 
 def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, difference: Difference) -> Reason | None:
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Reason(ReasonCode.NEW)
     if held.needs != needs(block, row, outlook):
         return Reason(ReasonCode.NEW, "another key generation")
@@ -175,7 +170,7 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     # Counted before the entries are read: a revocation in between makes the next plan sign again, never miss it.
     counted = (await world.store.revoked()).get(authority.issuer_key, 0)
     number = await template_number(block, run)
-    if _is_told(change.held, (number, _said(counted, block, run), authority.at), world.now):
+    if _is_told(change.held, (number, _values(str(counted), block, run.config), authority.at), world.now):
         # Somebody else signed it since this was planned.
         return None
     drawn = await drafts(change, authority, run)
@@ -188,11 +183,6 @@ async def _sign(change: Change, run: Run) -> Problem | None:
     oldest = min([one.this_update for one in made] + untouched)
     await keep(change, authority, made, run, counted=counted, oldest=oldest)
     return None
-
-
-def _said(counted: int, block: Block, run: Run) -> str:
-    ca = run.config.block("ca", block.name)
-    return _values(str(counted), block.spec, ca.spec if ca else None)
 
 
 async def drafts(change: Change, authority: Authority, run: Run) -> list[lists.Drawn] | Problem:
@@ -222,7 +212,7 @@ async def keep(
     """
     block = block_of(change)
     row = after(change, await template_number(block, run), due=oldest + block.spec.refresh, needs=authority.at)
-    row = evolve(row, values=_said(counted, block, run))
+    row = evolve(row, values=_values(str(counted), block, run.config))
     full = made[0]
     record = json.dumps(
         {"next_update": full.next_update, "number": full.number, "sha256": full.sha256, "this_update": full.this_update}
@@ -233,7 +223,7 @@ async def keep(
 
 def _is_told(held: Held | None, now_said: tuple[int, str, str], now: int) -> bool:
     """Whether the lists there are say what new ones would, and are not due."""
-    if held is None or held.status == "forgotten" or held.due <= now:
+    if held is None or held.is_forgotten or held.due <= now:
         return False
     return (held.template, held.values, held.needs) == now_said
 

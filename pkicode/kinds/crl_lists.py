@@ -1,7 +1,7 @@
 """What a CA generation's CRLs list, scope by scope: the full list, and every shard that an unexpired certificate names.
 
 Numbers and entries are held against the state and against what is published; what an earlier list says revoked stays
-revoked even when the database has forgotten it (decisions 11).  The heavy halves are pure functions for a worker.
+revoked even when the database has forgotten it.  The heavy halves are pure functions for a worker.
 """
 
 import json
@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from attrs import field, frozen
 
-from pkicode.config.language import CaSpec, CrlSpec
+from pkicode.config.language import CrlSpec
+from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority, crl_urls
 from pkicode.model.event import Event
@@ -52,9 +53,9 @@ class Drawn:
     """Whether it says more than before: the full list always, a shard when something on it is new."""
 
 
-def base_urls(spec: CrlSpec, ca: CaSpec | None) -> tuple[str, ...]:
+def base_urls(spec: CrlSpec, name: str, config: Config) -> tuple[str, ...]:
     """The base URLs that the shards of a CA name; none while it has no shards."""
-    return ca.own_base_urls if ca and spec.shards else ()
+    return config.ca(name).own_base_urls if spec.shards else ()
 
 
 async def scopes(authority: Authority, spec: CrlSpec, run: Run) -> list[Scope]:
@@ -63,8 +64,7 @@ async def scopes(authority: Authority, spec: CrlSpec, run: Run) -> list[Scope]:
     Raises:
         PkicodeError: a target cannot be reached.
     """
-    block = run.config.block("ca", authority.name)
-    full = crl_urls(base_urls(spec, block.spec if block else None), authority.stem)
+    full = crl_urls(base_urls(spec, authority.name, run.config), authority.stem)
     found = {shard: list(sharded(full, shard)) for shard in shards(spec.shards if full else 0) if shard}
     for duty in await run.world.store.duties(authority.name, authority.generation, run.world.now):
         for shard, urls in named(json.loads(duty), authority.stem).items():
@@ -79,7 +79,7 @@ async def _scope(authority: Authority, shard: str, urls: tuple[str, ...], run: R
     place = path(authority.stem, shard)
     stored = await run.world.store.artefact("crl", authority.stem, shard)
     read: list[tuple[str, bytes]] = [("the state", stored.der)] if stored and stored.der else []
-    for target in authorities.targets_of(authority.name, run):
+    for target in run.config.ca(authority.name).publish:
         try:
             data = await run.world.publishers[target].read(place, limit=LIMIT)
         except Foreign as error:

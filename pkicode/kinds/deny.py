@@ -3,7 +3,7 @@
 What becomes of a denied change is the brakes' (plan/brakes.py).
 """
 
-from pkicode.config.language import CaSpec, Deny
+from pkicode.config.language import Deny
 from pkicode.config.reader import Config
 from pkicode.kinds.authority import Standing
 from pkicode.x509.keys import signature_hash
@@ -26,8 +26,4 @@ def broken_by_signature(alg: str, deny: Deny) -> str:
 
 def signing_alg(issuer: Standing, config: Config) -> str:
     """The key algorithm of a CA, there already or only planned."""
-    if issuer.authority:
-        return issuer.authority.facts.alg
-    block = config.block("ca", issuer.name)
-    spec: CaSpec = block.spec if block else CaSpec()
-    return spec.key.alg
+    return issuer.authority.facts.alg if issuer.authority else config.ca(issuer.name).key.alg

@@ -33,13 +33,10 @@ class Doomed:
 
 def doomed(outlook: Outlook) -> Mapping[tuple[str, str], Mapping[int, Doomed]]:
     """(name, key) of a cert row -> generation -> why it needs another certificate."""
-    if "doomed" not in outlook.memo:
-        outlook.memo["doomed"] = _doomed(outlook)
-    found: Mapping[tuple[str, str], Mapping[int, Doomed]] = outlook.memo["doomed"]
-    return found
+    return outlook.once("doomed", lambda: _doomed(outlook))
 
 
-def _doomed(outlook: Outlook) -> dict[tuple[str, str], dict[int, Doomed]]:
+def _doomed(outlook: Outlook) -> Mapping[tuple[str, str], Mapping[int, Doomed]]:
     found: dict[tuple[str, str], dict[int, Doomed]] = {}
 
     def add(one: Certificate, reasons: tuple[Reason, ...], *, first: bool) -> None:
@@ -83,24 +80,29 @@ def marked(held: Sequence[Held], revoked: Iterable[Certificate], blocked: Contai
 
 
 def blocks_key(entry: Revoke, certificate: Certificate) -> bool:
-    """Whether an entry puts this certificate's key on the block list: also where no CRL will tell (decisions 14)."""
-    unseen = certificate.duty == "[]" and certificate.address.startswith("cert.")
-    return entry.reason in COMPROMISES or entry.spki is not None or unseen
+    """Whether an entry puts this certificate's key on the block list: also where no CRL will tell."""
+    return entry.reason in COMPROMISES or entry.spki is not None or is_unseen(certificate)
+
+
+def is_unseen(certificate: Certificate) -> bool:
+    """Whether it is a leaf that names no list: nobody could see its revocation."""
+    return certificate.duty == "[]" and certificate.address.startswith("cert.")
 
 
 def barred(outlook: Outlook) -> frozenset[str]:
     """The block list, with what this plan adds to it."""
-    if "barred" not in outlook.memo:
-        found = set(outlook.snapshot.blocked)
-        for entry in outlook.config.settings.revoke:
-            selected = outlook.snapshot.selected.get(entry.id)
-            found.update(selected.stopped if selected else ())
-            found.update([entry.spki] if entry.spki else ())
-            for one in selected.certificates if selected else ():
-                found.update([one.spki] if blocks_key(entry, one) else ())
-        outlook.memo["barred"] = frozenset(found)
-    keys: frozenset[str] = outlook.memo["barred"]
-    return keys
+    return outlook.once("barred", lambda: _barred(outlook))
+
+
+def _barred(outlook: Outlook) -> frozenset[str]:
+    found = set(outlook.snapshot.blocked)
+    for entry in outlook.config.settings.revoke:
+        selected = outlook.snapshot.selected.get(entry.id)
+        found.update(selected.stopped if selected else ())
+        found.update([entry.spki] if entry.spki else ())
+        for one in selected.certificates if selected else ():
+            found.update([one.spki] if blocks_key(entry, one) else ())
+    return frozenset(found)
 
 
 def compromised(outlook: Outlook) -> Mapping[str, str]:
@@ -108,15 +110,16 @@ def compromised(outlook: Outlook) -> Mapping[str, str]:
 
     With the block that tells of each; "" for one that is on the block list already.
     """
-    if "compromised" not in outlook.memo:
-        found = dict.fromkeys(outlook.snapshot.blocked, "")
-        for entry in outlook.config.settings.revoke:
-            selected = outlook.snapshot.selected.get(entry.id)
-            if selected and entry.reason in COMPROMISES:
-                found.update((one, f"revoke.{entry.id}") for one in selected.stopped if one not in found)
-        outlook.memo["compromised"] = found
-    keys: Mapping[str, str] = outlook.memo["compromised"]
-    return keys
+    return outlook.once("compromised", lambda: _compromised(outlook))
+
+
+def _compromised(outlook: Outlook) -> Mapping[str, str]:
+    found = dict.fromkeys(outlook.snapshot.blocked, "")
+    for entry in outlook.config.settings.revoke:
+        selected = outlook.snapshot.selected.get(entry.id)
+        if selected and entry.reason in COMPROMISES:
+            found.update((one, f"revoke.{entry.id}") for one in selected.stopped if one not in found)
+    return found
 
 
 def lists_of(name: str, config: Config) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from cryptography import x509
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.model.address import Address
-from pkicode.model.instants import NO_EXPIRY, from_datetime
+from pkicode.model.instants import DAY, NO_EXPIRY, from_datetime
 from pkicode.model.names import Subject
 from pkicode.model.problem import StateError
 from pkicode.ports import Ends
@@ -24,7 +24,7 @@ from pkicode.x509.constraints import Constraints, read
 from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.tbs import IssuerFacts, facts_of
 
-PREPUBLISH = 14 * 86400
+PREPUBLISH = 14 * DAY
 """How long a generation is out before it issues where `rotate` does not say it."""
 
 
@@ -186,9 +186,7 @@ class Generations:
     """Generations that were revoked or distrusted: they issue nothing, vouch for nobody and stand in no bundle."""
 
     def spec(self, name: str) -> CaSpec:
-        block = self.config.block("ca", name)
-        spec: CaSpec = block.spec if block else CaSpec()
-        return spec
+        return self.config.ca(name)
 
     def of(self, name: str) -> tuple[Authority, ...]:
         """The generations of [ca.NAME], oldest first."""
@@ -279,7 +277,7 @@ class Generations:
         return [*(below.der for below in above[:-1]), *(cross.der for cross in self.bridges(above[-1]))]
 
     def bridges(self, root: Authority) -> list[Cross]:
-        """From a root that not every bundle in force holds to one that does (decisions 29), by cross-certificates.
+        """From a root that not every bundle in force holds to one that does, by cross-certificates.
 
         One that pki.toml asks for by name is sent for as long as it does.
         """
@@ -345,7 +343,7 @@ class Generations:
 
 
 def _signed(above: Authority, one: Authority) -> bool:
-    """By name and key identifier, which every certificate of ours copies from its issuer's (decisions 2)."""
+    """By name and key identifier, which every certificate of ours copies from its issuer's."""
     if one.is_foreseen or above.is_foreseen:
         return above.generation == (one.signed_by if one.issuer else one.generation)
     if one.certificate.issuer != above.certificate.subject:

@@ -49,7 +49,7 @@ def filled(block: Block, row: Row, memo: dict[Any, Any]) -> CertSpec:
 def keeps_key(spec: CertSpec, held: Held | None, reason: Reason) -> bool:
     """Renewal instead of re-key (RFC 3647 section 4.6); never for a key somebody else may have."""
     compromised = reason.code in (ReasonCode.REVOKED, ReasonCode.KEY_BLOCKED)
-    return held is not None and held.status != "forgotten" and spec.renew.rekey is Rekey.NO and not compromised
+    return held is not None and not held.is_forgotten and spec.renew.rekey is Rekey.NO and not compromised
 
 
 def owns(label: str, address: Address, config: Config) -> bool:

@@ -87,7 +87,7 @@ def _refused(
     if spec.cn and names.looks_like_host(spec.cn) and not _is_among(spec.cn, sans):
         message = f"the CN `{spec.cn}` looks like a host and is not among the SANs"
         yield _problem("E0402", message, block, row, ("cn",), f'add "{spec.cn}" to dns, or drop cn')
-    allow, chain = _limits(block, spec, outlook)
+    allow, chain = outlook.once(("limits", block.template_id), lambda: _limits(spec, outlook))
     if allow is not None:
         mend = f"profile {spec.profile} has an `allow` that does not cover it"
         for name in sans:
@@ -111,17 +111,10 @@ def _outside(block: Block, row: Row, spec: CertSpec, reason: str, named: San | N
     return _problem("E0408", f"in the common name, {reason}", block, row, ("cn",), mend)
 
 
-def _limits(
-    block: Block, spec: CertSpec, outlook: Outlook
-) -> tuple[constraints.Allow | None, Sequence[constraints.Constraints]]:
-    """What the profile and the CAs above let through; worked out once per block."""
-    memo_key = ("limits", block.template_id)
-    if memo_key not in outlook.memo:
-        allow = constraints.Allow(**asdict(spec.allow)) if spec.allow is not None else None
-        known = authorities.generations(outlook)
-        outlook.memo[memo_key] = allow, authorities.constraints_above(spec.issuer, outlook.config, known)
-    found: tuple[constraints.Allow | None, Sequence[constraints.Constraints]] = outlook.memo[memo_key]
-    return found
+def _limits(spec: CertSpec, outlook: Outlook) -> tuple[constraints.Allow | None, Sequence[constraints.Constraints]]:
+    """What the profile and the CAs above let through."""
+    allow = constraints.Allow(**asdict(spec.allow)) if spec.allow is not None else None
+    return allow, authorities.constraints_above(spec.issuer, outlook.config, authorities.generations(outlook))
 
 
 def _is_among(cn: str, sans: Sans) -> bool:

@@ -59,27 +59,24 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
         revoked = snapshot.revoked.get(one.authority.issuer_key, 0) if one.authority else 0
         signed = snapshot.signed.get((one.name, one.generation), 0)
         counts.append(counted(one.generation, signed, revoked))
-    if block.name in _coming(outlook):
+    if block.name in outlook.once("ocsp-coming", lambda: _coming(outlook)):
         counts.append("+")
     yield Row("", json.dumps(counts))
 
 
 def _coming(outlook: Outlook) -> frozenset[str]:
-    """The CAs of which this plan issues or revokes certificates; worked out once per plan."""
-    if "ocsp-coming" not in outlook.memo:
-        found: set[str] = set()
-        for changes in outlook.changes.values():
-            for one in changes:
-                if one.action in _COUNTED and one.readiness is Readiness.READY:
-                    stands_on = one.held.needs if one.held and one.action is Action.REVOKE else ""
-                    found.update((stands_on, *one.depends_on, str(one.address)))
-        outlook.memo["ocsp-coming"] = frozenset(one.removeprefix("ca.") for one in found if one.startswith("ca."))
-    coming: frozenset[str] = outlook.memo["ocsp-coming"]
-    return coming
+    """The CAs of which this plan issues or revokes certificates."""
+    found: set[str] = set()
+    for changes in outlook.changes.values():
+        for one in changes:
+            if one.action in _COUNTED and one.readiness is Readiness.READY:
+                stands_on = one.held.needs if one.held and one.action is Action.REVOKE else ""
+                found.update((stands_on, *one.depends_on, str(one.address)))
+    return frozenset(one.removeprefix("ca.") for one in found if one.startswith("ca."))
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
-    return " ".join(f"ca.{one.name}@{one.generation}" for one in authorities.on_duty(block.name, outlook))
+    return " ".join(one.at for one in authorities.on_duty(block.name, outlook))
 
 
 def diff(
@@ -111,7 +108,7 @@ def diff(
 
 
 def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, difference: Difference) -> Reason | None:
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Reason(ReasonCode.NEW)
     if held.needs != needs(block, row, outlook):
         return Reason(ReasonCode.OCSP_MISSING, "other key generations are on duty")

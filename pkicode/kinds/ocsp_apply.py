@@ -1,7 +1,7 @@
 """OCSP answers, applied: for each CA key generation on duty, a pack of what its delegate signed.
 
 The pack is one artefact: a crash before it is stored costs signatures and nothing else.  What earlier lists of ours say
-is revoked stays revoked, even when the database has forgotten it (decisions 11).
+is revoked stays revoked, even when the database has forgotten it.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.problem import Foreign, PkicodeError, Problem
 from pkicode.model.row import Held
-from pkicode.plan.applier import write
+from pkicode.plan.applier import side_by_side, write
 from pkicode.plan.kind import Run
 from pkicode.ports import Artefact, Signer
 from pkicode.revocation import crl, pack
@@ -186,31 +186,21 @@ async def _signed(
     """Records of these, signed in batches by workers."""
     world = run.world
     made: dict[int, bytes] = {}
-    gate = asyncio.Semaphore(_UNDER_WAY)
     pkcs8 = signer.portable()
 
     async def one_batch(batch: Sequence[tuple[int, Standing]]) -> None:
-        try:
-            ids = [(authority.issuer_key, f"{serial:x}") for serial, _ in batch]
-            ders = await world.store.ders(ids)
-            due = [Due(*one, der) for one, der in zip(batch, ders, strict=True)]
-            if pkcs8 is None:
-                records = await asyncio.to_thread(presigned, maker, signer.sign, due, *dates)
-            else:
-                records = await world.work(presign, maker, pkcs8, due, *dates)
-            made.update({one.serial: raw for one, raw in zip(due, records, strict=True) if raw})
-            world.emit(Event("ocsp", f"ocsp.{maker.name}", len(made), len(wanted), address=f"ocsp.{authority.name}"))
-        finally:
-            gate.release()
+        ids = [(authority.issuer_key, f"{serial:x}") for serial, _ in batch]
+        ders = await world.store.ders(ids)
+        due = [Due(*one, der) for one, der in zip(batch, ders, strict=True)]
+        if pkcs8 is None:
+            records = await asyncio.to_thread(presigned, maker, signer.sign, due, *dates)
+        else:
+            records = await world.work(presign, maker, pkcs8, due, *dates)
+        made.update({one.serial: raw for one, raw in zip(due, records, strict=True) if raw})
+        world.emit(Event("ocsp", f"ocsp.{maker.name}", len(made), len(wanted), address=f"ocsp.{authority.name}"))
 
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            for start in range(0, len(wanted), _BATCH):
-                await gate.acquire()
-                tasks.create_task(one_batch(wanted[start : start + _BATCH]))
-    except BaseExceptionGroup as group:
-        # One batch's failure cancelled the others: it is what happened, and says how to mend it.
-        raise group.exceptions[0] from None
+    batches = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
+    await side_by_side(batches, one_batch, _UNDER_WAY)
     if refused := len(wanted) - len(made):
         _alarm(authority, run, f"{refused} serials in the state are of no certificate that {authority.at} signed")
     return made
@@ -222,7 +212,7 @@ async def _signed(
 async def _standings(
     authority: Authority, earlier: Sequence[Pack], run: Run
 ) -> tuple[dict[int, Standing], frozenset[int]]:
-    """Serial -> what is revoked, and those of them that the database has forgotten (decisions 11)."""
+    """Serial -> what is revoked, and those of them that the database has forgotten."""
     world = run.world
     said: dict[int, Standing] = {}
     for one in earlier:
@@ -268,9 +258,9 @@ async def _published(authority: Authority, run: Run) -> list[Pack]:
         PkicodeError: a target cannot be reached.
     """
     found = []
-    for target in authorities.targets_of(authority.name, run):
+    for target in run.config.ca(authority.name).publish:
         try:
-            data = await run.world.publishers[target].read(f"ocsp/{authority.stem}.pack", limit=pack.LIMIT)
+            data = await run.world.publishers[target].read(pack.path(authority.stem), limit=pack.LIMIT)
         except Foreign as error:
             _alarm(authority, run, f"publish.{target}: {error.message}; it is replaced")
             continue

@@ -1,13 +1,13 @@
 """Outputs: the chain, key and PKCS#12 files of a certificate, and the deploy hook that runs after they changed.
 
-All files of one certificate switch together, and the row is recorded only after its hook succeeded (decisions 28).
+All files of one certificate switch together, and the row is recorded only after its hook succeeded.
 """
 
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pkicode.config.language import CertSpec, Output
+from pkicode.config.language import OUTPUT_FILES, SECRET_FILES, CertSpec, Output
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
@@ -57,7 +57,7 @@ def needs(block: Block, row: Row, outlook: Outlook) -> str:
 
 def _via(block: Block, row: Row, at: str, outlook: Outlook) -> str:
     """Which way the chain goes.  A row does not know which generation signed its certificate: its files remember."""
-    ways, now, written = _ways(block, outlook)
+    ways, now, written = outlook.once(("ways", block.name), lambda: _ways(block, outlook))
     if len(ways) == 1:
         return next(iter(ways))
     before = written.get(row.key, "")
@@ -69,34 +69,31 @@ def _via(block: Block, row: Row, at: str, outlook: Outlook) -> str:
 
 def _ways(block: Block, outlook: Outlook) -> tuple[frozenset[str], str, dict[str, str]]:
     """The ways of all chains of this block's CA, that of what is issued now, and what its rows stand on as written."""
-    memo_key = ("ways", block.name)
-    if memo_key not in outlook.memo:
-        cert = outlook.config.block("cert", block.name)
-        issuer = cert.spec.issuer if cert else ""
-        known = authorities.coming(outlook)
-        ways = frozenset(known.via(one) for one in known.on_duty(issuer)) or frozenset({""})
-        issuing = known.issuing(issuer)
-        rows = (one for one in outlook.snapshot.held if len(ways) > 1 and one.kind == "output")
-        written = {one.key: one.needs for one in rows if one.name == block.name}
-        outlook.memo[memo_key] = ways, known.via(issuing) if issuing else "", written
-    found: tuple[frozenset[str], str, dict[str, str]] = outlook.memo[memo_key]
-    return found
+    cert = outlook.config.block("cert", block.name)
+    issuer = cert.spec.issuer if cert else ""
+    known = authorities.coming(outlook)
+    ways = frozenset(known.via(one) for one in known.on_duty(issuer)) or frozenset({""})
+    issuing = known.issuing(issuer)
+    rows = (one for one in outlook.snapshot.held if len(ways) > 1 and one.kind == "output")
+    written = {one.key: one.needs for one in rows if one.name == block.name}
+    return ways, known.via(issuing) if issuing else "", written
 
 
 def _generations(name: str, outlook: Outlook) -> dict[str, int]:
-    memo_key = ("generations", name)
-    if memo_key not in outlook.memo:
-        found = {
-            one.key: one.generation
-            for one in outlook.snapshot.held
-            if one.kind == "cert" and one.name == name and one.status != "forgotten"
-        }
-        for change in outlook.planned("cert", name):
-            if change.action in (Action.ISSUE, Action.RENEW) and change.readiness is Readiness.READY:
-                found[change.address.key] = change.generation
-        outlook.memo[memo_key] = found
-    generations: dict[str, int] = outlook.memo[memo_key]
-    return generations
+    return outlook.once(("generations", name), lambda: _newest(name, outlook))
+
+
+def _newest(name: str, outlook: Outlook) -> dict[str, int]:
+    """Key -> the generation of its certificate, once this plan is done."""
+    found = {
+        one.key: one.generation
+        for one in outlook.snapshot.held
+        if one.kind == "cert" and one.name == name and not one.is_forgotten
+    }
+    for change in outlook.planned("cert", name):
+        if change.action in (Action.ISSUE, Action.RENEW) and change.readiness is Readiness.READY:
+            found[change.address.key] = change.generation
+    return found
 
 
 def diff(
@@ -122,7 +119,7 @@ def diff(
 
 
 def _reason(held: Held | None, stands_on: str) -> Reason:
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Reason(ReasonCode.NEW)
     if held.status == "hook-failed":
         return Reason(ReasonCode.SPEC_CHANGED, "the deploy hook failed and is tried again")
@@ -132,8 +129,7 @@ def _reason(held: Held | None, stands_on: str) -> Reason:
 
 
 def _paths(output: Output | None) -> dict[str, object]:
-    names = ("chain", "key", "p12", "combined")
-    return {one: getattr(output, one) for one in names if output and getattr(output, one)}
+    return {one: getattr(output, one) for one in OUTPUT_FILES if output and getattr(output, one)}
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
@@ -221,7 +217,7 @@ async def _keys(changes: Sequence[Change], told: Sequence[dict[str, Any] | None]
     spec: CertSpec = block_of(changes[0]).spec
     output = spec.output or Output()
     labels = [one["key_label"] for one in told if one and one["key_label"]]
-    if not labels or not (output.key or output.p12 or output.combined):
+    if not labels or not any(getattr(output, one) for one in SECRET_FILES):
         return {}
     return dict(zip(labels, await run.world.keystores[spec.key.store or ""].export(labels), strict=True))
 

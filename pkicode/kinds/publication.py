@@ -25,7 +25,7 @@ from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, Kind, Outlook, Run
 from pkicode.ports import Artefact, Published, Publisher
-from pkicode.revocation.shards import path
+from pkicode.revocation import pack, shards
 from pkicode.x509.pem import encode
 
 _CERT, _CRL, _PACK, _PEM, _JSON = (
@@ -177,7 +177,7 @@ async def _is_newer(target: Publisher, authority: Authority, artefact: Artefact,
 
     It stays: the one that state keeps may lack what that one revokes.  The next that is signed will be above it.
     """
-    where = path(authority.stem, artefact.scope)
+    where = shards.path(authority.stem, artefact.scope)
     try:
         there = await target.read(where, limit=crl_lists.LIMIT)
     except Foreign:
@@ -215,9 +215,9 @@ async def _files(
                 if artefact is None or artefact.der is None:
                     continue
                 if kind == "ocsp":
-                    where, media = f"ocsp/{one.stem}.pack", _PACK
+                    where, media = pack.path(one.stem), _PACK
                 else:
-                    where, media = path(one.stem, scope), _CRL
+                    where, media = shards.path(one.stem, scope), _CRL
                     lists[where] = (one, artefact)
                 signed.append((where, artefact.der, media))
                 index[where] = {

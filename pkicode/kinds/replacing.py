@@ -40,7 +40,7 @@ def replacement(certificate: Certificate, outlook: Outlook) -> Replacement:
         return Replacement()
     if planned and planned[0] in _MAKES:
         return Replacement(is_planned=not planned[1], waits=planned[1])
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Replacement()
     if held.status != "ok" or held.generation <= certificate.generation:
         return Replacement(waits=f"{address} has none")
@@ -60,25 +60,22 @@ def _handed_out(address: Address, held: Held, outlook: Outlook) -> bool:
 
 
 def _held(outlook: Outlook) -> dict[tuple[str, str, str], Held]:
-    if "held" not in outlook.memo:
-        outlook.memo["held"] = {
-            (one.kind, one.name, one.key): one for one in outlook.snapshot.held if one.kind in ("cert", "output")
-        }
-    found: dict[tuple[str, str, str], Held] = outlook.memo["held"]
-    return found
+    held = outlook.snapshot.held
+    return outlook.once(
+        "held", lambda: {(one.kind, one.name, one.key): one for one in held if one.kind in ("cert", "output")}
+    )
 
 
 def _planned(name: str, outlook: Outlook) -> dict[str, tuple[Action, str]]:
     """Key -> what the plan does to the certificate, and what that is held back by."""
-    memo_key = ("planned", name)
-    if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = {
+    return outlook.once(
+        ("planned", name),
+        lambda: {
             one.address.key: (one.action, _held_back(one, outlook))
             for one in outlook.planned("cert", name)
             if one.action in (*_MAKES, *_TAKES)
-        }
-    found: dict[str, tuple[Action, str]] = outlook.memo[memo_key]
-    return found
+        },
+    )
 
 
 def _held_back(change: Change, outlook: Outlook) -> str:

@@ -1,7 +1,7 @@
-"""What an interrupted apply left open, made again from the configuration (decisions 16).
+"""What an interrupted apply left open, made again from the configuration.
 
-Which certificate an intent was for is worked out from config and keystore alone; issuing.py compares the result with
-what the store holds and never signs a byte that was read from there.
+Which certificate an intent was for is worked out from config and keystore alone; issuing/resumption.py compares the
+result with what the store holds and never signs a byte that was read from there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -113,6 +113,6 @@ async def _remade(
 
 def _change(block: Block, row: Row, held: Held | None, intent: Certificate) -> Change:
     address = parse(intent.address)[0]
-    action = Action.RENEW if held and held.status != "forgotten" else Action.ISSUE
+    action = Action.RENEW if held and not held.is_forgotten else Action.ISSUE
     reason = Reason(ReasonCode(intent.reason))
     return Change(address, action, intent.generation, (reason,), block, row, held)

@@ -1,4 +1,4 @@
-"""Revocation, declared: what [[revoke]] asks for, in which order it is done, and what of it is told (decisions 7 to 9).
+"""Revocation, declared: what [[revoke]] asks for, in which order it is done, and what of it is told.
 
 A compromise is revoked and published before anything else; any other reason waits for the replacement.  The first date
 is kept for ever, a reason can only become keyCompromise, and taking an entry out of pki.toml changes nothing.
@@ -14,7 +14,7 @@ from pkicode.config.language import COMPROMISES, Revoke
 from pkicode.config.reader import Config
 from pkicode.config.resolve import plain
 from pkicode.kinds import replacing, selecting
-from pkicode.kinds.doomed import BLOCKED, ORPHANED, REVOKED, blocks_key, current
+from pkicode.kinds.doomed import BLOCKED, ORPHANED, REVOKED, blocks_key, current, is_unseen
 from pkicode.kinds.rows import block_of, templated
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage, Verdict
@@ -51,11 +51,7 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
 
 
 def _targets(block: Block, outlook: Outlook) -> Mapping[str, Certificate]:
-    memo_key = ("targets", block.name)
-    if memo_key not in outlook.memo:
-        outlook.memo[memo_key] = _keyed(_selected(block, outlook).certificates, outlook.config)
-    found: Mapping[str, Certificate] = outlook.memo[memo_key]
-    return found
+    return outlook.once(("targets", block.name), lambda: _keyed(_selected(block, outlook).certificates, outlook.config))
 
 
 def _keyed(certificates: Sequence[Certificate], config: Config) -> dict[str, Certificate]:
@@ -99,12 +95,8 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
             message = f"`{name}` is in the future: it is {rfc3339(outlook.now)}"
             yield problem("E0336", message, name, "write an instant that has passed")
     if entry.csv:
-        yield from serials(outlook.config.root, entry.csv, _cas(outlook.config))[1]
+        yield from serials(outlook.config.root, entry.csv, outlook.config.ca_names)[1]
     yield from (problem(*told) for told in _of_state(block, entry, outlook))
-
-
-def _cas(config: Config) -> frozenset[str]:
-    return frozenset(one.name for one in config.blocks if one.kind == "ca")
 
 
 def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[str, str, str, str]]:
@@ -112,7 +104,7 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
     found = _selected(block, outlook).certificates
     named = [entry.serial] if entry.serial and not entry.ca else []
     if entry.csv:
-        named = [one for one, ca in serials(outlook.config.root, entry.csv, _cas(outlook.config))[0] if ca is None]
+        named = [one for one, ca in serials(outlook.config.root, entry.csv, outlook.config.ca_names)[0] if ca is None]
     issuers: dict[str, dict[str, str]] = {}
     for one in found:
         issuers.setdefault(one.serial, {})[one.issuer_key] = one.ca or "a foreign one"
@@ -125,7 +117,7 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
         message = f"revoke.{entry.id} matches no unexpired certificate of this state, and revokes nothing"
         mend = "; a fan-out is named by a key, or with all_keys = true" if entry.cert and not entry.all_keys else ""
         yield "W0440", message, "", f"compare it with `pkicode inventory`{mend}"
-    if hidden := [one for one in found if one.duty == "[]" and one.address.startswith("cert.")]:
+    if hidden := [one for one in found if is_unseen(one)]:
         message = f"nobody can see the revocation of {_few(hidden)}: the certificate names no CRL (RFC 9608)"
         mend = "take it off its servers; it is recorded and its key blocked, but relying parties ask nobody"
         yield "W0442", message, "", mend
@@ -223,8 +215,7 @@ async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]
     if run.world.lease != NO_LEASE:
         return await _revoke(changes, run)
     # Rows are somebody else's now; the next plan sees in the inventory what they have lost (doomed.marked).
-    cas = [one.name for one in run.config.blocks if one.kind == "ca"]
-    async with run.publishing(cas) as leased:
+    async with run.publishing([one.name for one in run.config.cas]) as leased:
         return await _revoke(changes, leased, rows=False)
 
 
@@ -275,7 +266,7 @@ async def _rows_of(
     records: dict[tuple[str, str], Mapping[tuple[str, int], str]] = {}
     for row in await run.world.store.held():
         status = marks.get((str(row.address), row.generation))
-        if status is None or row.status == "forgotten":
+        if status is None or row.is_forgotten:
             continue
         block = (row.kind, row.name)
         if block not in records:

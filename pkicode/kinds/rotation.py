@@ -1,4 +1,4 @@
-"""When a CA gets its next generation, who has to say so, and what it waits for (decisions: ca-rotate).
+"""When a CA gets its next generation, who has to say so, and what it waits for.
 
 Making it is ca.py's.
 """
@@ -85,9 +85,9 @@ def waits(block: Block, reason: Reason, issuer: authorities.Standing | None, out
     if authorities.generations(outlook).spec(issuer.name).retired:
         return f"ca.{issuer.name} is retired and issues nothing"
     if outlook.now - spec.backdate + spec.validity - 1 > issuer.not_after:
-        return f"it would outlive ca.{issuer.name}@{issuer.generation}, which ends {rfc3339(issuer.not_after)}"
+        return f"it would outlive {issuer.at}, which ends {rfc3339(issuer.not_after)}"
     if issuer.authority and issuer.authority.path_len is not None and issuer.authority.path_len <= (spec.path_len or 0):
-        return f"path_len of ca.{issuer.name}@{issuer.generation} is {issuer.authority.path_len}"
+        return f"path_len of {issuer.at} is {issuer.authority.path_len}"
     return ""
 
 

@@ -36,7 +36,7 @@ async def selected(entry: Revoke, config: Config, store: Store, now: int) -> Sel
     for want in _wants(entry, keys, config):
         await ask(want)
     if entry.csv:
-        told, _ = serials(config.root, entry.csv, _cas(config))
+        told, _ = serials(config.root, entry.csv, config.ca_names)
         meant = {(serial, ca) for serial, ca in told}
         found = {
             at: one for at, one in found.items() if not meant.isdisjoint({(one.serial, one.ca), (one.serial, None)})
@@ -52,7 +52,7 @@ async def selected(entry: Revoke, config: Config, store: Store, now: int) -> Sel
 
 
 async def _ca_keys(entry: Revoke, store: Store) -> list[str]:
-    """A CA's generation is a key, whoever certified it (decisions 1)."""
+    """A CA's generation is a key, whoever certified it."""
     if not (entry.ca and entry.generation):
         return []
     record = (await store.authorities()).get((entry.ca, entry.generation))
@@ -67,7 +67,7 @@ def _wants(entry: Revoke, keys: Sequence[str], config: Config) -> Iterator[Want]
         for text in _names(entry.cert, config):
             yield evolve(pins, block=text) if entry.all_keys else evolve(pins, address=text)
     elif entry.csv:
-        told = [one for one, _ in serials(config.root, entry.csv, _cas(config))[0]]
+        told = [one for one, _ in serials(config.root, entry.csv, config.ca_names)[0]]
         yield from (Want(serials=some) for some in _batches(told))
     else:
         yield from (Want(spki=one) for one in (*keys, *([entry.spki] if entry.spki else ())))
@@ -76,10 +76,6 @@ def _wants(entry: Revoke, keys: Sequence[str], config: Config) -> Iterator[Want]
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), _AT_ONCE):
         yield values[start : start + _AT_ONCE]
-
-
-def _cas(config: Config) -> frozenset[str]:
-    return frozenset(block.name for block in config.blocks if block.kind == "ca")
 
 
 def _names(text: str, config: Config) -> list[str]:

@@ -7,6 +7,9 @@ from attrs import field, frozen
 from pkicode.model.address import Address
 from pkicode.model.problem import Part, Place
 
+FORGOTTEN = "forgotten"
+"""Status of a row nobody manages any more; it stays so that a name that comes back goes on counting generations."""
+
 
 @frozen
 class Source:
@@ -74,10 +77,14 @@ class Held:
     needs: str
     """What it stands on, e.g. the issuer's generation `ca.issuing@1`; a difference reaches the kind's diff."""
     status: str
-    """`ok`, or a word of the kind's own (revoked, waiting, hook-failed, ...)."""
+    """`ok`, `forgotten`, or a word of the kind's own (revoked, waiting, hook-failed, ...)."""
     version: int
     """Rises with each write of the row; plans record it (read set)."""
 
     @property
     def address(self) -> Address:
         return Address(self.kind, self.name, self.key)
+
+    @property
+    def is_forgotten(self) -> bool:
+        return self.status == FORGOTTEN

@@ -200,6 +200,8 @@ class Pki:
         starttls: str = "",
         rate: float | None = None,
         trust: Sequence[str | PathLike[str]] = (),
+        revocation: bool = False,
+        allow_private: bool = False,
         output: str | PathLike[str] | None = None,
         jobs: int | None = None,
         engine: str = "local",
@@ -209,11 +211,12 @@ class Pki:
         """Scan hosts as `pkicode.scan` does, trusting the roots of this PKI too.
 
         Args:
-            targets: also `cert.NAME` for its endpoints, or one `scan.NAME`; without any, the one [scan.X] there is.
+            targets: also `cert.NAME` for its endpoints, or `scan.NAME`, one or several; without any, every [scan.X].
         """
         return loop.run(
             self.ascan(
                 targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
+                revocation=revocation, allow_private=allow_private,
                 output=output, jobs=jobs, engine=engine, client=client, emit=emit,
             )
         )  # fmt: skip
@@ -228,6 +231,8 @@ class Pki:
         starttls: str = "",
         rate: float | None = None,
         trust: Sequence[str | PathLike[str]] = (),
+        revocation: bool = False,
+        allow_private: bool = False,
         output: str | PathLike[str] | None = None,
         jobs: int | None = None,
         engine: str = "local",
@@ -235,7 +240,18 @@ class Pki:
         emit: Callable[[Event], None] = drop,
     ) -> Scanned:
         """See `scan`."""
-        wanted = Wanted(_globs(targets), checks, family, scanner, starttls, rate, tuple(map(Path, trust)))
+        wanted = Wanted(
+            _globs(targets),
+            checks,
+            family,
+            scanner,
+            starttls,
+            rate,
+            tuple(map(Path, trust)),
+            Path(),
+            revocation,
+            allow_private,
+        )
         with mended():
             project = self._project()
             told = await declared(project.config, project.state, wanted.targets, now=project.clock())

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import field, frozen
 
 from pkicode.adapters import loop
-from pkicode.adapters.asked import Declared, Wanted, job
+from pkicode.adapters.asked import Declared, Wanted
+from pkicode.adapters.asked import jobs as meant_by
 from pkicode.adapters.engine import engine as asking
-from pkicode.adapters.scanning import whole
+from pkicode.adapters.scanning import each
 from pkicode.model.event import Event
 from pkicode.model.extras import framed
 from pkicode.notebook.told import mended
+from pkicode.scanner.terms import scan_id
 from pkicode.views import scan as views
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def scan(
     starttls: str = "",
     rate: float | None = None,
     trust: Sequence[str | PathLike[str]] = (),
+    revocation: bool = False,
+    allow_private: bool = False,
     output: str | PathLike[str] | None = None,
     jobs: int | None = None,
     engine: str = "local",
@@ -63,6 +67,8 @@ def scan(
         starttls: the protocol of targets that name none.
         rate: connections begun each second, all together; 500 if nobody says.
         trust: PEM files of roots, besides those of the system.
+        revocation: ask the CRLs and OCSP responders that certificates name; third parties learn of the scan.
+        allow_private: ask them at private addresses too.
         output: a folder for Parquet parts; the same scan goes on there when it was killed.
         jobs: processes, as many as there are cores where there are many targets; of dask, parts at once.
         engine: `local`, or `dask` (with `client`).
@@ -76,6 +82,7 @@ def scan(
     return loop.run(
         ascan(
             targets, checks=checks, family=family, scanner=scanner, starttls=starttls, rate=rate, trust=trust,
+            revocation=revocation, allow_private=allow_private,
             output=output, jobs=jobs, engine=engine, client=client, emit=emit,
         )
     )  # fmt: skip
@@ -90,6 +97,8 @@ async def ascan(
     starttls: str = "",
     rate: float | None = None,
     trust: Sequence[str | PathLike[str]] = (),
+    revocation: bool = False,
+    allow_private: bool = False,
     output: str | PathLike[str] | None = None,
     jobs: int | None = None,
     engine: str = "local",
@@ -98,7 +107,9 @@ async def ascan(
 ) -> "Scanned":
     """See `scan`."""
     texts = (targets,) if isinstance(targets, str) else tuple(targets)
-    wanted = Wanted(texts, checks, family, scanner, starttls, rate, tuple(map(Path, trust)))
+    wanted = Wanted(
+        texts, checks, family, scanner, starttls, rate, tuple(map(Path, trust)), Path(), revocation, allow_private
+    )
     return await scanned(wanted, None, output=output, jobs=jobs, engine=engine, client=client, emit=emit)
 
 
@@ -114,18 +125,20 @@ async def scanned(
 ) -> "Scanned":
     """What was wanted, with what a pki.toml says to it; in a folder if there is one."""
     with mended(), framed():
-        from pkicode.frames.running import into_folder
+        from pkicode.frames.parts import joined
+        from pkicode.frames.running import all_into_folder
         from pkicode.frames.scan import scan_tables
 
     with mended():
         ask = asking(engine, client)
-        meant = job(wanted, declared)
+        meant = meant_by(wanted, declared)
         if output is None:
-            tables = scan_tables(await whole(meant, emit=emit, jobs=jobs, ask=ask))
+            tables = scan_tables(await each(meant, emit=emit, processes=jobs, ask=ask))
         else:
-            tables = (await into_folder(meant, Path(output), emit=emit, jobs=jobs, ask=ask)).tables()
+            tables = joined(await all_into_folder(meant, Path(output), emit=emit, processes=jobs, ask=ask))
     own = [text for text in wanted.targets if text.startswith("cert.")] if declared else []
-    return Scanned(meant.scan_id, tables, (*meant.expect, *own))
+    expect = dict.fromkeys(one for job in meant for one in job.expect)
+    return Scanned(scan_id(job.scan_id for job in meant), tables, (*expect, *own))
 
 
 def read_scan(folder: str | PathLike[str]) -> "Scanned":
@@ -135,11 +148,11 @@ def read_scan(folder: str | PathLike[str]) -> "Scanned":
         PkicodeError: no scan stands there, or a damaged one.
     """
     with mended(), framed():
-        from pkicode.frames.parts import load
+        from pkicode.frames.parts import joined, load_all
 
     with mended():
-        parts = load(Path(folder))
-        return Scanned(parts.manifest.scan_id, parts.tables())
+        parts = load_all(Path(folder))
+        return Scanned(scan_id(one.manifest.scan_id for one in parts), joined(parts))
 
 
 @frozen(repr=False, eq=False)
@@ -147,7 +160,7 @@ class Scanned:
     """What a scan found: seven frames, which docs/reference/frames.md describes column by column."""
 
     scan_id: str
-    """The same for the same targets, checks, policy and trust."""
+    """The same for the same targets, checks, policies and trust."""
     _tables: Mapping[str, Any]
     """Arrow tables."""
     expect: tuple[str, ...] = field(default=())

@@ -6,8 +6,9 @@ It knows no kind; what every kind shares (moving and forgetting rows) is done he
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from itertools import groupby, takewhile
+from typing import TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -16,11 +17,14 @@ from pkicode.model.change import Action, Change, Plan, Readiness, Stage
 from pkicode.model.event import Event
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import LeaseHeld, Problem
+from pkicode.model.row import FORGOTTEN
 from pkicode.plan.kind import Kind, Run
 from pkicode.ports import Write
 
 BATCH = 500
 """Changes of one call of a kind: large enough that two fsyncs are nothing, small enough to stop and resume at."""
+
+T = TypeVar("T")
 
 
 @frozen
@@ -145,34 +149,42 @@ def _blocked(change: Change, failed: dict[str, Problem]) -> bool:
 
 async def _block(kind: Kind, changes: Sequence[Change], run: Run, width: int, outcome: Outcome) -> None:
     done = 0
-    gate = asyncio.Semaphore(width)
 
     async def one_batch(batch: Sequence[Change]) -> None:
         nonlocal done
+        for change, problem in zip(batch, await kind.apply(batch, run), strict=True):
+            if problem is None:
+                outcome.failed.pop(str(change.address), None)
+                outcome.done[str(change.action)] += str(change.address) not in outcome.told
+                outcome.told.update([str(change.address)] if kind.tells else ())
+            else:
+                _fail(change, problem, run, outcome)
+        done += len(batch)
+        text = str(batch[0].address) if len(changes) == 1 else batch[0].address.block
+        run.world.emit(Event(kind.name, text, done, len(changes), address=text))
+
+    batches = [changes] if kind.whole and changes else _batches(changes)
+    await side_by_side(takewhile(lambda _: not run.stopping(), batches), one_batch, width)
+
+
+async def side_by_side(batches: Iterable[T], do: Callable[[T], Awaitable[None]], width: int) -> None:
+    """Do batches, so many at a time; the failure of one cancels the others, and is raised as it is."""
+    gate = asyncio.Semaphore(width)
+
+    async def one(batch: T) -> None:
         try:
-            for change, problem in zip(batch, await kind.apply(batch, run), strict=True):
-                if problem is None:
-                    outcome.failed.pop(str(change.address), None)
-                    outcome.done[str(change.action)] += str(change.address) not in outcome.told
-                    outcome.told.update([str(change.address)] if kind.tells else ())
-                else:
-                    _fail(change, problem, run, outcome)
-            done += len(batch)
-            text = str(batch[0].address) if len(changes) == 1 else batch[0].address.block
-            run.world.emit(Event(kind.name, text, done, len(changes), address=text))
+            await do(batch)
         finally:
             gate.release()
 
     try:
         async with asyncio.TaskGroup() as tasks:
-            for batch in [changes] if kind.whole and changes else _batches(changes):
-                if run.stopping():
-                    break
+            for batch in batches:
                 # Taken before the task exists, so that 200 batches are not all held in memory at once.
                 await gate.acquire()
-                tasks.create_task(one_batch(batch))
+                tasks.create_task(one(batch))
     except BaseExceptionGroup as group:
-        # One batch's failure cancelled the others: it is what happened, and says how to mend it.
+        # It is what happened, and says how to mend it.
         raise group.exceptions[0] from None
 
 
@@ -187,7 +199,7 @@ async def _forget(changes: Sequence[Change], run: Run) -> None:
         first = batch[0].address
         records = await run.world.store.records(first.kind, first.name, [one.address.key for one in batch])
         rows = [
-            (evolve(one.held, status="forgotten", due=NO_EXPIRY), records[one.address.key, one.held.generation])
+            (evolve(one.held, status=FORGOTTEN, due=NO_EXPIRY), records[one.address.key, one.held.generation])
             for one in batch
             if one.held
         ]
@@ -210,7 +222,7 @@ async def _rename(changes: Sequence[Change], run: Run) -> None:
             record = records[old.key, old.generation]
             rows.append((evolve(old, name=change.address.name, key=change.address.key, version=replaces), record))
             # What is declared under the old name one day goes on counting, and never gets the moved one's key.
-            left = evolve(old, status="forgotten", due=NO_EXPIRY, needs=moved_to(change.address))
+            left = evolve(old, status=FORGOTTEN, due=NO_EXPIRY, needs=moved_to(change.address))
             rows.append((left, record))
             moved.append((str(old.address), str(change.address)))
         await run.world.store.commit(write(run, "move", batch, held=rows, moved=moved), run.world.lease)

@@ -1,4 +1,4 @@
-"""Brakes on a whole plan: max_actions, denied certificates, and what --allow lifts (decisions 24, invariant 12)."""
+"""Brakes on a whole plan: max_actions, denied certificates, and what --allow lifts (invariant 12)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

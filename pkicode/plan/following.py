@@ -23,7 +23,7 @@ def following(changes: Sequence[Change]) -> list[Change]:
             behind = []
         if behind and change.readiness is Readiness.READY:
             change = evolve(change, readiness=Readiness.WAITING, waits=f"{behind[0]} comes first")
-        is_new = change.held is None or change.held.status == "forgotten"
+        is_new = change.held is None or change.held.is_forgotten
         if is_new and (behind or _holds(change)):
             missing[str(change.address)] = behind[0] if behind else str(change.address)
         found.append(change)

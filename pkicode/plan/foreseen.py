@@ -13,10 +13,10 @@ from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.instants import NO_EXPIRY
-from pkicode.model.row import Block, Held, Row
+from pkicode.model.row import FORGOTTEN, Block, Held, Row
 from pkicode.plan.applier import moved_to
 from pkicode.plan.kind import Ahead, Kind, Outlook, Snapshot
-from pkicode.plan.planner import FORGOTTEN, plan
+from pkicode.plan.planner import plan
 from pkicode.ports import Ends
 
 GROUND = "ca"

@@ -3,11 +3,11 @@
 The kinds themselves stand in kinds/, one file each; nothing in this room knows any of them.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -18,9 +18,11 @@ from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.ports import About, Artefact, Blocked, Certificate, Ends, World
 
+T = TypeVar("T")
+
 
 class FieldClass(StrEnum):
-    """What a changed field means (decisions: "What a changed field means")."""
+    """What a changed field means."""
 
     NOW = "now"
     """Reissue."""
@@ -107,9 +109,16 @@ class Outlook:
     verdicts: list[Verdict] = field(factory=list)
     """Brakes of the kinds' own."""
     dues: list[int] = field(factory=list)
-    """Instants at which time changes something that no row's `due` tells."""
+    """Instants at which time changes something: the earliest `due` of each block, and what no row's `due` tells."""
     memo: dict[Any, Any] = field(factory=dict)
     """What kinds worked out once per plan."""
+
+    def once(self, key: Hashable, work: Callable[[], T]) -> T:
+        """What `work` finds; it works once per plan."""
+        if key not in self.memo:
+            self.memo[key] = work()
+        found: T = self.memo[key]
+        return found
 
     def planned(self, kind: str, name: str) -> Sequence[Change]:
         return self.changes.get(f"{kind}.{name}", ())

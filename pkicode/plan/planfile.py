@@ -1,6 +1,6 @@
 """Plan files: a plan as canonical JSON, and whether it still says what would be done.
 
-A saved plan is an expectation, never a source of what gets signed (decisions 21): apply plans again and compares.  No
+A saved plan is an expectation, never a source of what gets signed: apply plans again and compares.  No
 field can hold a secret and none a serial number, so a plan may be posted in public.
 """
 
@@ -228,7 +228,7 @@ def endpoint(seen: Seen) -> dict[str, Any]:
 
 
 def diagnostic(problem: Problem) -> dict[str, Any]:
-    """One problem as JSON: cli.md "diagnostics"."""
+    """One problem as JSON, in plan files and in what `--format json` prints."""
     return {
         "code": problem.code,
         "severity": str(problem.severity),

@@ -21,9 +21,6 @@ from pkicode.plan.following import following
 from pkicode.plan.kind import Difference, Kind, Outlook, Snapshot, covers
 from pkicode.plan.template import difference
 
-FORGOTTEN = "forgotten"
-"""Status of a row nobody manages any more; it stays so that a name that comes back goes on counting generations."""
-
 _SAME = Difference()
 
 
@@ -59,19 +56,18 @@ def plan(
     while True:
         outlook = Outlook(config, snapshot, now, dict(allow or {}))
         outlook.problems.extend(immovable)
-        shelf, dues, pending = _Shelf(snapshot), list[int](), list[Pending]()
-        _plan_kinds(kinds, outlook, shelf, dues, pending, scope)
+        shelf, pending = _Shelf(snapshot), list[Pending]()
+        _plan_kinds(kinds, outlook, shelf, pending, scope)
         decided = [change for found in outlook.changes.values() for change in found]
         kept = [*scope.kept(moves), *(change for stage in Stage for change in decided if change.stage is stage)]
         kept = following(kept)
         if not scope.hold_back(kept, by_kind):
             break
     outlook.problems.extend(scope.mistaken(snapshot))
-    dues.extend(foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee))
-    dues.extend(outlook.dues)
+    foreseen = [foresee(one, outlook) for one in kept if (foresee := by_kind[one.address.kind].foresee)]
     settings = config.settings
     verdicts, kept = judge(kept, outlook)
-    later = [due for due in dues if now < due < NO_EXPIRY]
+    later = [due for due in (*outlook.dues, *foreseen) if now < due < NO_EXPIRY]
     return Plan(
         project=settings.project.name,
         at=now,
@@ -93,7 +89,7 @@ def plan(
 
 
 def _plan_kinds(
-    kinds: Sequence[Kind], outlook: Outlook, shelf: "_Shelf", dues: list[int], pending: list[Pending], scope: "_Scope"
+    kinds: Sequence[Kind], outlook: Outlook, shelf: "_Shelf", pending: list[Pending], scope: "_Scope"
 ) -> None:
     for kind in kinds:
         if kind.survey:
@@ -101,7 +97,7 @@ def _plan_kinds(
         for block in kind.blocks(outlook.config):
             if kind.check:
                 outlook.problems.extend(kind.check(block, outlook))
-            _plan_block(kind, block, outlook, shelf, dues, pending)
+            _plan_block(kind, block, outlook, shelf, pending)
             scope.narrow(Address(block.kind, block.name), outlook)
         for block_address, rows in shelf.left(kind.name):
             _plan_removed(kind, block_address, rows, outlook, shelf)
@@ -120,9 +116,7 @@ class _Shelf:
             # A CA keeps a row per key generation: the newest is the one that is compared.
             if known is None or known.generation < held.generation:
                 rows[held.key] = held
-        self.sizes = {
-            block: sum(row.status != FORGOTTEN for row in rows.values()) for block, rows in self.blocks.items()
-        }
+        self.sizes = {block: sum(not row.is_forgotten for row in rows.values()) for block, rows in self.blocks.items()}
         self.declared = 0
 
     def take(self, block: Block) -> dict[str, Held]:
@@ -131,15 +125,13 @@ class _Shelf:
     def left(self, kind: str) -> list[tuple[Address, list[Held]]]:
         found = []
         for (held_kind, name), rows in sorted(self.blocks.items()):
-            gone = [row for row in rows.values() if row.status != FORGOTTEN]
+            gone = [row for row in rows.values() if not row.is_forgotten]
             if held_kind == kind and gone:
                 found.append((Address(kind, name), gone))
         return found
 
 
-def _plan_block(
-    kind: Kind, block: Block, outlook: Outlook, shelf: _Shelf, dues: list[int], pending: list[Pending]
-) -> None:
+def _plan_block(kind: Kind, block: Block, outlook: Outlook, shelf: _Shelf, pending: list[Pending]) -> None:
     shelf_rows = shelf.take(block)
     now, templates = outlook.now, outlook.snapshot.templates
     differences: dict[int, Difference] = {}
@@ -169,7 +161,7 @@ def _plan_block(
                     waiting_fields[how.of(*how.fields)] += 1
         if changed is not None:
             changes.append(changed)
-    dues.append(earliest)
+    outlook.dues.append(earliest)
     if block.kind == "cert":
         shelf.declared += count
     pending.extend(Pending(f"{block.kind}.{block.name}", number, fields) for fields, number in waiting_fields.items())
@@ -226,7 +218,7 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Probl
     for held in snapshot.held:
         source = str(held.address)
         target = targets.get(source) or targets.get(held.address.block)
-        if target is None or held.status == FORGOTTEN:
+        if target is None or held.is_forgotten:
             rows.append(held)
             continue
         named, _ = parse(target)
@@ -242,15 +234,15 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Probl
         reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
         before = {"address": source, "replaces": replaces}
         changes.append(Change(address, Action.MOVE, held.generation, (reason,), held=held, before=before))
-    moved_to = {one.address for one in changes}
-    left = [one for one in rows if one.status != FORGOTTEN or one.address not in moved_to]
+    arrived = {one.address for one in changes}
+    left = [one for one in rows if not one.is_forgotten or one.address not in arrived]
     return changes, problems, evolve(snapshot, held=left)
 
 
 def _immovable(held: Held, new: Address, there: Held | None, config: Config) -> Problem | None:
     """Why a row cannot take another address: a number or a file of somebody else's would become its own."""
     old = held.address
-    if there and (there.status != FORGOTTEN or there.needs != moved_to(old)):
+    if there and (not there.is_forgotten or there.needs != moved_to(old)):
         why, mend = f"{new} has, or had, certificates of its own", "choose another name for it"
     elif old.kind != "cert" or new.kind != "cert":
         why, mend = "only certificates move: a CA's name is in the URLs of what it signed", "keep the name"

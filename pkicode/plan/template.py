@@ -1,7 +1,7 @@
 """Templates: what differs between the text a row was made from and the block's text of today.
 
 Compared field by field, never by digest: a field that nobody wrote, before or now, never counts, so that a new release
-with another default, a new field or another JSON order plans nothing (decisions: "Templates are compared").
+with another default, a new field or another JSON order plans nothing.
 """
 
 import json

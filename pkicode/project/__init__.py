@@ -380,9 +380,7 @@ class Project:
             parsed, _ = parse(address)
         except ValueError as error:
             raise PkicodeError(str(error)) from error
-        async with self.state.reading() as store:
-            if store is None:
-                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+        async with self.state.existing() as store:
             return await telling.export(parsed, self.config, store, self.keystore, now=self.clock(), with_key=with_key)
 
     def keystore(self, name: str, warn: Callable[[str], None] = drop) -> KeyStore:

@@ -26,9 +26,7 @@ class Answers:
         Raises:
             PkicodeError: there is no state, or it cannot be read.
         """
-        async with self._state.reading() as store:
-            if store is None:
-                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+        async with self._state.existing() as store:
             known = [one for one in await store.artefacts() if one.kind == "ocsp"]
             seen = frozenset(one.sha256 for one in known)
             if seen == self._seen:

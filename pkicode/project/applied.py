@@ -17,7 +17,7 @@ from pkicode.project.leases import Leave
 LISTS = tuple(kind for kind in KINDS if kind.tells)
 _TELLING = frozenset(kind.name for kind in LISTS)
 POOL_FROM = 2000
-"""Signatures from which a process pool pays (architecture.md: Processes)."""
+"""Signatures from which a process pool pays."""
 
 
 @frozen

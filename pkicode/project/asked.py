@@ -15,10 +15,10 @@ from pkicode.x509 import pem
 
 
 async def declared(config: Config, state: State, given: Sequence[str], *, now: int) -> Declared:
-    """What this pki.toml has to say to a scan of these texts; without any, the one [scan.X] there is is meant.
+    """What this pki.toml has to say to a scan of these texts; without any, every [scan.X] is meant.
 
     Raises:
-        PkicodeError: a [scan.X] among other targets, or several of them.
+        PkicodeError: a [scan.X] among other targets.
         StateError: the state, which has the roots, cannot be read.
     """
     return Declared(
@@ -26,7 +26,7 @@ async def declared(config: Config, state: State, given: Sequence[str], *, now: i
         config.located,
         config.root / config.path.name,
         await _roots(config, state, now),
-        _spec(given, config),
+        _specs(given, config),
     )
 
 
@@ -36,17 +36,14 @@ def scans(config: Config) -> list[str]:
     return [*(f"scan.{one.name}" for one in config.settings.scans), *(f"cert.{block.name}" for block in served)]
 
 
-def _spec(given: Sequence[str], config: Config) -> ScanSpec | None:
-    """The [scan.X] that is named, alone; a host may be called so too where none is declared."""
+def _specs(given: Sequence[str], config: Config) -> tuple[ScanSpec, ...]:
+    """The [scan.X] that are named; a host may be called so too where none is declared."""
     there = {f"scan.{one.name}": one for one in config.settings.scans}
-    if not given and len(there) == 1:
-        return next(iter(there.values()))
-    named = [one for one in given if one in there]
-    if named and len(given) > 1:
-        raise PkicodeError(f"`{named[0]}` has a policy of its own", help="scan it in a run of its own")
-    if not given and there:
-        raise PkicodeError("several scans are declared", help=f"name one of them: {', '.join(there)}")
-    return there[named[0]] if named else None
+    named = [one for one in dict.fromkeys(given) if one in there] if given else list(there)
+    if named and given and len(named) < len(set(given)):
+        mend = "name declared scans in one run, and other targets in another"
+        raise PkicodeError(f"`{named[0]}` has a policy of its own", help=mend)
+    return tuple(there[one] for one in named)
 
 
 async def _roots(config: Config, state: State, now: int) -> bytes:

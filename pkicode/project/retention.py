@@ -106,7 +106,7 @@ async def removable(state: State, store: Store) -> Removable:
 
 
 async def _needed(state: State, store: Store, before: int) -> _Needed:
-    managed = frozenset((str(one.address), one.generation) for one in await store.held() if one.status != "forgotten")
+    managed = frozenset((str(one.address), one.generation) for one in await store.held() if not one.is_forgotten)
     entries = {entry.id for entry in state.config.settings.revoke}
     declared = frozenset((one.issuer_key, one.serial) for one in await store.matches() if one.entry in entries)
     listed: dict[tuple[str, int], frozenset[str]] = {}

@@ -21,6 +21,7 @@ from pkicode.config.reader import Config
 from pkicode.config.state_url import Server
 from pkicode.config.wrong import WrongForm
 from pkicode.kinds.authority import several
+from pkicode.kinds.crl import CLOCK_TOLERANCE
 from pkicode.kinds.doomed import marked
 from pkicode.kinds.selecting import select
 from pkicode.model.instants import rfc3339
@@ -29,8 +30,6 @@ from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
 from pkicode.project.leases import PROJECT, TTL, Leave
 
-CLOCK_TOLERANCE = 300
-"""Apply refuses a clock that is further behind the newest event."""
 _POLL = 0.2
 
 
@@ -151,6 +150,18 @@ class State:
         finally:
             await store.close()
 
+    @asynccontextmanager
+    async def existing(self) -> AsyncIterator[StateStore]:
+        """The store for reading.
+
+        Raises:
+            PkicodeError: there is no state yet.
+        """
+        async with self.reading() as store:
+            if store is None:
+                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+            yield store
+
     async def listening(self) -> StateStore | None:
         """A store that hears of commits, closed by the caller; None where the state is a file or cannot be read now."""
         place = self.place
@@ -239,12 +250,11 @@ class State:
             entries=await store.entries(),
             blocked=blocked,
         )
-        if any(block.kind == "ca" and block.spec.offline for block in self.config.blocks):
+        if any(one.spec.offline for one in self.config.cas):
             snapshot = evolve(snapshot, reserved={one.address: one for one in await store.intents()})
-        if any(block.kind == "ca" and block.spec.ocsp for block in self.config.blocks):
+        if any(one.spec.ocsp for one in self.config.cas):
             snapshot = evolve(snapshot, signed=await store.signed())
-        declared = {block.name for block in self.config.blocks if block.kind == "ca"}
-        if any(name not in declared for name, _ in snapshot.authorities):
+        if {name for name, _ in snapshot.authorities} - self.config.ca_names:
             snapshot = evolve(snapshot, living=await store.living(self.clock()))
         if several(snapshot.authorities, snapshot.held, self.config):
             snapshot = evolve(snapshot, ends=await store.ends())
@@ -253,9 +263,9 @@ class State:
 
 def holder() -> str:
     """Who takes a lease or breaks one: a name, not an authentication."""
-    return told(f"{os.environ.get('USER', f'uid {os.getuid()}')}@{socket.gethostname()}")
+    return storable(f"{os.environ.get('USER', f'uid {os.getuid()}')}@{socket.gethostname()}")
 
 
-def told(name: str) -> str:
+def storable(name: str) -> str:
     """A name from the environment as the state can store it: bytes that are no UTF-8 are written out."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

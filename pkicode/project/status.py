@@ -22,6 +22,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import KINDS
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
+from pkicode.kinds.crl import CLOCK_TOLERANCE
 from pkicode.kinds.crl_lists import LIMIT
 from pkicode.kinds.leaf import life_of
 from pkicode.model.change import Plan, Readiness
@@ -31,8 +32,8 @@ from pkicode.model.problem import ConfigError, PkicodeError
 from pkicode.plan import planner
 from pkicode.plan.kind import Outlook, Snapshot
 from pkicode.ports import Artefact, KeyStore, Lease, Published
-from pkicode.project.state import CLOCK_TOLERANCE, State
-from pkicode.revocation import crl, pack
+from pkicode.project.state import State
+from pkicode.revocation import crl, pack, shards
 from pkicode.x509.keys import SignatureError
 
 CA_WARNING = 60 * DAY
@@ -156,7 +157,7 @@ class _Look:
     def state(self, *, journal: bool) -> None:
         """The state, its clock and its journal; `pkicode state verify` looks at every byte."""
         about, held = self.facts.snapshot.about, self.facts.snapshot.held
-        rows = Counter(one.kind for one in held if one.status != planner.FORGOTTEN)
+        rows = Counter(one.kind for one in held if not one.is_forgotten)
         for kind, number in sorted(rows.items()):
             self._figure("rows", number, kind=kind)
         self._figure("state_sequence", about.sequence)
@@ -246,8 +247,8 @@ class _Look:
         lists: dict[str, list[Artefact]] = defaultdict(list)
         for one in self.facts.snapshot.artefacts:
             lists[one.name].append(one)
-        for block in self.config.blocks:
-            for standing in authorities.on_duty(block.name, outlook) if block.kind == "ca" else ():
+        for block in self.config.cas:
+            for standing in authorities.on_duty(block.name, outlook):
                 authority = standing.authority
                 if authority is None:
                     continue
@@ -268,7 +269,7 @@ class _Look:
     async def keystore(self, name: str, opened: Callable[[str], KeyStore]) -> None:
         """A keystore that can be reached, and has the keys of the CAs on duty that are to be in it."""
         outlook = Outlook(self.config, self.facts.snapshot, self.now, {})
-        blocks = [one for one in self.config.blocks if one.kind == "ca" and one.spec.key.store == name]
+        blocks = [one for one in self.config.cas if one.spec.key.store == name]
         owed = [one.authority for block in blocks for one in authorities.on_duty(block.name, outlook) if one.authority]
         try:
             store = opened(name)
@@ -380,4 +381,4 @@ class _Look:
 
 
 def _path(artefact: Artefact) -> str:
-    return f"ocsp/{artefact.name}.pack" if artefact.kind == "ocsp" else f"crl/{artefact.name}.crl"
+    return pack.path(artefact.name) if artefact.kind == "ocsp" else shards.path(artefact.name)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from pkicode.adapters import durable
 from pkicode.adapters.store import StateStore
@@ -46,7 +46,7 @@ class Exported:
     """The certificate of an address, with its chain and, if asked for and ours, its key."""
 
     chain_pem: bytes
-    key_pkcs8: bytes | None
+    key_pkcs8: bytes | None = field(repr=False)
 
 
 async def revocations(address: Address, store: Store) -> tuple[str, ...]:
@@ -128,7 +128,7 @@ async def export(
     if not records or block is None:
         raise PkicodeError(f"{address} has no certificate", help="`pkicode inventory` lists those there are")
     (_, generation), record = max(records.items(), key=lambda one: one[0][1])
-    known = authorities.told(config, now, await store.authorities(), {}, await store.held("ca"))
+    known = authorities.of_records(config, now, await store.authorities(), {}, await store.held("ca"))
     if address.kind == "ca":
         by = known.get(address.name, generation)
         own, label = by.der if by else b"", address.at(generation)

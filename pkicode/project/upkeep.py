@@ -56,10 +56,8 @@ class Upkeep:
         return loop.run(self._info())
 
     async def _info(self) -> StateFacts:
-        async with self._state.reading() as store:
-            if store is None:
-                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
-            rows = Counter(one.kind for one in await store.held() if one.status != "forgotten")
+        async with self._state.existing() as store:
+            rows = Counter(one.kind for one in await store.held() if not one.is_forgotten)
             leases = tuple(one.name for one in await store.leases())
             return StateFacts(await store.about(), str(self._state.place), dict(sorted(rows.items())), leases)
 
@@ -88,18 +86,12 @@ class Upkeep:
     @asynccontextmanager
     async def _file(self) -> AsyncIterator[Path]:
         """A file with all that the state holds: its own, which may be damaged, or a copy."""
-        nothing = PkicodeError("there is no state yet", help="`pkicode apply` makes it")
         place = self._state.place
-        if isinstance(place, Path):
-            if not place.exists():
-                raise nothing
+        if isinstance(place, Path) and place.exists():
             yield place
             return
-        async with self._state.reading() as store:
-            if store is None:
-                raise nothing
-            async with as_file(store, self._state.folder) as path:
-                yield path
+        async with self._state.existing() as store, as_file(store, self._state.folder) as path:
+            yield path
 
     def audit(self, after: int, limit: int) -> Sequence[Audited]:
         """Audit events after a sequence number, oldest first."""
@@ -151,15 +143,13 @@ class Upkeep:
         return loop.run(self._removable())
 
     async def _removable(self) -> Removable:
-        async with self._state.reading() as store:
-            if store is None:
-                raise PkicodeError("there is no state yet", help="`pkicode apply` makes it")
+        async with self._state.existing() as store:
             return await retention.removable(self._state, store)
 
     def prune(
         self, emit: Callable[[Event], None], *, at_once: int = retention.AT_ONCE
     ) -> tuple[Removable, tuple[Path, ...]]:
-        """Move certificates that ended longer ago than [state] keep says into archives; see retention.prune."""
+        """Move certificates that ended longer ago than [state] keep says into archives; see retention.Mover."""
         return loop.run(self._prune(emit, at_once))
 
     async def _prune(self, emit: Callable[[Event], None], at_once: int) -> tuple[Removable, tuple[Path, ...]]:

@@ -20,7 +20,7 @@ from pkicode.model.faults import Reach
 from pkicode.ports import NO_LEASE, KeyStore, Lease, Store, World
 from pkicode.project.keystores import open_keystore
 from pkicode.project.leases import Leases
-from pkicode.project.state import told
+from pkicode.project.state import storable
 
 _TOP = 1 << 158
 
@@ -101,4 +101,4 @@ async def opened(
 
 def actor(environ: Mapping[str, str]) -> str:
     """Who applies, for the audit: a name, not an authentication."""
-    return told(environ.get("PKICODE_ACTOR") or environ.get("USER") or f"uid {os.getuid()}")
+    return storable(environ.get("PKICODE_ACTOR") or environ.get("USER") or f"uid {os.getuid()}")

@@ -1,1 +1,3 @@
-"""Revocation as signed bytes: CRLs.  Who is revoked is in the store; when to sign again is the plan's to say."""
+"""Revocation as signed bytes: CRLs, and OCSP answers signed ahead.  Who is revoked is in the store, when to sign again
+is the plan's to say.
+"""

@@ -21,9 +21,9 @@ from pkicode.x509.der import (
     integer,
     oid,
     only,
-    read,
     tlv,
 )
+from pkicode.x509.keys import key_bits
 from pkicode.x509.tbs import IssuerFacts
 
 LIMIT: Final = 8192
@@ -137,15 +137,7 @@ def _nonce(value: bytes) -> None:
 @lru_cache(maxsize=256)
 def hashes_of(issuer: IssuerFacts, algorithm: str) -> tuple[bytes, bytes]:
     """issuerNameHash and issuerKeyHash: of the DER Name, and of the key without tag and length (section 4.1.1)."""
-    return hashlib.new(algorithm, issuer.dn).digest(), hashlib.new(algorithm, key_octets(issuer.spki)).digest()
-
-
-def key_octets(spki: bytes) -> bytes:
-    """The value of subjectPublicKey without tag, length and the count of unused bits."""
-    _, start, _ = read(spki)
-    _, _, algorithm_end = read(spki, start)
-    _, start, end = read(spki, algorithm_end)
-    return spki[start + 1 : end]
+    return hashlib.new(algorithm, issuer.dn).digest(), hashlib.new(algorithm, key_bits(issuer.spki)).digest()
 
 
 def cert_id(issuer: IssuerFacts, serial: int, algorithm: str) -> CertId:

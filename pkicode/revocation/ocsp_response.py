@@ -18,10 +18,10 @@ from cryptography.x509 import ocsp
 
 from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.revocation.crl import REASONS
-from pkicode.revocation.ocsp_request import HASHES, CertId, encode_id, hashes_of, key_octets
+from pkicode.revocation.ocsp_request import HASHES, CertId, encode_id, hashes_of
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.der import OCTET_STRING, SEQUENCE, bit_string, children, generalized, integer, oid, only, tlv
-from pkicode.x509.keys import SignatureError, alg_of_spki, signature_algorithm
+from pkicode.x509.keys import SignatureError, alg_of_spki, key_bits, signature_algorithm
 from pkicode.x509.keys import verify as verify_signature
 from pkicode.x509.tbs import IssuerFacts
 
@@ -91,7 +91,7 @@ def form(issuer: IssuerFacts, delegate: bytes, spki: bytes) -> Form:
         spki: the delegate's public key.
     """
     # KeyHash is SHA-1 whatever the CertID's hash is (section 4.2.1).
-    key_hash = hashlib.sha1(key_octets(spki), usedforsecurity=False).digest()
+    key_hash = hashlib.sha1(key_bits(spki), usedforsecurity=False).digest()
     ids = {name: encode_id(CertId(name, *hashes_of(issuer, name), 0)) for name in HASHES}
     return Form(
         tlv(_BY_KEY, tlv(OCTET_STRING, key_hash)),
@@ -225,7 +225,7 @@ def _is_responder(certificate: x509.Certificate, loaded: ocsp.OCSPResponse) -> b
     if loaded.responder_name is not None:
         return certificate.subject == loaded.responder_name
     spki = _spki(certificate)
-    return hashlib.sha1(key_octets(spki), usedforsecurity=False).digest() == loaded.responder_key_hash
+    return hashlib.sha1(key_bits(spki), usedforsecurity=False).digest() == loaded.responder_key_hash
 
 
 def _spki(certificate: x509.Certificate) -> bytes:

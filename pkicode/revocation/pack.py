@@ -43,6 +43,11 @@ _WORDS = {code: word for word, code in REASONS.items()}
 Bytes = bytes | mmap.mmap
 
 
+def path(stem: str) -> str:
+    """Below a publish target: `ocsp/issuing-g1.pack`."""
+    return f"ocsp/{stem}.pack"
+
+
 class Record(NamedTuple):
     """One certificate's answers: the facts both say, and the signature for each hash of a CertID."""
 

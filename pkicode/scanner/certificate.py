@@ -138,6 +138,7 @@ def quietly() -> Iterator[None]:
     """What the library will one day refuse, such as a negative serial number, it warns of; a scan meets them all."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        warnings.filterwarnings("ignore", "Attribute's length")
         yield
 
 

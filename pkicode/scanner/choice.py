@@ -5,24 +5,24 @@ from functools import cache
 
 from attrs import frozen
 
-from pkicode.scanner import registry
 from pkicode.scanner.finding import Finding
-from pkicode.scanner.registry import DEEP, QUICK, Probe
+from pkicode.scanner.registry import BY_NAME, DEEP, QUICK, Probe
 from pkicode.scanner.session import Known
 
 _GREETED: dict[str, tuple[str, ...]] = {
     "Connectivity": ("DNSLookup", "TCPDial", "TLSDial"),
     "PKI": (
         "Certificates", "ChainExpiration", "ChainValidation", "ChainOrder", "HostName", "Keys", "Signatures",
-        "MultipleCerts", "Staple", "SCTs",
+        "MultipleCerts", "Staple", "SCTs", "OCSP", "CRL",
     ),
 }  # fmt: skip
 """Checks that no probe makes."""
 _POLICY = ("MinVersion", "ForbiddenSuites")
 _ALIASES = {"certsbyciphers": "CertsBySigAlgs", "intermediatecas": "ChainOrder"}
 """Scanners of CFSSL whose check has another name here."""
-_BASE = ("suites", "certificates")
-"""Without what these learn nobody else knows what to ask."""
+_BASE = {"suites", "certificates"}
+"""Without what these learn hardly anybody knows what to ask."""
+_ALL = (*DEEP, *BY_NAME)
 
 
 @frozen
@@ -43,7 +43,7 @@ class Choice:
     @property
     def lines(self) -> tuple[Probe, ...]:
         """The probes."""
-        return tuple(one for one in (QUICK if self.quick else DEEP) if one.name in self.probes)
+        return tuple(one for one in (*(QUICK if self.quick else DEEP), *BY_NAME) if one.name in self.probes)
 
     def kept(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
         """Those that were asked for."""
@@ -74,12 +74,13 @@ def choose(checks: str = "deep", *, family: str = "", scanner: str = "") -> Choi
     keeps = frozenset.intersection(*wanted) if not names else frozenset().union(*wanted)
     if not keeps:
         raise ValueError(f"`{scanner}` is no check of the family `{family}`")
+    needed = {one.name for one in _ALL if made()[one.name] & keeps}
     if depth == "quick":
-        return Choice(tuple(one.name for one in QUICK), quick=True, keeps=keeps)
-    needed = tuple(one.name for one in DEEP if made()[one.name] & keeps)
-    if keeps <= set(_GREETED["Connectivity"]):
-        return Choice((), keeps=keeps)
-    return Choice(tuple(one.name for one in DEEP if one.name in (*_BASE, *needed)), keeps=keeps)
+        named = (one.name for one in BY_NAME if one.name in needed)
+        return Choice((*(one.name for one in QUICK), *named), quick=True, keeps=keeps)
+    alone = {*_GREETED["Connectivity"], *(check for one in BY_NAME for check in made()[one.name])}
+    needed |= set() if keeps <= alone else _BASE
+    return Choice(tuple(one.name for one in _ALL if one.name in needed), keeps=keeps)
 
 
 def _meant(text: str) -> frozenset[str]:
@@ -99,12 +100,12 @@ def _meant(text: str) -> frozenset[str]:
 @cache
 def made() -> dict[str, frozenset[str]]:
     """The checks of each probe, as it tells them of somebody of whom nothing is known."""
-    return {one.name: frozenset(found.check for found in one.judge(Known())) for one in registry.DEEP}
+    return {one.name: frozenset(found.check for found in one.judge(Known())) for one in _ALL}
 
 
 @cache
 def _known() -> dict[str, str]:
     """Check -> its family."""
-    probed = {found.check: found.family for one in registry.DEEP for found in one.judge(Known())}
+    probed = {found.check: found.family for one in _ALL for found in one.judge(Known())}
     greeted = {check: family for family, checks in _GREETED.items() for check in checks}
     return {**greeted, **probed, **dict.fromkeys(_POLICY, "TLSHandshake")}

@@ -133,3 +133,5 @@ class Endpoint:
     """The OCSP response that was stapled, DER."""
     scts: tuple[bytes, ...] = field(default=(), repr=False)
     """SCTs of the TLS extension, as they were sent."""
+    scan: str = ""
+    """Name of the [scan.X] by whose policy it was judged, "" for none."""

@@ -124,6 +124,8 @@ def _trust(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
         yield "T", "no trust store that was given trusts the certificate"
     elif _is_bad(endpoint, "PKI", "ChainExpiration"):
         yield "T", "a certificate of the chain has expired, or is not valid yet"
+    elif any(_is_revoked(endpoint, check) for check in ("OCSP", "CRL", "Staple")):
+        yield "T", "a certificate of the chain is revoked"
     elif _is_bad(endpoint, "PKI", "HostName"):
         yield "M", "the certificate is for another host"
 
@@ -194,6 +196,11 @@ def _find(endpoint: Endpoint, family: str, check: str) -> Finding | None:
 def _is_bad(endpoint: Endpoint, family: str, check: str) -> bool:
     found = _find(endpoint, family, check)
     return found is not None and found.grade is Grade.BAD
+
+
+def _is_revoked(endpoint: Endpoint, check: str) -> bool:
+    found = _find(endpoint, "PKI", check)
+    return found is not None and found.value == "revoked"
 
 
 def _dh_bits(endpoint: Endpoint) -> int:

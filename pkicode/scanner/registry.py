@@ -14,13 +14,16 @@ from pkicode.scanner.probes import (
     ccs,
     certificates,
     diffie_hellman,
+    early_data,
     extensions,
     fallback,
     groups,
     heartbleed,
     http,
     intolerance,
+    jarm,
     preference,
+    renegotiation,
     resumption,
     robot,
     signatures,
@@ -64,6 +67,11 @@ DEEP: Final = (
     Probe("robot", 3, robot.judge, robot.ask),
     Probe("signatures", 3, signatures.judge, signatures.ask),
     Probe("resumption", 4, resumption.judge, resumption.ask),
+    Probe("early-data", 4, early_data.judge, early_data.ask),
+    Probe("renegotiation", 4, renegotiation.judge, renegotiation.ask),
     Probe("http", 4, http.judge, http.ask),
 )
-"""Everything."""
+"""Everything that belongs to a deep scan."""
+
+BY_NAME: Final = (Probe("jarm", 4, jarm.judge, jarm.ask),)
+"""Only where it is named: ten connections that say nothing of how well a target speaks TLS."""

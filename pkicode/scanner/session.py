@@ -17,6 +17,7 @@ from pkicode.tls.hello import ClientHello
 from pkicode.tls.records import Garbled, NotTls
 from pkicode.tls.starttls import DIALOGUES, after
 from pkicode.tls.suites import offered as suites_offered
+from pkicode.tls.ticket13 import Ticket
 
 T = TypeVar("T")
 _NOBODYS = 0x7A7A
@@ -123,6 +124,12 @@ class Known:
     """The second handshake, by the way in which its session came back or did not."""
     http: Heard[Shaken] | None = None
     """What it says to a browser; None if no browser would ask."""
+    early: Heard[Ticket] | None = None
+    """What comes after a whole handshake of TLS 1.3; None if it does not speak it."""
+    renegotiated: Heard[str] | None = None
+    """What it makes of a client that renegotiates: accepted, refused; None if it could not be asked."""
+    odd: tuple[Heard[str], ...] = ()
+    """What it takes of the ten hellos of JARM; none if it was not asked."""
     preference: str = ""
     """server or client, "" if nobody knows."""
     foreign_share: bool = False

@@ -1,4 +1,7 @@
-"""The OCSP response that a server staples (RFC 6066 section 8), and certificates that must have one (RFC 7633)."""
+"""The OCSP response that a server staples (RFC 6066 section 8), and certificates that must have one (RFC 7633).
+
+A response that was fetched says the same as one that was stapled (revocation.py).
+"""
 
 from collections.abc import Iterable
 
@@ -13,7 +16,7 @@ from pkicode.scanner import certificate
 from pkicode.scanner.chain import Chain
 from pkicode.scanner.finding import Grade
 from pkicode.scanner.told import Told
-from pkicode.scanner.trust import TrustStore, issuer_of_leaf
+from pkicode.scanner.trust import TrustStore, issuer_of
 from pkicode.x509.tbs import IssuerFacts
 
 
@@ -21,20 +24,26 @@ def judge(chain: Chain, staple: bytes, stores: Iterable[TrustStore], *, now: int
     """What the staple (DER, b"" for none) says of the leaf."""
     if not staple:
         return _none(chain)
-    issuer = issuer_of_leaf(chain, stores)
+    issuer = issuer_of(chain, stores)
     if issuer is None or chain.leaf.loaded is None:
         return Told(Grade.UNKNOWN, "unverified", "the staple cannot be verified: the leaf's issuer is not at hand")
-    answer = _answer(staple, chain.leaf.loaded, issuer, now)
+    answer = answered(staple, chain.leaf.loaded, issuer, now=now)
     if isinstance(answer, str):
         return Told(Grade.BAD, "invalid", f"the staple is refused by clients: {answer}")
+    return told(answer, "the staple")
+
+
+def told(answer: Answer, whose: str) -> Told:
+    """What an answer that was verified says; `whose` it is, for the sentence."""
     if answer.status == "revoked":
         since = f" since {rfc3339(answer.revoked_at)}" if answer.revoked_at is not None else ""
-        return Told(Grade.BAD, "revoked", f"the certificate is revoked{since} ({answer.reason or 'no reason given'})")
+        why = answer.reason or "no reason given"
+        return Told(Grade.BAD, "revoked", f"{whose} says that the certificate is revoked{since} ({why}); replace it")
     if answer.status != "good":
-        return Told(Grade.BAD, answer.status, "the responder does not know the certificate")
+        return Told(Grade.BAD, answer.status, f"{whose} says that the responder does not know the certificate")
     if answer.next_update is None:
-        return Told(Grade.WARNING, "endless", "the staple has no nextUpdate: nobody can tell when it is too old")
-    return Told(Grade.GOOD, "good", f"the staple says good, until {rfc3339(answer.next_update)}")
+        return Told(Grade.WARNING, "endless", f"{whose} has no nextUpdate: nobody can tell when it is too old")
+    return Told(Grade.GOOD, "good", f"{whose} says good, until {rfc3339(answer.next_update)}")
 
 
 def _none(chain: Chain) -> Told:
@@ -44,14 +53,22 @@ def _none(chain: Chain) -> Told:
     return Told(Grade.SKIPPED, "none", "no staple was sent, and the certificate does not ask for one")
 
 
-def _answer(staple: bytes, leaf: x509.Certificate, issuer: x509.Certificate, now: int) -> Answer | str:
-    """The answer, or why it is none."""
+def answered(response: bytes, leaf: x509.Certificate, issuer: x509.Certificate, *, now: int) -> Answer | str:
+    """What a response says of a certificate, or why it says nothing that a client may rely on."""
     try:
-        facts = IssuerFacts(certificate.dn(issuer, "subject"), b"", certificate.spki(issuer), "")
-        asked = cert_id(facts, leaf.serial_number, _hash(staple, leaf.serial_number))
-        return verified(staple, asked, issuer.public_bytes(Encoding.DER), now=now)
+        asked = cert_id(facts_of(issuer), leaf.serial_number, _hash(response, leaf.serial_number))
+        return verified(response, asked, issuer.public_bytes(Encoding.DER), now=now)
     except certificate.MALFORMED as error:
         return str(error)
+
+
+def facts_of(issuer: x509.Certificate) -> IssuerFacts:
+    """What a CertID takes of an issuer.
+
+    Raises:
+        ValueError, UnsupportedAlgorithm: its key cannot be read.
+    """
+    return IssuerFacts(certificate.dn(issuer, "subject"), b"", certificate.spki(issuer), "")
 
 
 def _hash(staple: bytes, serial_number: int) -> str:

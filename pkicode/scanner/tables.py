@@ -10,9 +10,9 @@ from pkicode.scanner.finding import Endpoint
 COLUMNS: Mapping[str, tuple[str, ...]] = {
     "endpoints": (
         "target", "host", "address", "port", "starttls", "server_name", "at", "state", "versions", "letter", "alpn",
-        "seconds", "connections", "octets",
+        "seconds", "connections", "octets", "scan",
     ),
-    "findings": ("target", "family", "check", "grade", "value", "detail"),
+    "findings": ("target", "family", "check", "grade", "value", "detail", "scan"),
     "ciphers": ("target", "version", "rank", "id", "name", "kx", "bits", "fs", "aead", "strength"),
     "groups": ("target", "version", "rank", "id", "name"),
     "certs": (
@@ -50,12 +50,11 @@ def _rows(one: Endpoint) -> Iterator[tuple[str, list[Row]]]:
     yield "endpoints", [
         (
             target, where.host, where.address, where.port, where.starttls, where.server_name, one.at, one.state,
-            one.versions, one.letter, one.alpn, one.seconds, one.connections, one.octets,
+            one.versions, one.letter, one.alpn, one.seconds, one.connections, one.octets, one.scan,
         )
     ]  # fmt: skip
-    for name, records in (
-        ("findings", one.findings), ("ciphers", one.ciphers), ("groups", one.groups), ("verdicts", one.verdicts)
-    ):  # fmt: skip
+    yield "findings", [(target, *_values(record, COLUMNS["findings"][1:-1]), one.scan) for record in one.findings]
+    for name, records in (("ciphers", one.ciphers), ("groups", one.groups), ("verdicts", one.verdicts)):
         yield name, [(target, *_values(record, COLUMNS[name][1:])) for record in records]
     yield "chains", list(_sent(target, one))
 

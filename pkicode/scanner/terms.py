@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 
 from attrs import asdict, frozen
 
@@ -27,6 +28,12 @@ class Terms:
     """A frozen clock, epoch seconds."""
     patience: float = 5.0
     """Seconds that a connection may take to come about, and then to answer."""
+    revocation: bool = False
+    """Whether those whom certificates name are asked if they are revoked: third parties."""
+    allow_private: bool = False
+    """Whether they may be at private addresses."""
+    scan: str = ""
+    """Name of the [scan.X] whose terms these are."""
 
 
 @frozen
@@ -44,5 +51,12 @@ class Job:
         terms = self.terms
         policy = json.dumps(asdict(terms.policy)) if terms.policy else ""
         stores = [f"{name} {hashlib.sha256(roots).hexdigest()}" for name, roots in terms.stores]
-        whole = "\n".join((self.targets.digest(), str(terms.choice), policy, *stores))
+        asked = [f"revocation {terms.allow_private}"] if terms.revocation else []
+        whole = "\n".join((self.targets.digest(), str(terms.choice), policy, *stores, *asked))
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def scan_id(ids: Iterable[str]) -> str:
+    """Of several scans that were made in one run; of one its own."""
+    each = sorted(ids)
+    return each[0] if len(each) == 1 else hashlib.sha256("\n".join(each).encode()).hexdigest()[:16]

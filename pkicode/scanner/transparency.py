@@ -13,7 +13,7 @@ from pkicode.scanner import certificate
 from pkicode.scanner.chain import Chain
 from pkicode.scanner.finding import Endpoint, Grade
 from pkicode.scanner.told import Told
-from pkicode.scanner.trust import TrustStore, issuer_of_leaf
+from pkicode.scanner.trust import TrustStore, issuer_of
 from pkicode.x509 import der
 from pkicode.x509.keys import SignatureError
 
@@ -40,7 +40,7 @@ def judge(
         log_keys: DER SubjectPublicKeyInfo of the logs that are believed.
     """
     logs = {sct.log_id(key): key for key in log_keys}
-    places = list(_places(chain, endpoint, issuer_of_leaf(chain, stores)))
+    places = list(_places(chain, endpoint, issuer_of(chain, stores)))
     total = sum(len(one.encoded) for one in places)
     if not total:
         return Told(Grade.SKIPPED, "none", "no SCT, which is usual for a CA that browsers do not know")

@@ -178,11 +178,11 @@ def _dates(late: Sequence[Facts], early: Sequence[Facts]) -> Iterator[str]:
     yield from (f"not-yet-valid: `{one.called}` begins {rfc3339(one.not_before or 0)}" for one in early)
 
 
-def issuer_of_leaf(chain: Chain, stores: Iterable[TrustStore]) -> x509.Certificate | None:
-    """Who signed the leaf: sent by the server, or a root; None if neither."""
-    if len(chain.path) > 1:
-        return chain.certificates[chain.path[1]].loaded
-    return next((found for store in stores if (found := _anchor(chain.leaf, store)) is not None), None)
+def issuer_of(chain: Chain, stores: Iterable[TrustStore], *, step: int = 0) -> x509.Certificate | None:
+    """Who signed what is so many steps above the leaf: sent by the server, or a root; None if neither."""
+    if len(chain.path) > step + 1:
+        return chain.certificates[chain.path[step + 1]].loaded
+    return next((found for store in stores if (found := _anchor(chain.top, store)) is not None), None)
 
 
 def is_anchored(chain: Chain, stores: Iterable[TrustStore]) -> bool:

@@ -32,7 +32,7 @@ from pkicode.tls.records import APPLICATION_DATA, Garbled, Message, Record
 Entropy = Callable[[int], bytes]
 """That many random octets."""
 
-_MESSAGE_HASH = 254
+_FINISHED, _MESSAGE_HASH = 20, 254
 _X25519MLKEM768: Final = 0x11EC
 _CIPHERTEXT: Final = 1088
 """Octets of an ML-KEM-768 ciphertext (FIPS 203 table 3)."""
@@ -48,6 +48,15 @@ class Share:
 
     def extension(self) -> tuple[int, bytes]:
         return KEY_SHARE, vector(2, self.group.to_bytes(2, "big") + vector(2, self.public))
+
+
+def share(group: int, entropy: Entropy) -> Share:
+    """One of a group of GROUPS.
+
+    Raises:
+        UnsupportedAlgorithm: this build of OpenSSL has not this group.
+    """
+    return _SHARES[group](entropy)
 
 
 def _x25519(entropy: Entropy) -> Share:
@@ -112,20 +121,29 @@ _CIPHERS: Final = {
     0x1304: _Cipher("sha256", 16, AESCCM),
     0x1305: _Cipher("sha256", 16, lambda key: AESCCM(key, tag_length=8)),
 }
+_TAGS: Final = {0x1305: 8}
+"""Octets of a tag, where they are not 16."""
 SUITES: Final = tuple(_CIPHERS)
 """What this client can decrypt."""
 
 
-class Opener:
-    """Opens the server's handshake records, in order (RFC 8446 sections 5.2, 5.3)."""
+SERVER_HANDSHAKE, CLIENT_HANDSHAKE = b"s hs traffic", b"c hs traffic"
+SERVER_APPLICATION, CLIENT_APPLICATION = b"s ap traffic", b"c ap traffic"
+"""Labels of section 7.1: whose records, and of which part of a connection."""
 
-    def __init__(self, suite: int, shared: bytes, transcript: bytes) -> None:
-        """`transcript` is every message up to the ServerHello, `shared` the secret of the key exchange."""
+
+class Opener:
+    """Opens the records of one side, in order, or makes them (RFC 8446 sections 5.2, 5.3)."""
+
+    def __init__(self, suite: int, shared: bytes, transcript: bytes, label: bytes = SERVER_HANDSHAKE) -> None:
+        """`shared` is the secret of the key exchange, `transcript` every message up to the ServerHello; for application
+        data up to the server's Finished."""
         cipher = _CIPHERS[suite]
-        secret = traffic_secret(cipher.hash, shared, hashlib.new(cipher.hash, transcript).digest())
+        secret = traffic_secret(cipher.hash, shared, hashlib.new(cipher.hash, transcript).digest(), label)
         self._aead = cipher.aead(_expand(cipher.hash, secret, b"key", b"", cipher.key))
         self._iv = int.from_bytes(_expand(cipher.hash, secret, b"iv", b"", 12), "big")
         self._sequence = 0
+        self._suite = suite
 
     def open(self, record: Record) -> Record:
         """The record inside.
@@ -133,25 +151,45 @@ class Opener:
         Raises:
             Garbled: it was not made with these keys, or holds nothing.
         """
-        nonce = (self._iv ^ self._sequence).to_bytes(12, "big")
-        self._sequence += 1
         header = bytes((record.type, 3, 3)) + len(record.body).to_bytes(2, "big")
         try:
-            inner = self._aead.decrypt(nonce, record.body, header).rstrip(b"\0")
+            inner = self._aead.decrypt(self._nonce(), record.body, header).rstrip(b"\0")
         except (InvalidTag, ValueError) as error:
             raise Garbled("an encrypted record that does not open") from error
         if not inner:
             raise Garbled("an encrypted record that holds nothing")
         return Record(inner[-1], record.version, inner[:-1])
 
+    def seal(self, kind: int, body: bytes) -> bytes:
+        """A record of this type."""
+        header = bytes((APPLICATION_DATA, 3, 3)) + (len(body) + 1 + _TAGS.get(self._suite, 16)).to_bytes(2, "big")
+        return header + self._aead.encrypt(self._nonce(), body + bytes((kind,)), header)
 
-def traffic_secret(name: str, shared: bytes, transcript: bytes) -> bytes:
-    """server_handshake_traffic_secret (section 7.1), of the hash of the transcript; without a pre-shared key."""
+    def _nonce(self) -> bytes:
+        nonce = (self._iv ^ self._sequence).to_bytes(12, "big")
+        self._sequence += 1
+        return nonce
+
+
+def finished(suite: int, shared: bytes, before: bytes, transcript: bytes) -> Message:
+    """The client's Finished (section 4.4.4): `before` is every message up to the ServerHello, `transcript` all."""
+    name = _CIPHERS[suite].hash
+    secret = traffic_secret(name, shared, hashlib.new(name, before).digest(), CLIENT_HANDSHAKE)
+    key = _expand(name, secret, b"finished", b"", hashlib.new(name).digest_size)
+    return Message(_FINISHED, hmac.digest(key, hashlib.new(name, transcript).digest(), name))
+
+
+def traffic_secret(name: str, shared: bytes, transcript: bytes, label: bytes = SERVER_HANDSHAKE) -> bytes:
+    """A traffic secret (section 7.1), of the hash of the transcript; without a pre-shared key."""
     empty = hashlib.new(name)
     zeros = bytes(empty.digest_size)
     early = hmac.digest(zeros, zeros, name)
     derived = _expand(name, early, b"derived", empty.digest(), empty.digest_size)
-    return _expand(name, hmac.digest(derived, shared, name), b"s hs traffic", transcript, empty.digest_size)
+    secret = hmac.digest(derived, shared, name)
+    if label in (SERVER_APPLICATION, CLIENT_APPLICATION):
+        derived = _expand(name, secret, b"derived", empty.digest(), empty.digest_size)
+        secret = hmac.digest(derived, zeros, name)
+    return _expand(name, secret, label, transcript, empty.digest_size)
 
 
 def _expand(name: str, secret: bytes, label: bytes, context: bytes, size: int) -> bytes:
@@ -170,6 +208,9 @@ class Client:
         self._transcript = self._hello.message()
         self._retried = False
         self._opener: Opener | None = None
+        self.suite = 0
+        self.shared = self.transcript = b""
+        """Once agreed: the secret of the key exchange, and every message up to the ServerHello."""
 
     def opening(self) -> bytes:
         """What is sent first."""
@@ -212,7 +253,8 @@ class Client:
             shared = self._share.combine(hello.share)
         except ValueError as error:
             raise Garbled("a key share that is no element of its group") from error
-        self._opener = Opener(hello.suite, shared, self._transcript + message.encode())
+        self.suite, self.shared, self.transcript = hello.suite, shared, self._transcript + message.encode()
+        self._opener = Opener(self.suite, self.shared, self.transcript)
         return True
 
     def open(self, record: Record) -> Record:

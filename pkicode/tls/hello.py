@@ -63,6 +63,7 @@ class ClientHello:
     extensions: tuple[Extension, ...] = ()
     session_id: bytes = b""
     compressions: bytes = b"\0"
+    is_padded: bool = True
 
     def message(self) -> bytes:
         """The handshake message.
@@ -84,7 +85,7 @@ class ClientHello:
             return Message(CLIENT_HELLO, start).encode()
         block = b"".join(_extension(kind, data) for kind, data in self.extensions)
         size = 4 + len(start) + 2 + len(block)
-        if 256 <= size < 512:
+        if self.is_padded and 256 <= size < 512:
             block += _extension(PADDING, bytes(max(512 - size - 4, 0)))
         return Message(CLIENT_HELLO, start + vector(2, block)).encode()
 

@@ -1,4 +1,4 @@
-"""Plan files back into plans, for showing them.  Nothing is ever applied from what this returns (decisions 21)."""
+"""Plan files back into plans, for showing them.  Nothing is ever applied from what this returns."""
 
 from collections.abc import Mapping
 from typing import Any

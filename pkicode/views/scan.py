@@ -49,28 +49,36 @@ def endpoints(rows: Rows) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     there = [dict(zip(COLUMNS["endpoints"], row, strict=True)) for row in rows["endpoints"]]
     if len(there) > _ALL_SHOWN:
         there = [one for one in there if one["state"] not in _SILENT]
-    counts = Counter((row[0], str(row[3])) for row in rows["findings"])
+    counts = Counter((row[0], str(row[3]), row[6]) for row in rows["findings"])
+    several = _are_several(rows)
     header = ("TARGET", "STATE", "LETTER", "VERSIONS", "BAD", "WARNING", "UNKNOWN")
-    return header, [
+    return (*(["SCAN"] if several else []), *header), [
         (
-            one["target"], one["state"], one["letter"], " ".join(one["versions"]),
-            *(str(counts[one["target"], grade] or "") for grade in _TOLD),
+            *([one["scan"]] if several else []), one["target"], one["state"], one["letter"], " ".join(one["versions"]),
+            *(str(counts[one["target"], grade, one["scan"]] or "") for grade in _TOLD),
         )
         for one in there
     ]  # fmt: skip
 
 
+def _are_several(rows: Rows) -> bool:
+    """Whether it is the result of several declared scans, each with a policy."""
+    return len({row[-1] for row in rows["endpoints"]}) > 1
+
+
 def mended(rows: Rows) -> Iterator[str]:
     """A line for each thing to be mended, the worst first, with who has it."""
     found: dict[Any, list[str]] = {}
-    for target, family, check, grade, value, detail in rows["findings"]:
-        found.setdefault((str(grade), str(family), check, value, detail), []).append(target)
+    several = _are_several(rows)
+    for target, family, check, grade, value, detail, scan in rows["findings"]:
+        who = f"{target} in scan.{scan}" if several else target
+        found.setdefault((str(grade), str(family), check, value, detail), []).append(who)
     told = sorted((key for key in found if key[0] in _TOLD), key=lambda key: _TOLD.index(Grade(key[0])))
     for grade, family, check, value, detail in told[:_MOST_FINDINGS]:
-        who = found[grade, family, check, value, detail]
-        more = f" and {len(who) - _MOST_TARGETS:,} more" if len(who) > _MOST_TARGETS else ""
+        those = found[grade, family, check, value, detail]
+        more = f" and {len(those) - _MOST_TARGETS:,} more" if len(those) > _MOST_TARGETS else ""
         said = f"{grade:<8} {family} {check} {value}".rstrip()
-        yield printable(f"{said}: {', '.join(who[:_MOST_TARGETS])}{more}")
+        yield printable(f"{said}: {', '.join(those[:_MOST_TARGETS])}{more}")
         yield printable(f"         {detail}")
     if len(told) > _MOST_FINDINGS:
         yield f"And {len(told) - _MOST_FINDINGS:,} more: --format csv has each."

@@ -152,7 +152,7 @@ def _mail_base(text: str) -> str:
 
 
 def effective(constraints: Constraints) -> Constraints:
-    """What a certificate must say so that a permit of one type closes the others (decisions: names).
+    """What a certificate must say so that a permit of one type closes the others.
 
     RFC 5280 leaves a type that is not mentioned wide open: with permit_dns alone every address, URI and mailbox would
     pass.  A type is closed by permitting the one name of it that nobody can have.  Excluding everything is worse: an

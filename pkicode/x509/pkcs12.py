@@ -18,7 +18,6 @@ ROUNDS = 600_000
 _DATA = der.oid("1.2.840.113549.1.7.1")
 _SHROUDED_KEY_BAG = der.oid("1.2.840.113549.1.12.10.1.2")
 _FRIENDLY_NAME, _BMP = der.oid("1.2.840.113549.1.9.20"), 0x1E
-_SET = 0x31
 
 
 def pkcs12(key_pkcs8: bytes, leaf: bytes, chain: tuple[bytes, ...], password: bytes, name: str) -> bytes:
@@ -74,8 +73,8 @@ def _key_bag(key: LatticeKey, password: bytes, name: str) -> bytes:
     shrouded = der.tlv(
         der.SEQUENCE, der.tlv(der.SEQUENCE, der.tlv(*pbes2), scheme), der.tlv(der.OCTET_STRING, encrypted)
     )
-    friendly = der.tlv(der.SEQUENCE, _FRIENDLY_NAME, der.tlv(_SET, der.tlv(_BMP, name.encode("utf-16-be"))))
-    bag = der.tlv(der.SEQUENCE, _SHROUDED_KEY_BAG, der.tlv(0xA0, shrouded), der.tlv(_SET, friendly))
+    friendly = der.tlv(der.SEQUENCE, _FRIENDLY_NAME, der.tlv(der.SET, der.tlv(_BMP, name.encode("utf-16-be"))))
+    bag = der.tlv(der.SEQUENCE, _SHROUDED_KEY_BAG, der.tlv(0xA0, shrouded), der.tlv(der.SET, friendly))
     return _data(der.tlv(der.SEQUENCE, bag))
 
 

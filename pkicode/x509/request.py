@@ -10,11 +10,12 @@ from attrs import field, frozen
 
 from pkicode.model.names import San, Sans, SanType, Subject
 from pkicode.x509 import der, keys, names, pem
+from pkicode.x509.extensions import SUBJECT_ALT_NAME
 
 LIMIT = 64 * 1024
 _MOST_NAMES = 1000
 _VERSION_1 = (der.INTEGER, b"\0")
-_EXTENSION_REQUEST, _SUBJECT_ALT_NAME, _UPN = der.oid("1.2.840.113549.1.9.14"), der.oid("2.5.29.17"), der.oid(names.UPN)
+_EXTENSION_REQUEST, _UPN = der.oid("1.2.840.113549.1.9.14"), der.oid(names.UPN)
 _TEXTS = {0x81: SanType.EMAIL, 0x82: SanType.DNS, 0x86: SanType.URI}
 
 
@@ -94,7 +95,7 @@ def _general_names(attributes: bytes) -> Iterator[tuple[int, bytes]]:
             continue
         for _, extension in der.children(der.only(parts[1][1], der.SEQUENCE)):
             fields = der.children(extension)
-            if fields and der.tlv(*fields[0]) == _SUBJECT_ALT_NAME:
+            if fields and der.tlv(*fields[0]) == SUBJECT_ALT_NAME:
                 yield from der.children(der.only(fields[-1][1], der.SEQUENCE))
 
 

@@ -1,6 +1,7 @@
 """`serve ocsp` and `ocsp query`: one answers, the other asks and believes nothing that it cannot verify."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_ocsp_query_ends_with_3_where_it_is_revoked(run: Callable[..., Ran], pki
 
 
 def test_ocsp_query_refuses_what_it_cannot_rely_on(
-    run: Callable[..., Ran], pki: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Ran], pki: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = run("ocsp", "query", pki / "public/ca/issuing-g1.pem", pki / "public/ca/root-g1.pem", "--url", server.url)
     assert (root.code, root.out) == (1, "")
@@ -75,6 +76,10 @@ def test_ocsp_query_refuses_what_it_cannot_rely_on(
     assert (swapped.code, swapped.out) == (1, "")
     unnamed = run("ocsp", "query", pki / "public/ca/issuing-g1.pem", pki / "public/ca/root-g1.pem")
     assert "names no OCSP responder" in unnamed.err
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a file" in run("ocsp", "query", tmp_path / "pipe", pki / "public/ca/root-g1.pem").err
+    (tmp_path / "large").write_bytes(bytes((1 << 20) + 1))
+    assert "1,048,576 octets" in run("ocsp", "query", tmp_path / "large", pki / "public/ca/root-g1.pem").err
     nobody = run(
         "ocsp", "query", pki / "out/portal.pem", pki / "public/ca/issuing-g1.pem", "--url", "http://127.0.0.1:9"
     )
@@ -93,6 +98,11 @@ def test_serve_ocsp_answers_from_a_pack_far_from_any_pki_toml(
         ran = asking(run, pki, elsewhere, "out/portal.pem", "--format", "json")
         assert json.loads(ran.out)["status"] == "good"
         assert elsewhere.end() == 0
+
+
+def test_serve_ocsp_lets_no_escape_of_a_stranger_onto_the_terminal(tmp_path: Path) -> None:
+    with serving(tmp_path, "--pack", "http://127.0.0.1:9/\x1b[31m") as server:
+        assert "/\\u{1b}[31m" in server.said[0]
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", ""])

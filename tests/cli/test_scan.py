@@ -7,7 +7,10 @@ import subprocess
 
 import pytest
 
+import pkicode
+from tests.cli.test_crl import served
 from tests.guards.tree import ROOT
+from tests.scan import revoking
 from tests.scan.servers import HOST, free_port, identity, openssl, started
 
 CHECKS = ("--checks", "quick")
@@ -69,7 +72,10 @@ def test_scan_as_csv_has_a_line_for_each_finding(run, bare, port):
     [
         (("--scanner", "CertsByCiphers"), {"CertsBySigAlgs"}),
         (("--scanner", "intermediatecas"), {"ChainOrder"}),
-        (("--family", "TLSSession"), {"SecureRenegotiation", "SessionTickets", "SessionResume"}),
+        (
+            ("--family", "TLSSession"),
+            {"SecureRenegotiation", "ClientRenegotiation", "SessionTickets", "SessionResume", "EarlyData"},
+        ),
         (("--family", "PKI", "--scanner", "ChainExpiration"), {"ChainExpiration"}),
         (("--checks", "heartbleed,HSTS"), {"Heartbleed", "HSTS"}),
     ],
@@ -126,6 +132,23 @@ def test_scan_tells_every_target_that_is_none_with_its_line(run, bare):
 def test_scan_refuses_what_it_cannot_do_and_says_how_to_mend_it(run, bare, arguments, code, said):
     ran = run("scan", *arguments)
     assert (ran.code, said in ran.err) == (code, True), ran.err
+
+
+def test_scan_asks_who_is_revoked_only_where_it_is_told_to(run, bare, tmp_path):
+    now = 1_795_424_400
+    body = revoking.listed(revoking.REVOKED, since=now - 3600, until=now + 86400)
+    root = revoking.write(bare, revoking.root(), "root").chain.name
+    with (
+        served(body) as url,
+        openssl(revoking.write(tmp_path, revoking.leaf(revoking.REVOKED, crls=[url]), "leaf")) as port,
+    ):
+        asked = ("scan", f"{HOST}:{port}", "--trust", root, "--scanner", "CRL", "--format", "csv", "--fail-on", "bad")
+        silent = run(*asked)
+        private = run(*asked, "--revocation")
+        told = run(*asked, "--revocation", "--allow-private")
+    assert (silent.code, "Skipped,unasked" in silent.out) == (0, True)
+    assert (private.code, "Unknown,private" in private.out) == (0, True)
+    assert (told.code, "Bad,revoked" in told.out, "keyCompromise" in told.out) == (3, True, True)
 
 
 def test_scan_shows_hostile_names_as_text(run, bare, tmp_path):
@@ -212,7 +235,7 @@ def test_a_scan_that_somebody_wrote_by_hand_is_none(run, bare, port, name, value
 
 
 @pytest.fixture
-def served(applied):
+def portal(applied):
     """The applied project, which says where its portal is served; gives how to serve a chain there."""
     port = free_port()
     toml = applied / "pki.toml"
@@ -229,14 +252,14 @@ def served(applied):
     return serve
 
 
-def test_scan_of_a_declared_certificate_trusts_the_roots_of_the_project(run, served):
-    with served():
+def test_scan_of_a_declared_certificate_trusts_the_roots_of_the_project(run, portal):
+    with portal():
         found = run("scan", "cert.portal", *CHECKS, "--format", "json").json
     assert {one["store"]: one["ok"] for one in found["verdicts"]}["project"]
 
 
-def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, served):
-    with served():
+def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, portal):
+    with portal():
         found = run("scan", "--format", "json").json
         named = run("scan", "scan.web", "--format", "json").json
     grades = {one["check"]: (one["grade"], one["value"]) for one in found["findings"]}
@@ -245,21 +268,96 @@ def test_scan_of_what_pki_toml_declares_holds_it_to_its_policy(run, served):
     assert named["scan_id"] == found["scan_id"]
 
 
-def test_scan_of_a_quick_look_calls_no_suites_good_that_it_did_not_ask_for(run, served):
-    with served():
+def test_scan_of_a_quick_look_calls_no_suites_good_that_it_did_not_ask_for(run, portal):
+    with portal():
         found = run("scan", *CHECKS, "--format", "json").json
     grades = {one["check"]: one["grade"] for one in found["findings"]}
     assert (grades["MinVersion"], grades["ForbiddenSuites"]) == ("Bad", "Unknown")
 
 
-def test_drift_is_nothing_while_what_was_issued_is_served(run, served):
-    with served():
+STRICT = """
+[scan.strict]
+targets = ["cert.portal"]
+policy = { min_version = "TLSv1.3" }
+
+[scan.mild]
+targets = ["cert.portal"]
+policy = { min_version = "TLSv1.2" }
+"""
+
+
+@pytest.fixture
+def several(applied, portal):
+    """Two scans of one server beside [scan.web]."""
+    toml = applied / "pki.toml"
+    toml.write_text(toml.read_text() + STRICT)
+    return portal
+
+
+def versions(found):
+    return {one["scan"]: one["grade"] for one in found["findings"] if one["check"] == "MinVersion"}
+
+
+def test_scan_of_several_declared_scans_says_which_policy_graded_what(run, several):
+    with several():
+        found = run("scan", *CHECKS, "--format", "json").json
+        two = run("scan", "scan.strict", "scan.mild", *CHECKS)
+    assert versions(found) == {"web": "Bad", "strict": "Bad", "mild": "Good"}
+    assert [one["scan"] for one in found["endpoints"]] == ["web", "strict", "mild"]
+    lines = two.out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["SCAN", "strict", "mild"]
+    assert any(
+        line.startswith("Bad      TLSHandshake MinVersion") and line.endswith("in scan.strict") for line in lines
+    )
+
+
+def test_scan_exits_3_when_one_of_several_scans_finds_what_is_as_bad(run, several):
+    asked = ("--checks", "MinVersion", "--fail-on", "bad")
+    with several():
+        codes = [
+            run("scan", *names, *asked).code for names in (["scan.mild"], ["scan.strict"], ["scan.mild", "scan.strict"])
+        ]
+    assert codes == [0, 3, 3]
+
+
+def test_scan_of_several_goes_on_in_folders_of_their_names(run, several, applied):
+    with several():
+        first = run("scan", *CHECKS, "-o", "found", "--format", "json").json
+    # Nobody is asked again: the server is gone.
+    again = run("scan", *CHECKS, "-o", "found", "--format", "json").json
+    assert again == first
+    assert sorted(path.name for path in (applied / "found").iterdir()) == ["mild", "strict", "web"]
+    assert sorted(pkicode.read_scan(applied / "found").findings["scan"].unique()) == ["mild", "strict", "web"]
+    one = run("scan", "scan.mild", *CHECKS, "-o", "found")
+    assert (one.code, "holds no scan" in one.err) == (1, True)
+    alone = run("scan", "scan.mild", *CHECKS, "-o", "found/mild", "--format", "json").json
+    assert versions(alone) == {"mild": "Good"}
+    over = run("scan", *CHECKS, "-o", "found/mild")
+    assert (over.code, "holds another scan" in over.err) == (1, True)
+
+
+def test_scan_takes_no_other_targets_beside_declared_ones(run, several):
+    ran = run("scan", "scan.mild", HOST)
+    assert (ran.code, "has a policy of its own" in ran.err) == (1, True)
+
+
+def test_scan_of_a_declared_scan_asks_third_parties_as_that_says(run, several, applied):
+    toml = applied / "pki.toml"
+    toml.write_text(toml.read_text() + "revocation = true\n")
+    with several():
+        found = run("scan", "scan.mild", "scan.strict", "--scanner", "CRL", "--format", "json").json
+    # The certificate's CRL is on a name that nobody has here.
+    assert {one["scan"]: one["value"] for one in found["findings"]} == {"mild": "unreachable", "strict": "unasked"}
+
+
+def test_drift_is_nothing_while_what_was_issued_is_served(run, portal):
+    with portal():
         ran = run("drift", "-e")
     assert (ran.code, ran.out) == (0, "No drift.\n"), ran.err
 
 
-def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, served, mine):
-    with served(mine.chain, mine.key):
+def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, portal, mine):
+    with portal(mine.chain, mine.key):
         ran = run("drift", "-e", "--format", "json")
         table = run("drift").out
     assert ran.code == 2

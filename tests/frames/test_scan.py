@@ -25,10 +25,11 @@ DTYPES = {
         "target": "string", "host": "string", "address": "string", "port": "Int64", "starttls": "string",
         "server_name": "string", "at": "datetime64[s, UTC]", "state": "category", "versions": "object",
         "letter": "category", "alpn": "string", "seconds": "float64", "connections": "Int64", "octets": "Int64",
+        "scan": "string",
     },
     "findings": {
         "target": "string", "family": "category", "check": "string", "grade": "category", "value": "string",
-        "detail": "string",
+        "detail": "string", "scan": "string",
     },
     "ciphers": {
         "target": "string", "version": "category", "rank": "Int64", "id": "Int64", "name": "string", "kx": "string",
@@ -70,18 +71,29 @@ def test_every_table_has_its_columns_and_dtypes_even_when_empty(endpoints):
 
 
 def test_a_row_is_what_was_recorded():
-    found = scan([FULL, CLOSED])
+    found = scan([evolve(FULL, scan="edge"), CLOSED])
+    assert found.findings["scan"].tolist() == ["edge", "edge"]
     row = found.endpoints.iloc[0].to_dict()
     assert row == {
         "target": "portal.corp.example (192.0.2.7):443", "host": "portal.corp.example", "address": "192.0.2.7",
         "port": 443, "starttls": "", "server_name": "portal.corp.example", "at": pd.Timestamp(NOW, unit="s", tz="UTC"),
         "state": "tls", "versions": ("TLSv1.2", "TLSv1.3"), "letter": "A-", "alpn": "h2", "seconds": 0.25,
-        "connections": 31, "octets": 9000,
+        "connections": 31, "octets": 9000, "scan": "edge",
     }  # fmt: skip
     assert found.endpoints["letter"].isna().tolist() == [False, True]
     assert found.findings["grade"].max() == "Warning"
     assert found.ciphers["fs"].tolist() == [True, False]
     assert found.verdicts["reason"].tolist() == ["", "unknown-issuer: who"]
+
+
+def test_scans_of_one_target_by_two_policies_are_compared_each_with_its_own():
+    finding = Finding("TLSHandshake", "MinVersion", Grade.GOOD, "TLSv1.2", "")
+    mild, strict = evolve(FULL, scan="mild", findings=(finding,)), evolve(FULL, scan="strict", findings=(finding,))
+    worse = evolve(strict, findings=(evolve(finding, grade=Grade.BAD),))
+    found = diff(scan([mild, strict]), scan([mild, worse]))
+    assert found[["name", "before", "after"]].to_numpy().tolist() == [
+        ["strict TLSHandshake MinVersion", "Good TLSv1.2", "Bad TLSv1.2"]
+    ]
 
 
 def test_a_certificate_stands_there_once_however_often_it_is_served():

@@ -5,7 +5,8 @@ import pytest
 
 from pkicode.config.language import CertSpec
 from pkicode.kinds.cert import KIND
-from pkicode.model.change import Change
+from pkicode.model.change import Change, ReasonCode
+from pkicode.model.instants import rfc3339
 from pkicode.model.problem import ConfigError
 from pkicode.plan.kind import FieldClass
 from tests.kinds.site import BASE, Site
@@ -58,6 +59,16 @@ def test_a_plan_of_a_renewal_says_what_there_was(site: Site) -> None:
     assert change.before == {"due": "2027-01-14T20:34:37Z", "generation": 1}
     assert change.after is not None
     assert change.after["key"] == "same"
+
+
+def test_what_is_replaced_after_a_revocation_and_was_due_anyway_says_both(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    pinned = f'cert = "cert.portal"\nissued_before = {rfc3339(site.now + 1)}\nreason = "superseded"\n'
+    change = portal(site.write(PORTAL + f'[[revoke]]\nid = "r1"\n{pinned}').later(61))
+    assert [one.code for one in change.reasons][-1] is ReasonCode.DUE
+    assert change.reasons[-1].detail == "due 2027-01-14T20:34:37Z"
+    assert len(change.reasons) == 2
 
 
 def test_the_fields_that_changed_are_named_one_by_one(site: Site) -> None:

@@ -61,6 +61,13 @@ def test_other_dates_in_pki_toml_sign_a_list_again(site: Site) -> None:
     assert issuing(site).number == 2
 
 
+@pytest.mark.parametrize("other", ['validity = "9d"', 'refresh = "2d"'])
+def test_either_of_its_dates_alone_signs_a_list_again(site: Site, other: str) -> None:
+    site.apply()
+    site.write(base=site.text.replace("path_len = 0", f"path_len = 0\ncrl = {{ {other} }}"))
+    assert [line for line in told(site.plan().changes) if " crl." in line] == ["sign crl.issuing@1 spec-changed"]
+
+
 @pytest.mark.parametrize("ours", [False, True], ids=["another's key", "a broken signature"])
 def test_a_forged_list_neither_raises_the_number_nor_revokes_and_is_told(site: Site, ours: bool) -> None:
     site.write(PORTAL)

@@ -188,8 +188,10 @@ def test_a_csr_with_the_key_of_another_address_is_refused(site: Site) -> None:
 
 def test_a_csr_with_a_cas_key_is_refused_be_it_a_ca_far_above(site: Site) -> None:
     site.apply()
-    key = site.open().export("ca.root", with_key=True).key_pkcs8
+    exported = site.open().export("ca.root", with_key=True)
+    key = exported.key_pkcs8
     assert key
+    assert "key_pkcs8" not in repr(exported)
     (site.root / "root.key").write_bytes(encode("PRIVATE KEY", key))
     csr(site, "a", extra=("-key", str(site.root / "root.key")))
     site.write(CSR.replace('"a", "b"', '"a"'))

@@ -25,6 +25,8 @@ def test_a_state_that_is_gone_is_not_begun_anew_while_the_journal_knows_of_certi
         site.plan()
     with pytest.raises(StateError, match=r"state\.db is gone"):
         site.apply()
+    with pytest.raises(StateError, match=r"state\.db is gone"):
+        site.open().upkeep.verify()
     assert not (site.root / ".pkicode/state.db").exists()
     site.open().upkeep.restore(site.root / "copy.db")
     assert site.plan().changes == ()

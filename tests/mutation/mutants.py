@@ -111,7 +111,8 @@ def _here(node: ast.AST) -> Iterator[_Edit]:
         yield from (_Edit(node, "value", value) for value in _others(node.value))
     elif isinstance(node, ast.Call) and len(node.args) > 1 and not isinstance(node.args[0], ast.Starred):
         first, second, *rest = node.args
-        yield _Edit(node, "args", [second, first, *rest])
+        if ast.dump(first) != ast.dump(second):
+            yield _Edit(node, "args", [second, first, *rest])
 
 
 def _others(value: object) -> list[object]:

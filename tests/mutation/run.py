@@ -25,15 +25,15 @@ from tests.mutation.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "plan/planner": ("tests/plan", "tests/kinds/test_life.py"),
+    "plan/planner": ("tests/plan", "tests/kinds/test_life.py", "tests/kinds/test_revocation.py"),
     "plan/template": ("tests/plan/test_template.py",),
-    "issuing/__init__": ("tests/issuing",),
+    "issuing/__init__": ("tests/issuing", "tests/ceremony"),
     "issuing/batch": ("tests/issuing",),
     "issuing/resumption": ("tests/issuing/test_resume.py", "tests/issuing"),
-    "issuing/steps": ("tests/issuing",),
+    "issuing/steps": ("tests/issuing", "tests/hsm"),
     "x509/tbs": ("tests/x509/test_tbs.py",),
     "revocation/crl": ("tests/revocation",),
-    "kinds/crl": ("tests/kinds",),
+    "kinds/crl": ("tests/kinds", "tests/ceremony"),
     "kinds/cert": ("tests/kinds",),
 }
 """Module -> its own tests, the likeliest to fail first."""

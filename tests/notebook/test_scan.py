@@ -162,6 +162,21 @@ def test_a_project_trusts_its_own_roots_and_knows_where_its_certificates_are(pki
     assert drift.empty
 
 
+def test_several_declared_scans_are_one_result(pki):
+    with pki.path.open("a", encoding="utf-8") as toml:
+        for name, least in (("mild", "TLSv1.2"), ("strict", "TLSv1.3")):
+            toml.write(f'\n[scan.{name}]\ntargets = ["cert.portal"]\nexpect = ["cert.portal"]\n')
+            toml.write(f'policy = {{ min_version = "{least}" }}\n')
+    with serving(pki):
+        found = pki.scan(checks="MinVersion")
+        one = pki.scan("scan.strict", checks="MinVersion")
+    grades = found.findings.set_index("scan")["grade"].to_dict()
+    assert grades == {"mild": "Good", "strict": "Bad"}
+    assert found.expect == ("cert.portal",)
+    assert one.findings["scan"].tolist() == ["strict"]
+    assert one.scan_id != found.scan_id
+
+
 def test_what_is_issued_and_not_served_is_drift_in_python_too(pki):
     found = pki.scan("cert.portal", checks="quick")
     told = [(one.drift, one.address) for one in found.drift(pki).itertuples()]

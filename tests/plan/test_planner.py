@@ -13,7 +13,7 @@ from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Plan, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.problem import ConfigError, Problem
-from pkicode.model.row import Block, Held, Row, Source
+from pkicode.model.row import FORGOTTEN, Block, Held, Row, Source
 from pkicode.plan import planner
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Snapshot
 from pkicode.ports import About
@@ -177,7 +177,7 @@ def test_of_several_generations_the_newest_is_compared(plan) -> None:
 
 def test_what_is_gone_reaches_its_kind_without_a_row_in_the_order_of_keys(plan) -> None:
     toy = Toy(rows={"x": ["k"]})
-    gone = [held("c"), held("a"), held("b", status=planner.FORGOTTEN)]
+    gone = [held("c"), held("a"), held("b", status=FORGOTTEN)]
     found = plan(toy, held("k"), *gone, held(name="other"), held(kind="ca", name="root"))
     assert told(found) == ['forget cert.x["a"]', 'forget cert.x["c"]', "forget cert.other"]
     assert found.declared == 1
@@ -221,7 +221,7 @@ def test_more_than_a_twentieth_and_more_than_ten_keys_do_not_go_at_once(plan, si
 
 def test_the_brake_counts_what_was_there_and_not_what_was_forgotten_before(plan) -> None:
     rows = [held(str(number)) for number in range(11)]
-    before = [held(f"f{number}", status=planner.FORGOTTEN) for number in range(100)]
+    before = [held(f"f{number}", status=FORGOTTEN) for number in range(100)]
     with pytest.raises(ConfigError) as caught:
         plan(Toy(rows={}), *rows, *before)
     assert "11 of 11 keys are gone" in caught.value.problems[0].message
@@ -254,7 +254,7 @@ def test_one_row_moves_to_another_key_and_the_others_stay(plan) -> None:
 def test_a_move_that_is_done_or_was_never_there_is_nothing(plan) -> None:
     moved = moves("cert.z", "cert.x")
     assert plan(Toy(), held(), settings=moved).changes == ()
-    assert plan(Toy(), held(), held(name="z", status=planner.FORGOTTEN), settings=moved).changes == ()
+    assert plan(Toy(), held(), held(name="z", status=FORGOTTEN), settings=moved).changes == ()
 
 
 def test_after_a_move_the_row_has_its_first_version_and_is_compared(plan) -> None:

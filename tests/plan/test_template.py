@@ -41,6 +41,13 @@ def test_changed_fields_stand_sorted_below_their_class() -> None:
     ) == {"now": ["dns", "issuer"], "next": ["validity"], "metadata": ["note"]}
 
 
+def test_a_derived_field_is_called_what_somebody_wrote() -> None:
+    derived = ["base_urls", "own_base_urls", "ocsp_urls", "crl_shards"]
+    assert changed(dict.fromkeys(derived, "a"), dict.fromkeys(derived, "b")) == {
+        "metadata": ["base_url", "base_url of its issuer", "crl.shards of its issuer", "ocsp.url of its issuer"]
+    }
+
+
 def test_a_field_that_came_or_went_has_changed_even_where_its_value_is_null() -> None:
     assert changed({}, {"dns": None}) == {"now": ["dns"]}
     assert changed({"dns": None}, {}) == {"now": ["dns"]}

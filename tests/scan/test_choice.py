@@ -2,8 +2,8 @@
 
 import pytest
 
-from pkicode.scanner.choice import choose
-from pkicode.scanner.registry import DEEP, QUICK
+from pkicode.scanner.choice import choose, made
+from pkicode.scanner.registry import BY_NAME, DEEP, QUICK
 
 OF_CFSSL = (
     "DNSLookup", "TCPDial", "TLSDial", "ChainExpiration", "ChainValidation", "MultipleCerts", "CipherSuite", "SigAlgs",
@@ -39,6 +39,15 @@ def test_a_probe_means_all_its_checks_and_a_check_asks_for_its_probe_alone():
 def test_who_only_wants_to_know_whether_somebody_is_there_asks_nothing_more():
     assert choose(family="Connectivity").lines == ()
     assert choose("TCPDial,DNSLookup").lines == ()
+
+
+def test_a_fingerprint_is_taken_only_where_it_is_named_and_then_alone():
+    assert all("JARM" not in made()[one.name] for one in (*DEEP, *QUICK))
+    for chosen in (choose("JARM"), choose("jarm"), choose(family="Fingerprint"), choose(scanner="JARM")):
+        assert chosen.lines == BY_NAME
+    assert choose("JARM,TCPDial").lines == BY_NAME
+    assert [one.name for one in choose("JARM,RC4").lines] == ["suites", "certificates", "weak-suites", "jarm"]
+    assert choose("quick", family="Fingerprint").lines == (*QUICK, *BY_NAME)
 
 
 def test_a_quick_scan_of_a_family_stays_quick():

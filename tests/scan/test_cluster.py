@@ -17,7 +17,7 @@ from distributed import Client
 
 import pkicode
 from pkicode.adapters import loop
-from pkicode.adapters.asked import Wanted, job
+from pkicode.adapters.asked import Wanted, jobs
 from pkicode.adapters.cluster import spread
 from pkicode.adapters.scanning import reach_of
 from pkicode.cli import main
@@ -230,7 +230,7 @@ def test_a_worker_of_another_release_is_refused_with_what_differs(tmp_path, run)
 
 @pytest.mark.parametrize("shares", [1, 3, 50])
 def test_all_shares_together_begin_no_more_than_one_scan_may(shares):
-    terms = job(Wanted(["127.0.0.1"], rate=500)).terms
+    terms = jobs(Wanted(["127.0.0.1"], rate=500))[0].terms
 
     def begun(address, share):
         """How many connections one share lets begin within ten seconds."""
@@ -252,7 +252,7 @@ def test_a_worker_gets_targets_and_terms_and_nothing_of_the_project(tmp_path, mo
     project = open_project(tmp_path / "pki.toml")
     project.apply()
     told = loop.run(declared(project.config, project.state, ["cert.portal"], now=project.clock()))
-    sent = pickle.dumps(job(Wanted(["cert.portal"]), told))
+    sent = pickle.dumps(jobs(Wanted(["cert.portal"]), told))
     assert b"127.0.0.1" in sent
     assert [one for one in (b"planted", b"PRIVATE KEY", str(tmp_path).encode()) if one in sent] == []
     assert spread.__kwdefaults__ == {"jobs": None, "before": 0}

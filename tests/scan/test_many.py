@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 import pytest
 from attrs import evolve
 
-from pkicode.adapters.asked import Wanted, job
+from pkicode.adapters.asked import Wanted, jobs
 from pkicode.adapters.scanning import AT_ONCE, reach_of, whole
 from pkicode.model.problem import ConfigError
 from pkicode.scanner.finding import Grade
@@ -37,7 +37,7 @@ def port(tmp_path_factory):
 
 
 def meant(*targets, **more):
-    made = job(Wanted(targets, rate=100_000, **more))
+    (made,) = jobs(Wanted(targets, rate=100_000, **more))
     return evolve(made, terms=evolve(made.terms, patience=PATIENCE))
 
 
@@ -114,7 +114,7 @@ def test_processes_share_the_rate():
     whole_rate, half = reach_of(terms, 1).pace, reach_of(terms, 2).pace
     assert half.everything.per_second * 2 == whole_rate.everything.per_second == 100_000
     assert whole_rate.network.per_second > whole_rate.host.per_second
-    assert job(Wanted(["127.0.0.1"])).terms.rate == RATE
+    assert jobs(Wanted(["127.0.0.1"]))[0].terms.rate == RATE
 
 
 def test_a_protocol_is_for_targets_that_name_none():

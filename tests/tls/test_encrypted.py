@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkicode.tls.client13 import traffic_secret
+from pkicode.tls.client13 import SERVER_APPLICATION, traffic_secret
 from pkicode.tls.conversation import Answer, Talk, converse
 from pkicode.tls.hello import TLS12, TLS13, client_hello, vector
-from pkicode.tls.records import APPLICATION_DATA, HANDSHAKE, Message, record
+from pkicode.tls.records import APPLICATION_DATA, HANDSHAKE, Garbled, Message, record
+from pkicode.tls.ticket13 import Ticket, ticket
 from tests.oracles.hkdf import expand_label
 from tests.tls.talking import sent, told
 
@@ -93,3 +94,42 @@ ALTERED: list[Callable[[bytes], bytes]] = [lambda data: data[:-1], lambda data: 
 @pytest.mark.parametrize("alter", ALTERED)
 def test_a_flight_that_is_cut_or_goes_on_is_read_as_far_as_it_goes(alter: Callable[[bytes], bytes]):
     assert told(talk(), alter(flight([certificate((b"leaf", b""))]))).version == TLS13
+
+
+def after(*messages: Message) -> bytes:
+    """A whole flight, and what the server says once the handshake is finished."""
+    first = flight([Message(8, b"\0\0"), certificate((b"leaf", b"")), VERIFY, Message(20, bytes(32))])
+    client = ticket_talk()
+    (opening, _) = sent(client, first)
+    before = opening[5:] + first[5 : 5 + int.from_bytes(first[3:5], "big")]
+    said = b"".join(
+        one.encode() for one in (Message(8, b"\0\0"), certificate((b"leaf", b"")), VERIFY, Message(20, bytes(32)))
+    )
+    shared = SERVER.exchange(X25519PrivateKey.from_private_bytes(entropy(32)).public_key())
+    secret = traffic_secret("sha256", shared, hashlib.sha256(before + said).digest(), SERVER_APPLICATION)
+    aead, iv = AESGCM(expand_label(secret, b"key", 16)), expand_label(secret, b"iv", 12)
+    inner = b"".join(one.encode() for one in messages) + bytes((HANDSHAKE,))
+    header = bytes((APPLICATION_DATA, 3, 3)) + (len(inner) + 16).to_bytes(2, "big")
+    return first + header + aead.encrypt(iv, inner, header)
+
+
+def ticket_talk() -> Talk[Ticket]:
+    return ticket(client_hello([TLS13], (0x1301,), (29,), bytes(64)), entropy)
+
+
+def given_ticket(extensions: bytes) -> Message:
+    return Message(4, bytes(8) + vector(1, b"n") + vector(2, b"ticket") + vector(2, extensions))
+
+
+def test_a_ticket_says_how_much_may_be_sent_early():
+    early = given_ticket(b"\0\x2a" + vector(2, (16384).to_bytes(4, "big")))
+    assert told(ticket_talk(), after(early)) == Ticket(given=True, early=16384)
+    assert told(ticket_talk(), after(given_ticket(b""))) == Ticket(given=True)
+
+
+@pytest.mark.parametrize(
+    "broken", [Message(4, b""), Message(4, bytes(9)), given_ticket(b"\0"), given_ticket(b"\0\x2a\0\4\0")]
+)
+def test_a_ticket_that_is_none_is_refused(broken: Message):
+    with pytest.raises(Garbled):
+        told(ticket_talk(), after(broken))

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pkicode.tls import flight, ssl2
-from pkicode.tls.conversation import Answer, converse
-from pkicode.tls.hello import TLS12, TLS13, alpn_of, client_hello, extensions, server_hello
+from pkicode.tls.client12 import renegotiate
+from pkicode.tls.conversation import Answer, Talk, converse
+from pkicode.tls.hello import TLS12, TLS13, alpn_of, client_hello, extensions, server_hello, vector
 from pkicode.tls.records import (
     HANDSHAKE,
     MESSAGE_MOST,
@@ -25,6 +27,7 @@ from pkicode.tls.records import (
 from pkicode.tls.starttls import DIALOGUES
 from pkicode.tls.starttls import OCTETS_MOST as DIALOGUE_MOST
 from pkicode.tls.suites import suite_of
+from pkicode.tls.ticket13 import ticket
 from tests.tls.talking import told
 
 PARSERS: list[Callable[[bytes], object]] = [
@@ -45,6 +48,10 @@ PARSERS: list[Callable[[bytes], object]] = [
     ),
 ]
 SERVER_HELLO = Message(2, b"\3\3" + bytes(32) + b"\0\xc0\x2f\0").encode()
+_SHARE = X25519PrivateKey.from_private_bytes(b"\5" * 32).public_key().public_bytes_raw()
+SERVER_HELLO_13 = Message(
+    2, b"\3\3" + bytes(32) + b"\0\x13\1\0" + vector(2, b"\0\x2b\0\2\3\4", b"\0\x33\0\x24\0\x1d\0\x20" + _SHARE)
+).encode()
 
 
 @pytest.mark.parametrize("parser", PARSERS)
@@ -64,6 +71,45 @@ def answered(pieces: list[bytes], *, tls13: bool) -> Answer | str:
         return "garbled"
     except EOFError:
         return "end"
+
+
+BEYOND: list[Callable[[], Talk[object]]] = [
+    lambda: ticket(client_hello([TLS13], (0x1301,), (29,), bytes(64)), lambda size: b"\7" * size),
+    lambda: renegotiate(*[client_hello([TLS12], (0xC02F,), (29,), bytes(64))] * 2, lambda size: b"\7" * size),
+]
+"""Talks that finish a handshake."""
+
+
+@pytest.mark.parametrize("talk", BEYOND, ids=["ticket", "renegotiate"])
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from([20, 21, 22, 23]), st.sampled_from([1, 2, 4, 8, 11, 12, 13, 14, 15, 20, 22]))
+        .flatmap(lambda both: st.tuples(st.just(both[0]), st.just(both[1]), st.binary(max_size=90)))
+        .map(lambda one: record(one[0], TLS12, Message(one[1], one[2]).encode())),
+        max_size=8,
+    ),
+    tls13=st.booleans(),
+)
+def test_what_finishes_a_handshake_learns_something_or_refuses(
+    talk: Callable[[], Talk[object]], parts: list[bytes], *, tls13: bool
+):
+    try:
+        told(talk(), record(HANDSHAKE, TLS12, SERVER_HELLO_13 if tls13 else SERVER_HELLO), *parts)
+    except (Garbled, EOFError):
+        return
+
+
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        b"", b"\1", b"\3\0\x1d", b"\3\0\x1d\x20" + bytes(32), b"\3\0\x1d\1\0", b"\3\0\x17\x41" + bytes(65),
+        b"\3\x11\xec\x20" + bytes(32), b"\3\xff\xff\0",
+    ],
+)  # fmt: skip
+def test_a_share_that_is_none_is_refused(exchange: bytes):
+    said = SERVER_HELLO + Message(12, exchange).encode() + Message(14, b"").encode()
+    with pytest.raises(Garbled):
+        told(BEYOND[1](), record(HANDSHAKE, TLS12, said))
 
 
 @given(data=st.binary(max_size=400), size=st.integers(1, 50), tls13=st.booleans())
