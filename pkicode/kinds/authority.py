@@ -21,6 +21,7 @@ from pkicode.kinds.generation import (
     of_certificate,
     subject_of,
 )
+from pkicode.kinds.offline import is_offline
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Readiness
 from pkicode.model.instants import from_datetime
@@ -110,6 +111,7 @@ def coming(outlook: Outlook) -> Generations:
             if change.action is Action.ISSUE and change.generation == newest.generation and change.row:
                 had = {one.by for one in newest.crosses}
                 made = [one.rpartition("@") for one in json.loads(change.row.values) if one not in had]
+                made = [one for one in made if not is_offline(one[0], outlook.config)]
                 crosses = (*newest.crosses, *(Cross(b"", issuer, int(number)) for issuer, _, number in made))
                 known[name] = (*there[:-1], evolve(newest, crosses=crosses))
     return evolve(found, known=known)

@@ -189,7 +189,10 @@ def diff(
     found = _new(block, row, held, outlook, reason) if reason else None
     if found and found.readiness is Readiness.READY:
         return found
-    return cross.planned(block, row, held, outlook) or _metadata(block, row, held, difference) or found
+    crossed = cross.planned(block, row, held, outlook)
+    if crossed and crossed.readiness is Readiness.READY:
+        return crossed
+    return _metadata(block, row, held, difference) or crossed or found
 
 
 def _metadata(block: Block, row: Row, held: Held, difference: Difference) -> Change | None:

@@ -11,8 +11,9 @@ from attrs import evolve
 
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
-from pkicode.issuing import Issued, Order, Remade, Template, issue
+from pkicode.issuing import Issued, Order, Remade, Template, issue, reserve
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import offline
 from pkicode.kinds.authority import Authority, Generations, crl_urls, issuer_urls
 from pkicode.kinds.generation import Cross, rotates_at
 from pkicode.kinds.rows import after, block_of, template_number
@@ -53,8 +54,6 @@ def refusal(name: str, by: Authority, config: Config) -> str:
     """Why a root cannot sign the key of [ca.NAME], empty when it can."""
     spec = _spec(name, config)
     declared = _spec(by.name, config)
-    if declared.offline:
-        return f"{by.at} is offline, and ceremonies make no cross-certificates"
     # One that a forecast made has no certificate to say it.
     above = authorities.constraints(declared.name_constraints) if by.is_foreseen else by.constraints
     most = declared.path_len if by.is_foreseen else by.path_len
@@ -98,27 +97,40 @@ def check(block: Block, spec: CaSpec, outlook: Outlook) -> Iterator[Problem]:
 
 
 def planned(block: Block, row: Row, held: Held, outlook: Outlook) -> Change | None:
-    """The roots that sign the key of the newest generation too, and have not yet."""
+    """The roots that sign the key of the newest generation too, and have not yet.
+
+    Those at hand sign at once; of those that are offline one after the other reserves, and waits for a ceremony.
+    """
     newest = authorities.generations(outlook).get(block.name)
     there = {one.by for one in newest.crosses} if newest else set()
     lacking = [by for by in json.loads(row.values) if by not in there]
     if newest is None or not lacking:
         return None
-    return Change(
+    by = [one for one in lacking if not _is_offline(one, outlook.config)]
+    change = Change(
         Address("ca", block.name),
         Action.ISSUE,
         newest.generation,
-        (Reason(ReasonCode.CA_ROTATE, f"ca.{' ca.'.join(lacking)} signs it too"),),
+        (Reason(ReasonCode.CA_ROTATE, f"ca.{' ca.'.join(by or lacking)} signs it too"),),
         block,
         row,
         held,
-        after={"cross_signed_by": ", ".join(f"ca.{by}" for by in lacking), "protect": block.spec.protect},
+        after={"cross_signed_by": ", ".join(f"ca.{one}" for one in by or lacking), "protect": block.spec.protect},
         irreversible=True,
     )
+    return change if by else offline.reserving(change, outlook)
+
+
+def _is_offline(by: str, config: Config) -> bool:
+    """Of `root@1`."""
+    return offline.is_offline(by.partition("@")[0], config)
 
 
 async def complete(change: Change, run: Run) -> Problem | None:
-    """Make every cross-certificate that the newest generation lacks, one after the other, each durable."""
+    """Make every cross-certificate that the newest generation lacks, one after the other, each durable.
+
+    By roots that are offline only one is reserved at a time: each is written into the row that the one before left.
+    """
     name = change.address.name
     while True:
         generations = await authorities.loaded(run)
@@ -127,13 +139,23 @@ async def complete(change: Change, run: Run) -> Problem | None:
             return authorities.missing(name, change.address)
         there = {one.by for one in own.crosses}
         lacking = [one for one in wanted(name, generations, own) if _by(one) not in there]
-        if not lacking:
+        at_hand = [one for one in lacking if not _is_offline(_by(one), run.config)]
+        if not lacking or not at_hand and await _is_reserved(own, run):
             return None
-        template, order, settle = await _remade(change, own, lacking[0], run)
+        template, order, settle = await _remade(change, own, (at_hand or lacking)[0], run)
+        if template.offline:
+            (waiting,) = await reserve(template, [order], run.world)
+            return waiting
         (answer,) = await issue(template, [order], run.world, settle=settle)
         authorities.forget(run)
         if isinstance(answer, Problem):
             return answer
+
+
+async def _is_reserved(own: Authority, run: Run) -> bool:
+    """Whether a cross-certificate of it waits for a ceremony; what nobody may sign any more was settled before."""
+    address = str(Address("ca", own.name))
+    return any((one.address, one.generation) == (address, own.generation) for one in await run.world.store.intents())
 
 
 async def remake(change: Change, issuer: str, generation: int, run: Run) -> Remade | None:
@@ -176,6 +198,7 @@ async def _remade(change: Change, own: Authority, by: Authority, run: Run) -> Re
         store=spec.key.store or "",
         crl_urls=urls,
         constraints=(by.constraints,) if by.constraints else (),
+        offline=_is_offline(_by(by), run.config),
         until=min(own.not_after, by.not_after),
     )
     order = Order(

@@ -27,11 +27,16 @@ def held_back(change: Change, outlook: Outlook) -> Change:
     why = _lacks_card(change, spec, outlook.config) if spec.offline else ""
     if not why and not is_offline(spec.issuer or change.address.name, outlook.config):
         return change
-    change = evolve(change, action=Action.RESERVE, irreversible=False)
     if why:
-        return evolve(change, readiness=Readiness.WAITING, waits=why)
-    reserved = outlook.snapshot.reserved.get(str(change.address))
-    if reserved and reserved.generation == change.generation and outlook.now <= reserved.created + LIFE:
+        return evolve(change, action=Action.RESERVE, irreversible=False, readiness=Readiness.WAITING, waits=why)
+    return reserving(change, outlook)
+
+
+def reserving(change: Change, outlook: Outlook) -> Change:
+    """What an offline key is to sign: reserved now, or reserved already and waiting for its ceremony."""
+    change = evolve(change, action=Action.RESERVE, irreversible=False)
+    reserved = outlook.snapshot.reserved.get((str(change.address), change.generation))
+    if reserved and outlook.now <= reserved.created + LIFE:
         until = rfc3339(reserved.created + LIFE)
         waits = f"reserved, and waits for a ceremony: `pkicode ceremony export`; until {until}"
         return evolve(change, readiness=Readiness.WAITING, waits=waits)

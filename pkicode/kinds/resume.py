@@ -83,6 +83,9 @@ async def _remade(
     block = run.config.block(address.kind, address.name)
     if block is None:
         return {}
+    if address.kind == "ca":
+        found = {(one.issuer_key, one.serial): await _ca_remade(one, block, newest, run) for one in intents}
+        return {identity: one for identity, one in found.items() if one}
     wanted = {parse(one.address)[0].key: one for one in intents}
     rows = {row.key: row for row in config_rows(run.config, block) if row.key in wanted}
     changes = [
@@ -90,16 +93,10 @@ async def _remade(
         for key, intent in wanted.items()
         if key in rows
     ]
-    if address.kind == "ca" and (crossed := changes[0]).held and crossed.held.generation == crossed.generation:
-        made = await cross.remake(crossed, intents[0].ca, intents[0].ca_generation, run)
-        return {(intents[0].issuer_key, intents[0].serial): made} if made else {}
     fresh = [one for one in changes if one.held is None or one.held.generation < one.generation]
     if not fresh:
         return {}
     ids = {key: (intent.issuer_key, intent.serial) for key, intent in wanted.items()}
-    if address.kind == "ca":
-        one = await ca.remake(fresh[0], run)
-        return {} if isinstance(one, Problem) else {ids[""]: one}
     remade = await cert_apply.remake(fresh, run)
     if isinstance(remade, Problem):
         return {}
@@ -109,6 +106,18 @@ async def _remade(
         for change, order in zip(fresh, orders, strict=True)
         if isinstance(order, Order)
     }
+
+
+async def _ca_remade(intent: Certificate, block: Block, newest: Mapping[Address, Held], run: Run) -> Remade | None:
+    """A generation of a CA, or a cross-certificate of the newest: both may wait at once, of two generations."""
+    [row] = config_rows(run.config, block)
+    change = _change(block, row, newest.get(Address("ca", block.name)), intent)
+    if change.held and change.held.generation == change.generation:
+        return await cross.remake(change, intent.ca, intent.ca_generation, run)
+    if change.held and change.held.generation > change.generation:
+        return None
+    made = await ca.remake(change, run)
+    return None if isinstance(made, Problem) else made
 
 
 def _change(block: Block, row: Row, held: Held | None, intent: Certificate) -> Change:

@@ -68,9 +68,8 @@ def allowed(block: Block, outlook: Outlook) -> bool:
 
 def _is_reserved(block: Block, outlook: Outlook) -> bool:
     """Whether the next generation was reserved for a ceremony: somebody said so then, and people will look at it."""
-    reserved = outlook.snapshot.reserved.get(f"ca.{block.name}")
     newest = authorities.generations(outlook).get(block.name)
-    is_next = reserved is not None and newest is not None and reserved.generation == newest.generation + 1
+    is_next = newest is not None and (f"ca.{block.name}", newest.generation + 1) in outlook.snapshot.reserved
     return is_next and is_offline(block.spec.issuer or block.name, outlook.config)
 
 

@@ -90,8 +90,8 @@ class Snapshot:
     """Id of each [[revoke]] entry ever acted on -> when the last certificate it was about expires."""
     blocked: Mapping[str, Blocked] = field(factory=dict)
     """The block list, by SPKI."""
-    reserved: Mapping[str, Certificate] = field(factory=dict)
-    """Address -> its open intent; asked for only where a [ca.X] is offline."""
+    reserved: Mapping[tuple[str, int], Certificate] = field(factory=dict)
+    """(address, generation) -> its open intent; asked for only where a [ca.X] is offline."""
 
 
 @frozen

@@ -251,7 +251,8 @@ class State:
             blocked=blocked,
         )
         if any(one.spec.offline for one in self.config.cas):
-            snapshot = evolve(snapshot, reserved={one.address: one for one in await store.intents()})
+            reserved = {(one.address, one.generation): one for one in await store.intents()}
+            snapshot = evolve(snapshot, reserved=reserved)
         if any(one.spec.ocsp for one in self.config.cas):
             snapshot = evolve(snapshot, signed=await store.signed())
         if {name for name, _ in snapshot.authorities} - self.config.ca_names:

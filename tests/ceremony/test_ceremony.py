@@ -216,10 +216,8 @@ def _dying(two: Two, point: FaultPoint) -> bool:
 
 
 def test_years_later_the_root_and_what_is_below_it_are_followed_by_the_next(two: Two) -> None:
-    """Without a cross-certificate, although there is room for one: the bundle comes first."""
-    base = TEXT.replace("path_len = 1", "path_len = 2").replace(
-        "path_len = 0", 'path_len = 0\nrotate = { every = "1640d", prepublish = "14d" }'
-    )
+    """Without a cross-certificate, for which there is no room: the bundle comes first."""
+    base = TEXT.replace("path_len = 0", 'path_len = 0\nrotate = { every = "1640d", prepublish = "14d" }')
     site = two.site.write(PORTAL, base=base)
     two.card()
     while two.apply().exit_code == 7:
