@@ -102,7 +102,11 @@ def _certificate(made: bytes) -> list[tuple[str, str]]:
 
 
 def _name(extension: x509.Extension[x509.ExtensionType]) -> str:
-    return extension.oid._name if extension.oid._name != "Unknown OID" else extension.oid.dotted_string
+    return _oid(extension.oid)
+
+
+def _oid(oid: x509.ObjectIdentifier) -> str:
+    return oid._name if oid._name != "Unknown OID" else oid.dotted_string
 
 
 def _value(extension: x509.Extension[x509.ExtensionType]) -> str:
@@ -114,6 +118,10 @@ def _value(extension: x509.Extension[x509.ExtensionType]) -> str:
         # The last two are undefined, and no question to the library, without key_agreement.
         named = _USAGES if value.key_agreement else _USAGES[:-2]
         return ", ".join(one for one in named if getattr(value, one))
+    if isinstance(value, x509.ExtendedKeyUsage):
+        return ", ".join(_oid(one) for one in value)
+    if isinstance(value, x509.OCSPNoCheck):
+        return "nobody asks whether it is revoked"
     if isinstance(value, x509.SubjectKeyIdentifier):
         return value.digest.hex()
     if isinstance(value, x509.AuthorityKeyIdentifier):

@@ -72,6 +72,9 @@ def _uses(tables: Tables) -> Iterator[tuple[str, str, Path]]:
         key_table = entry.raw.get("key")
         if isinstance(key_table, dict) and isinstance(key_table.get("store"), str) and _is_own(entry, "key", "store"):
             yield "keystore", key_table["store"], (*entry.path, "key", "store")
+        answers = entry.raw.get("ocsp") if entry.path[0] == "ca" else None
+        if isinstance(answers, dict) and isinstance(answers.get("store"), str):
+            yield "keystore", answers["store"], (*entry.path, "ocsp", "store")
         for key, kind in (("publish", "publish"), ("cross_sign", "ca")) if entry.path[0] == "ca" else ():
             listed = entry.raw.get(key, [])
             for index, name in enumerate(listed if isinstance(listed, list) else []):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import attrs
 
 from pkicode.config.check_paths import escapes
-from pkicode.config.language import CrlSpec, KeystoreSpec
+from pkicode.config.language import CrlSpec, KeystoreSpec, OcspSpec
 from pkicode.config.named import Entry, Tables, bare
 from pkicode.config.tree import Path
 from pkicode.model.instants import DAY, duration
@@ -13,6 +13,9 @@ from pkicode.model.problem import Part
 
 SHORTEST_CRL = 60 * DAY
 """Of a CA whose key has to be fetched first."""
+
+SHORTEST_DELEGATE = 90 * DAY
+"""Of who answers for it."""
 
 _PATH = attrs.fields(KeystoreSpec).path.default
 _Wrong = tuple[Path, str, str]
@@ -53,9 +56,7 @@ def _ca(entry: Entry, away: set[str]) -> Iterator[_Wrong]:
     if key is None or key.store not in away:
         mend = 'name a [keystore.X] with offline = true in key = { store = "..." }'
         yield (*entry.path, "offline"), f"ca.{entry.name} is offline, and its key would be in a keystore at hand", mend
-    if "ocsp" in values:
-        mend = "remove it, and let clients read its CRL"
-        yield (*entry.path, "ocsp"), f"ca.{entry.name} is offline, and cannot sign answers every day", mend
+    yield from _answers(entry, away)
     crl: CrlSpec = values.get("crl", CrlSpec())
     at = (*entry.path, "crl") if "crl" in values else (*entry.path, "offline")
     if crl.validity < SHORTEST_CRL or crl.shards:
@@ -63,7 +64,24 @@ def _ca(entry: Entry, away: set[str]) -> Iterator[_Wrong]:
         yield at, f"ca.{entry.name} is offline, and {what}", 'write crl = { validity = "1y", refresh = "180d" }'
 
 
+def _answers(entry: Entry, away: set[str]) -> Iterator[_Wrong]:
+    """Answers are signed every day, by a key at hand whose certificate a ceremony signs."""
+    ocsp: OcspSpec | None = entry.values.get("ocsp")
+    if ocsp is None:
+        return
+    if ocsp.store is None or ocsp.store in away:
+        mend = 'name a [keystore.X] at hand for who does, in ocsp = { store = "..." }, or let clients read its CRL'
+        yield (*entry.path, "ocsp"), f"ca.{entry.name} is offline, and cannot sign answers every day", mend
+    if ocsp.delegate < SHORTEST_DELEGATE:
+        what = f"would have to sign for who answers every {duration(ocsp.delegate * 2 // 3)}"
+        yield (*entry.path, "ocsp"), f"ca.{entry.name} is offline, and {what}", 'write delegate = "548d"'
+
+
 def _online(entry: Entry, away: set[str]) -> Iterator[_Wrong]:
+    for name in ("store", "delegate") if isinstance(entry.raw.get("ocsp"), dict) else ():
+        if name in entry.raw["ocsp"]:
+            what = f"{entry.path[0]}.{entry.name} is not offline, and `ocsp.{name}` is for CAs that are"
+            yield (*entry.path, "ocsp", name), what, "remove it: who answers has 30 days and the CA's keystore"
     key = entry.values.get("key")
     if key is not None and key.store in away:
         what = f"{entry.path[0]}.{entry.name}"

@@ -151,6 +151,15 @@ class OcspSpec:
         "next_update - this_update; 15d at most, half the life of who signs", form="duration", default=4 * 86400
     )
     refresh: int = says("signed again after this long even when nothing changed", form="duration", default=86400)
+    store: str | None = says(
+        "of an offline CA, and only there: the [keystore.X] at hand with the keys that sign answers", default=None
+    )
+    delegate: int = says(
+        "of an offline CA: how long the certificate of who signs answers holds; a ceremony signs the next one when"
+        " two thirds are over",
+        form="duration",
+        default=548 * 86400,
+    )
 
 
 @frozen

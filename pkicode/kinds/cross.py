@@ -140,7 +140,7 @@ async def complete(change: Change, run: Run) -> Problem | None:
         there = {one.by for one in own.crosses}
         lacking = [one for one in wanted(name, generations, own) if _by(one) not in there]
         at_hand = [one for one in lacking if not _is_offline(_by(one), run.config)]
-        if not lacking or not at_hand and await _is_reserved(own, run):
+        if not lacking or (not at_hand and await _is_reserved(own, run)):
             return None
         template, order, settle = await _remade(change, own, (at_hand or lacking)[0], run)
         if template.offline:

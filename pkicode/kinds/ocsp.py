@@ -1,7 +1,8 @@
 """OCSP answers of a CA (RFC 6960), signed ahead: when some are missing or near their end, and what that plan says.
 
 One row for each [ca.X] with `ocsp`, whatever the number of its key generations on duty.  Each of these has a delegate,
-a certificate of its own for signing answers, and a pack of answers; both are made in ocsp_apply.py.
+a certificate of its own for signing answers, and a pack of answers; both are made in ocsp_apply.py.  Where the CA is
+offline its delegates have rows too, which are delegate_away.py's.
 """
 
 import json
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pkicode.config.language import OcspSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.delegate import LIFE
 from pkicode.kinds.ocsp_apply import apply, counted, next_due
@@ -49,19 +51,25 @@ _COUNTED = (Action.ISSUE, Action.RENEW, Action.REVOKE, Action.DISTRUST)
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
-    """One row; of each generation on duty its value has how much was signed and revoked by it."""
+    """The row of the answers; of each generation on duty its value has how much was signed and revoked by it."""
     duty = authorities.on_duty(block.name, outlook)
     if not duty:
         return
     snapshot = outlook.snapshot
+    delegates = _delegates(block.name, outlook)
     counts = []
     for one in duty:
         revoked = snapshot.revoked.get(one.authority.issuer_key, 0) if one.authority else 0
         signed = snapshot.signed.get((one.name, one.generation), 0)
-        counts.append(counted(one.generation, signed, revoked))
+        counts.append(counted(one.generation, signed, revoked, delegates))
     if block.name in outlook.once("ocsp-coming", lambda: _coming(outlook)):
         counts.append("+")
     yield Row("", json.dumps(counts))
+    yield from delegate_away.rows(block, outlook)
+
+
+def _delegates(name: str, outlook: Outlook) -> dict[str, int]:
+    return delegate_away.numbers(one for one in outlook.snapshot.held if (one.kind, one.name) == ("ocsp", name))
 
 
 def _coming(outlook: Outlook) -> frozenset[str]:
@@ -76,6 +84,8 @@ def _coming(outlook: Outlook) -> frozenset[str]:
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
+    if row.key:
+        return delegate_away.needs(block.name, row.key, outlook)
     return " ".join(one.at for one in authorities.on_duty(block.name, outlook))
 
 
@@ -84,11 +94,14 @@ def diff(
 ) -> Change | None:
     if block is None or row is None:
         return forgotten(held) if held else None
+    if row.key:
+        return delegate_away.diff(block, row, held, outlook, difference)
     reason = _reason(block, row, held, outlook, difference)
     if reason is None:
         return None
     spec: OcspSpec = block.spec
     owed = _owed(row, held if reason.code is ReasonCode.OCSP_MISSING else None)
+    lacks = offline.is_offline(block.name, outlook.config) and not _delegates(block.name, outlook)
     return Change(
         Address("ocsp", block.name),
         Action.SIGN,
@@ -104,6 +117,8 @@ def diff(
             "validity": duration(spec.validity),
         },
         depends_on=(f"ca.{block.name}",),
+        readiness=Readiness.WAITING if lacks else Readiness.READY,
+        waits="first a ceremony signs for who answers: `pkicode ceremony export`" if lacks else "",
     )
 
 
@@ -132,15 +147,24 @@ def _counted(values: str) -> int:
 
 def foresee(change: Change, outlook: Outlook) -> int:
     block, held = change.block, change.held
+    if change.address.key:
+        return delegate_away.foresee(change, outlook)
     if block is None or change.action is not Action.SIGN:
         return NO_EXPIRY
     again = held is None or outlook.snapshot.templates[held.template] != block.template or held.due <= outlook.now
-    return next_due(None if again else held, block.spec, authorities.on_duty(block.name, outlook), outlook.now)
+    kept, duty = None if again else held, authorities.on_duty(block.name, outlook)
+    return next_due(kept, block.spec, duty, outlook.now, is_away=offline.is_offline(block.name, outlook.config))
 
 
 KIND = Kind(
     name="ocsp",
-    classes={"url": FieldClass.METADATA, "validity": FieldClass.METADATA, "refresh": FieldClass.METADATA},
+    classes={
+        "url": FieldClass.METADATA,
+        "validity": FieldClass.METADATA,
+        "refresh": FieldClass.METADATA,
+        "store": FieldClass.NEXT,
+        "delegate": FieldClass.NEXT,
+    },
     blocks=blocks,
     rows=rows,
     needs=needs,

@@ -14,6 +14,7 @@ from attrs import evolve, frozen
 from pkicode.config.language import OcspSpec
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import delegate as delegates
+from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.rows import after, block_of, template_number
 from pkicode.model.change import Change
@@ -47,7 +48,7 @@ class _Told:
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
-    return [await _answer(change, run) for change in changes]
+    return [await (delegate_away.apply if one.address.key else _answer)(one, run) for one in changes]
 
 
 async def _answer(change: Change, run: Run) -> Problem | None:
@@ -63,6 +64,9 @@ async def _answer(change: Change, run: Run) -> Problem | None:
             return delegate
         if delegate is not None:
             signing.append((authority, delegate))
+    is_away = offline.is_offline(name, run.config)
+    if is_away and not signing:
+        return _nobody(change)
     # Counted before the inventory is read: what comes in between makes the next plan sign again, never miss it.
     signed, revoked = await world.store.signed(), await world.store.revoked()
     number, held = await template_number(block_of(change), run), change.held
@@ -76,10 +80,12 @@ async def _answer(change: Change, run: Run) -> Problem | None:
             return Problem("E0510", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
         found.append(await _answered(authority, delegate, published, spec, run, again=again))
     world.reach(FaultPoint.OCSP_SIGNED)
+    there = delegate_away.numbers(iter(await world.store.held("ocsp", name)))
     counts = [
-        counted(one.generation, signed.get((name, one.generation), 0), revoked.get(one.issuer_key, 0)) for one in duty
+        counted(one.generation, signed.get((name, one.generation), 0), revoked.get(one.issuer_key, 0), there)
+        for one in duty
     ]
-    due = next_due(None if again else held, spec, duty, world.now)
+    due = next_due(None if again else held, spec, duty, world.now, is_away=is_away)
     # No later than what is in the packs, whatever the row of before said.
     due = min([due, *(one.refresh for one in found)])
     row = after(change, number, due=due, needs=" ".join(one.at for one in duty))
@@ -91,15 +97,35 @@ async def _answer(change: Change, run: Run) -> Problem | None:
     return None
 
 
-def next_due(kept: Held | None, spec: OcspSpec, duty: Sequence[Authority | authorities.Standing], now: int) -> int:
-    """When answers are signed again, all of them, or a delegate is to follow; `kept`: the row whose answers go on."""
-    ends = [now + spec.refresh, *(delegates.term(one, now)[1] for one in duty)]
+def _nobody(change: Change) -> Problem:
+    return Problem(
+        "E0529",
+        f"{change.address}: nobody may sign its answers any more, and its CA is offline",
+        help="hold the ceremony that signs for who does: `pkicode ceremony export`",
+        address=str(change.address),
+    )
+
+
+def next_due(
+    kept: Held | None,
+    spec: OcspSpec,
+    duty: Sequence[Authority | authorities.Standing],
+    now: int,
+    *,
+    is_away: bool,
+) -> int:
+    """When answers are signed again, all of them, or a delegate is to follow; `kept`: the row whose answers go on.
+
+    What follows the delegate of a CA whose key `is_away` has a row of its own.
+    """
+    ends = [now + spec.refresh, *(delegates.term(one, now)[1] for one in duty if not is_away)]
     return min([*ends, *([kept.due] if kept else [])])
 
 
-def counted(generation: int, signed: int, revoked: int) -> str:
-    """What a row's value says of one generation: how much was signed and revoked by it."""
-    return f"@{generation} {signed} {revoked}"
+def counted(generation: int, signed: int, revoked: int, delegated: Mapping[str, int]) -> str:
+    """What a row's value says of one generation: how much was signed and revoked by it, and who answers for it."""
+    by = f" by {delegated[key]}" if (key := f"g{generation}") in delegated else ""
+    return f"@{generation} {signed} {revoked}{by}"
 
 
 async def on_duty(name: str, run: Run) -> list[Authority]:
@@ -135,7 +161,7 @@ async def _answered(
     if usable is not None and not wanted:
         return _Told(None, _first(kept)[0] + spec.refresh)
     next_update = min(this_update + spec.validity, delegate.not_after)
-    signer = await world.keystores[authorities.store_of(authority.name, run)].signer(delegate.label)
+    signer = await world.keystores[delegate.store].signer(delegate.label)
     await world.keep()
     kept.update(await _signed(wanted, maker, signer, (this_update, next_update), authority, run))
     body = await asyncio.to_thread(_body, maker, kept, this_update)

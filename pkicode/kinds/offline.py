@@ -3,6 +3,8 @@
 What is carried, and what is believed of what comes back, is the ceremony's and the project's.
 """
 
+from collections.abc import Iterable
+
 from attrs import evolve
 
 from pkicode.ceremony import card
@@ -10,8 +12,10 @@ from pkicode.ceremony.bundle import LIFE
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.kinds.rows import block_of
+from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness
-from pkicode.model.instants import rfc3339
+from pkicode.model.instants import NO_EXPIRY, rfc3339
+from pkicode.model.row import Held
 from pkicode.plan.kind import Outlook
 
 
@@ -19,6 +23,25 @@ def is_offline(name: str, config: Config) -> bool:
     """Whether the key of [ca.NAME] is on another machine, as declared."""
     block = config.block("ca", name)
     return block is not None and bool(block.spec.offline)
+
+
+def next_ceremony(held: Iterable[Held], config: Config, now: int) -> tuple[int, Address] | None:
+    """When an offline key is to sign next, as far as rows tell, and for what; None where nothing is foreseen."""
+    coming = [
+        (one.due, one.address)
+        for one in held
+        if now < one.due < NO_EXPIRY and one.status == "ok" and is_offline(_signs(one, config), config)
+    ]
+    return min(coming, default=None, key=lambda one: one[0])
+
+
+def _signs(row: Held, config: Config) -> str:
+    """The CA that signs what is due with a row; empty where it is no CA's work."""
+    if row.kind == "ca":
+        block = config.block("ca", row.name)
+        return (block.spec.issuer or row.name) if block else ""
+    # The answers themselves are signed at hand, by the delegate that has a row with a key.
+    return row.name if row.kind == "crl" or (row.kind == "ocsp" and row.key) else ""
 
 
 def held_back(change: Change, outlook: Outlook) -> Change:

@@ -68,6 +68,10 @@ APPROVAL = "an approval: `pkicode plan -o FILE`, `pkicode approve FILE`"
 """What a change waits for that [policy] require_approval means."""
 
 
+CEREMONY = "`pkicode ceremony "
+"""What a change waits for that an offline key is to sign names a command that begins so."""
+
+
 class Readiness(StrEnum):
     READY = "ready"
     WAITING = "waiting"
@@ -128,6 +132,11 @@ class Change:
     waits: str = ""
     depends_on: tuple[str, ...] = ()
     stage: Stage = Stage.MAIN
+
+    @property
+    def by_ceremony(self) -> bool:
+        """Whether nothing but a ceremony lies between it and its end."""
+        return CEREMONY in self.waits or (self.action is Action.RESERVE and self.readiness is Readiness.READY)
 
 
 @frozen

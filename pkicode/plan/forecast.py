@@ -55,7 +55,8 @@ def forecast(
 ) -> Iterator[Coming]:
     """What the plans at `now`, `now + every`, ... up to and including `until` would do, in that order.
 
-    Each plan is made as if every one before it had been applied and nothing else had happened.  Where max_actions
+    Each plan is made as if every one before it had been applied, its ceremonies held the same day, and nothing else had
+    happened.  Where max_actions
     denies one, it is told so and taken as allowed; where none can be made, an `error` is the last that is told.
 
     Args:

@@ -179,7 +179,7 @@ class Foreseen:
 
     def apply(self, step: Step, at: int) -> list[set[int]]:
         """Move on by what a step does; the generations that it gives to each of its steady blocks."""
-        changes = step.plan.changes
+        changes = list(map(_as_held, step.plan.changes))
         first = self._today == 0
         passed = {(one.block.name, key) for one in step.steady for key in one.keys}
         looked_at = self._restless.union(self._due.pop(self._today, ())) - passed
@@ -318,6 +318,14 @@ class Foreseen:
             ended = kind.ends(held, outlook) + 1
             if planned.at <= ended < until:
                 yield change, ended
+
+
+def _as_held(change: Change) -> Change:
+    """What waits for a ceremony as if that were held the same day: people bring it there because the plan says so."""
+    if not change.by_ceremony:
+        return change
+    action = Action.ISSUE if change.action is Action.RESERVE else change.action
+    return evolve(change, action=action, readiness=Readiness.READY)
 
 
 def _place(change: Change) -> Place:

@@ -183,7 +183,11 @@ def _plan_removed(kind: Kind, block: Address, rows: Sequence[Held], outlook: Out
             planned.append(Change(address, Action.FORGET, held.generation, (reason,), held=held))
         elif change := kind.diff(None, None, held, outlook, _SAME):
             planned.append(change)
-    if planned and (problem := _removal_brake(block, planned, shelf.sizes.get((block.kind, block.name), 0), outlook)):
+    if (
+        planned
+        and not kind.tells
+        and (problem := _removal_brake(block, planned, shelf.sizes.get((block.kind, block.name), 0), outlook))
+    ):
         outlook.problems.append(problem)
     changes.extend(planned)
 

@@ -19,7 +19,7 @@ from pkicode.adapters.publish import open_publisher
 from pkicode.adapters.store import StateStore
 from pkicode.config.language import CrlSpec, OcspSpec
 from pkicode.config.reader import Config
-from pkicode.kinds import KINDS
+from pkicode.kinds import KINDS, offline
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.crl import CLOCK_TOLERANCE
@@ -54,7 +54,7 @@ class Check:
     """One thing that was looked at."""
 
     name: str
-    """state, lease, plan, waiting, renewal, ca, list, published, keystore."""
+    """state, lease, plan, waiting, ceremony, renewal, ca, list, published, keystore."""
     subject: str
     level: Level
     message: str
@@ -214,6 +214,10 @@ class _Look:
             self._tell(
                 "waiting", block, Level.WARNING, f"{number:,} wait: {waits}" if number > 1 else f"waits: {waits}"
             )
+        if coming := offline.next_ceremony(self.facts.snapshot.held, self.config, self.now):
+            instant, address = coming
+            self._figure("next_ceremony_timestamp_seconds", instant)
+            self._tell("ceremony", str(address), Level.OK, f"the next is due {rfc3339(instant)}")
         for problem in planned.problems:
             self._tell("plan", problem.address or "pki.toml", Level.WARNING, f"[{problem.code}] {problem.message}")
         self._renewals(planned)

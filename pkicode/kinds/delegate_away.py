@@ -1,0 +1,111 @@
+"""Delegates of CAs whose key is offline: planned, reserved, and signed in a ceremony; their keys are at hand.
+
+Each key generation on duty has a row, at the address that its delegates have in the inventory: `ocsp.NAME["gN"]`.  Its
+due instant is known for as long as the delegate lasts, so that plan, forecast and status tell of the next ceremony.
+"""
+
+from collections.abc import Iterator
+
+from pkicode.config.language import OcspSpec
+from pkicode.issuing import reserve
+from pkicode.kinds import authority as authorities
+from pkicode.kinds import delegate, offline
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.doomed import barred
+from pkicode.kinds.rows import block_of, forgotten, rewrite
+from pkicode.model.address import Address
+from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.problem import Problem
+from pkicode.model.row import Block, Held, Row
+from pkicode.plan.kind import Difference, FieldClass, Outlook, Run
+
+
+def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
+    """One row for each key generation on duty that has its certificate."""
+    for one in authorities.on_duty(block.name, outlook) if offline.is_offline(block.name, outlook.config) else ():
+        if _authority(block.name, f"g{one.generation}", outlook):
+            yield Row(f"g{one.generation}", "[]")
+
+
+def _authority(name: str, key: str, outlook: Outlook) -> Authority | None:
+    return authorities.generations(outlook).get(name, int(key.removeprefix("g")))
+
+
+def needs(name: str, key: str, outlook: Outlook) -> str:
+    """The key generation that signs it; more where the delegate was revoked, so that its row is looked at."""
+    held = numbers(one for one in outlook.snapshot.held if (one.kind, one.name) == ("ocsp", name))
+    address = Address("ocsp", name, key)
+    is_gone = key in held and outlook.snapshot.lost.get(str(address), 0) >= held[key]
+    return f"ca.{name}@{key.removeprefix('g')}{' revoked' if is_gone else ''}"
+
+
+def numbers(held: Iterator[Held]) -> dict[str, int]:
+    """`g1` -> the number of the delegate that there is, of the rows of one CA's answers."""
+    return {one.key: one.generation for one in held if one.key and one.status == "ok"}
+
+
+def diff(
+    block: Block | None, row: Row | None, held: Held | None, outlook: Outlook, difference: Difference
+) -> Change | None:
+    if block is None or row is None:
+        return forgotten(held) if held else None
+    address = Address("ocsp", block.name, row.key)
+    lost = outlook.snapshot.lost.get(str(address), 0)
+    reason = _reason(held, lost, outlook.now)
+    authority = _authority(block.name, row.key, outlook)
+    if reason is None or authority is None or authority.issuer_key in barred(outlook):
+        return _metadata(address, block, row, held, difference)
+    spec: OcspSpec = block.spec
+    change = Change(
+        address,
+        Action.RESERVE,
+        max(held.generation if held else 0, lost) + 1,
+        (reason,),
+        block,
+        row,
+        held,
+        after={"keystore": spec.store, "validity": duration(spec.delegate)},
+        depends_on=(f"ca.{block.name}",),
+    )
+    return offline.reserving(change, outlook)
+
+
+def _reason(held: Held | None, lost: int, now: int) -> Reason | None:
+    if held is None or held.status == "forgotten":
+        return Reason(ReasonCode.NEW)
+    if lost >= held.generation:
+        return Reason(ReasonCode.REVOKED)
+    return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}") if held.due <= now else None
+
+
+def _metadata(address: Address, block: Block, row: Row, held: Held | None, difference: Difference) -> Change | None:
+    fields = ", ".join(difference.of(FieldClass.METADATA))
+    if held is None or not fields:
+        return None
+    reason = Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature")
+    return Change(address, Action.UPDATE, held.generation, (reason,), block, row, held)
+
+
+def foresee(change: Change, outlook: Outlook) -> int:
+    """When the one after the planned one is due."""
+    authority = _authority(change.address.name, change.address.key, outlook)
+    if authority is None or change.block is None or change.action is Action.UPDATE:
+        return change.held.due if change.held else NO_EXPIRY
+    not_after = min(outlook.now + block_of(change).spec.delegate - 1, authority.not_after)
+    return delegate.follows_at(outlook.now, not_after, authority.not_after)
+
+
+async def apply(change: Change, run: Run) -> Problem | None:
+    if change.action is Action.UPDATE:
+        await rewrite([change], run)
+        return None
+    name, key = change.address.name, change.address.key
+    authority = await authorities.load(name, run, int(key.removeprefix("g")))
+    if authority is None:
+        return authorities.missing(name, change.address)
+    not_before = delegate.begins(authority, run.world.now)
+    reason = str(change.reasons[0].code)
+    template, order, _ = await delegate.remade(authority, change.generation, not_before, reason, run)
+    (waiting,) = await reserve(template, [order], run.world)
+    return waiting
