@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from pkicode.cli.options import allow_clock, secret, written
+from pkicode.cli.options import allow_clock, instant, secret, written
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, frozen_clock, say
 from pkicode.model.instants import rfc3339
@@ -165,15 +165,23 @@ def _offline(session: Session, keystore: Path, passphrase_file: Path | None) -> 
 
 
 @ceremony_command.command("rehearse")
+@click.option("--at", metavar="WHEN", help="Play what is due then, too: 2031-01-11, an RFC 3339 time, or +5y.")
+@click.option("--rollover", metavar="CA", multiple=True, help="And the next key generation of this CA, at that time.")
 @click.pass_obj
-def ceremony_rehearse(session: Session) -> None:
-    """Play the making of all CAs, both machines, in a folder that goes away; says what the real one asks for."""
+def ceremony_rehearse(session: Session, *, at: str | None, rollover: tuple[str, ...]) -> None:
+    """Play the making of all CAs, both machines, in a folder that goes away; says what the real one asks for.
+
+    With --rollover it goes on from the day on which the CAs of this project were made to --at, or else to today.
+    """
     from tempfile import TemporaryDirectory
 
-    from pkicode.project.rehearsal import rehearse
+    from pkicode.project.rehearsal import begins, rehearse
     from pkicode.views.text import printable
 
     project = session.project()
+    names = [name.removeprefix("ca.") for name in rollover]
+    now = begins(project) if at or rollover else project.clock()
+    then = instant(project, at) if at else project.clock() if rollover else None
     with TemporaryDirectory(prefix="pkicode-") as folder:
-        rounds = rehearse(project.config, Path(folder), project.clock(), lambda line: say(printable(line)))
+        rounds = rehearse(project.config, Path(folder), now, lambda line: say(printable(line)), at=then, rollover=names)
     say(f"Rehearsed: {rounds} ceremon{'y' if rounds == 1 else 'ies'}, with keys that are gone; nothing was changed.")

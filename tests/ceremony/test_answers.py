@@ -17,6 +17,7 @@ from pkicode.x509.pem import encode
 from tests.ceremony.two import PORTAL, TEXT, Two, inventory, waiting
 from tests.kinds.site import told
 from tests.oracles import certificate_text, openssl
+from tests.server.running import clients_clock, serving
 
 URL = "http://ocsp.corp.example"
 BASE = (
@@ -85,6 +86,16 @@ def test_the_delegate_is_signed_with_the_first_list_and_answers_for_what_the_roo
     assert two.site.open().upkeep.verify() == []
     labels = {one.label for one in two.site.open().upkeep.keys("main")}
     assert f"{DELEGATE}@1" in labels
+
+
+def test_a_responder_serves_them_and_openssl_accepts_what_it_says(two: Two, tmp_path: Path) -> None:
+    begun(two)
+    (tmp_path / "issuing.pem").write_bytes(encode("CERTIFICATE", newest(two, "ca.issuing").der))
+    root = two.site.root / "public/ca/root-g1.pem"
+    with serving(two.site.root) as server:
+        certificate = ["-issuer", root, "-cert", tmp_path / "issuing.pem", "-no_nonce", "-url", server.url]
+        said = openssl(*clients_clock([*map(str, certificate), "-CAfile", str(root)])[1:])
+    assert "issuing.pem: good" in said
 
 
 def test_a_ceremony_a_year_is_enough_and_everybody_says_when(two: Two, tmp_path: Path) -> None:
