@@ -73,12 +73,12 @@ class CommandKeyStore:
         """ports.KeyStore.signer."""
         facts = (await self.find([label])).get(label)
         if facts is None:
-            raise not_there(self._name, label)
+            raise not_there(f"[keystore.{self._name}]", label)
         return OutsideSigner(facts, lambda tbs: self._thread.submit(self._signed, facts, tbs).result())
 
     async def export(self, labels: Sequence[str]) -> Sequence[bytes]:
         """ports.KeyStore.export: always refused."""
-        raise never_leaves(self._name, labels)
+        raise never_leaves(f"[keystore.{self._name}]", labels)
 
     async def destroy(self, keys: Sequence[KeyFacts]) -> None:
         """ports.KeyStore.destroy: refused, the protocol has no word for it."""

@@ -63,7 +63,7 @@ def refuse_other_algorithms(wanted: Sequence[NewKey], held: Mapping[str, KeyFact
 def never_leaves(name: str, labels: Sequence[str]) -> KeyStoreError:
     """What is raised when somebody asks for a private key that lives elsewhere."""
     return KeyStoreError(
-        f"the private key of {', '.join(labels) or 'nobody'} never leaves [keystore.{name}]",
+        f"the private key of {', '.join(labels) or 'nobody'} never leaves {name}",
         help="export without the key; what needs the key in a file keeps it in a keystore of type file",
     )
 
@@ -71,6 +71,6 @@ def never_leaves(name: str, labels: Sequence[str]) -> KeyStoreError:
 def not_there(name: str, label: str) -> KeyStoreError:
     """What is raised where a key is needed that is not there."""
     return KeyStoreError(
-        f"[keystore.{name}] holds no key {label}",
+        f"{name} holds no key {label}",
         help="check that it is the right keystore; a key cannot be made again",
     )

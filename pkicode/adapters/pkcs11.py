@@ -26,7 +26,7 @@ class Pkcs11KeyStore:
     """[keystore.X] of type "pkcs11".  The PIN is asked for once, when a private key is first needed.
 
     Args:
-        name: of the [keystore.NAME], for errors.
+        name: `[keystore.NAME]`, for errors.
         token: the token.
         pin: reads the PIN.
         adopted: label -> URI of keys that are found by another name, and never made.
@@ -57,9 +57,7 @@ class Pkcs11KeyStore:
 
     async def keep(self, minted: Sequence[MintedKey]) -> Sequence[KeyFacts]:
         """ports.KeyStore.keep: refused, because `mint` makes none."""
-        raise KeyStoreError(
-            f"keys of [keystore.{self._name}] are made on its token ({len(minted)} came from elsewhere)"
-        )
+        raise KeyStoreError(f"keys of {self._name} are made on its token ({len(minted)} came from elsewhere)")
 
     async def find(self, labels: Sequence[str]) -> Mapping[str, KeyFacts]:
         """ports.KeyStore.find, among the public keys; `create` opens the private one before it vouches for it."""
@@ -95,7 +93,7 @@ class Pkcs11KeyStore:
         """ports.KeyStore.destroy, one after the other; adopted keys are somebody else's."""
         if adopted := [key.label for key in keys if key.label in self._adopted]:
             raise KeyStoreError(
-                f"{adopted[0]} was adopted by [keystore.{self._name}]; nothing was destroyed",
+                f"{adopted[0]} was adopted by {self._name}; nothing was destroyed",
                 help="whoever made it destroys it, with the token's own tool",
             )
         await self._log_in()
@@ -137,10 +135,13 @@ class Pkcs11KeyStore:
             key = self._key(session, facts.label)
             if key.facts != facts:
                 raise KeyStoreError(
-                    f"the key {facts.label} on the token of [keystore.{self._name}] is another one than before",
+                    f"the key {facts.label} on the token of {self._name} is another one than before",
                     help="find out who exchanged it, and put the token back that belongs to this state",
                 )
-            return key.signature(tbs)
+            if not key.wants_pin:
+                return key.signature(tbs, None)
+            # Anew: the flags of a session's token are those of the day it was opened.
+            return self._token.with_pin(session.token.slot.get_token(), partial(key.signature, tbs))
 
         return self._token.run(work)
 
@@ -158,7 +159,7 @@ class Pkcs11KeyStore:
             for other, (_, there) in self._keys.items():
                 if other != label and there.facts.spki == key.facts.spki:
                     raise KeyStoreError(
-                        f"{label} and {other} are one key on the token of [keystore.{self._name}]",
+                        f"{label} and {other} are one key on the token of {self._name}",
                         help="each generation of a CA has a key of its own: correct the URIs in `keys`",
                     )
             self._keys[label] = self._token.epoch, key
@@ -174,7 +175,7 @@ class Pkcs11KeyStore:
         found = self._look(session, wanted.label)
         if found is None and wanted.label in self._adopted:
             raise KeyStoreError(
-                f"no key on the token is what [keystore.{self._name}] keys says of {wanted.label}",
+                f"no key on the token is what {self._name} keys says of {wanted.label}",
                 help="correct the URI, or take it out, and a new key is made",
             )
         if found is None:
@@ -183,7 +184,7 @@ class Pkcs11KeyStore:
         refuse_other_algorithms([wanted], {wanted.label: found.facts})
         if wanted.label not in self._adopted and (weak := found.weaknesses()):
             raise KeyStoreError(
-                f"this is no key of [keystore.{self._name}]: {'; '.join(weak)}",
+                f"this is no key of {self._name}: {'; '.join(weak)}",
                 help=f'if it is to be used all the same, adopt it: keys = {{ "{wanted.label}" = "pkcs11:id=..." }}',
             )
         return found.facts

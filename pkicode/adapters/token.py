@@ -100,7 +100,7 @@ class Token:
     """The token that a URI names.
 
     Args:
-        name: of the [keystore.NAME], for errors.
+        name: `[keystore.NAME]`, for errors.
         uri: what it must match; more than one match is an error.
         module: path of the library.
     """
@@ -194,10 +194,10 @@ class Token:
             return there.session
         if there and there.mark:
             raise KeyStoreError(
-                f"the token of [keystore.{self._name}] is open in this process with another PIN",
+                f"the token of {self._name} is open in this process with another PIN",
                 help="two keystores on one token have one PIN",
             )
-        session = self._open(token, mark)
+        session = self._open(token)
         if there:
             there.session.close()
         module.opened[slot] = _Opened(session, mark, {self, *(there.users if there else ())})
@@ -214,7 +214,7 @@ class Token:
             what = f"{len(found)} tokens match" if found else "no token matches"
             serials = " and ".join(one.serial.decode("ascii", "replace") for one in found)
             raise KeyStoreError(
-                f"{what} the URI of [keystore.{self._name}]",
+                f"{what} the URI of {self._name}",
                 help=f"add ;serial= to it: they have {serials}" if found else "is the token there, and initialised?",
             )
         self._slot = module.epoch, found[0].slot.slot_id
@@ -236,23 +236,32 @@ class Token:
                 if _agree((uri.token, uri.manufacturer, uri.serial, uri.model), has) and _is_ready(one):
                     yield one
 
-    def _open(self, token: pkcs11.Token, mark: bytes) -> pkcs11.Session:
+    def _open(self, token: pkcs11.Token) -> pkcs11.Session:
         writes = not TokenFlag.WRITE_PROTECTED & token.flags
         if self._pin is None:
             return token.open(rw=writes)
-        this = self._path, token.serial, mark
+        return self.with_pin(token, lambda pin: token.open(rw=writes, user_pin=pin))
+
+    def with_pin(self, token: pkcs11.Token, work: Callable[[str], T]) -> T:
+        """What `work` does with the PIN: log in, or sign with a key that wants it each time.
+
+        Raises:
+            KeyStoreError: this PIN was refused before, or may not be tried.
+        """
+        this = self._path, token.serial, _mark(self._pin)
         if this in _refused:
             raise KeyStoreError(
-                f"the PIN of [keystore.{self._name}] was refused before, and is not tried again",
+                f"the PIN of {self._name} was refused before, and is not tried again",
                 help="correct where `pin` is read from, or start anew where the token's own PIN was changed",
             )
+        refuse_a_pad(self._name, token.flags)
         refuse_the_last_try(self._name, token.flags)
         try:
-            pin = self._pin.decode("utf-8")
+            pin = (self._pin or b"").decode("utf-8")
         except UnicodeDecodeError:
-            raise KeyStoreError(f"the PIN of [keystore.{self._name}] is not UTF-8", help="check its source") from None
+            raise KeyStoreError(f"the PIN of {self._name} is not UTF-8", help="check its source") from None
         try:
-            return token.open(rw=writes, user_pin=pin)
+            return work(pin)
         except _REFUSALS:
             _refused.add(this)
             raise
@@ -265,7 +274,7 @@ class Token:
                 "see that it is there and well; what was interrupted goes on with the next apply",
             ),
         )
-        return KeyStoreError(f"the token of [keystore.{self._name}] {what}", help=mend)
+        return KeyStoreError(f"the token of {self._name} {what}", help=mend)
 
     def _close(self, module: _Module) -> None:
         for slot, there in [*module.opened.items()]:
@@ -284,6 +293,7 @@ _MAKES = {
     "ed25519": Mechanism.EC_EDWARDS_KEY_PAIR_GEN,
 }
 _PIN_IS = {
+    TokenFlag.PROTECTED_AUTHENTICATION_PATH: "its PIN is typed on a pad, which does not work here",
     TokenFlag.USER_PIN_LOCKED: "its PIN is locked",
     TokenFlag.USER_PIN_FINAL_TRY: "the next wrong PIN locks it",
     TokenFlag.USER_PIN_COUNT_LOW: "a wrong PIN was tried",
@@ -306,6 +316,19 @@ _TOLD: dict[type[p11.PKCS11Error], tuple[str, str]] = {
 }
 
 
+def refuse_a_pad(name: str, flags: TokenFlag) -> None:
+    """Whoever waits at a pad is nobody who runs an apply, and some pads count a PIN that comes another way as wrong.
+
+    Raises:
+        KeyStoreError: the PIN is typed on a pad (CKF_PROTECTED_AUTHENTICATION_PATH).
+    """
+    if TokenFlag.PROTECTED_AUTHENTICATION_PATH & flags:
+        raise KeyStoreError(
+            f"the token of {name} wants its PIN typed on a pad, which does not work; none was tried",
+            help="use a reader without a pad, or switch the pad off in its own configuration",
+        )
+
+
 def refuse_the_last_try(name: str, flags: TokenFlag) -> None:
     """Nobody is locked out by a machine: the one try that is left is a human's.
 
@@ -314,7 +337,7 @@ def refuse_the_last_try(name: str, flags: TokenFlag) -> None:
     """
     if TokenFlag.USER_PIN_FINAL_TRY & flags:
         raise KeyStoreError(
-            f"the token of [keystore.{name}] locks with the next wrong PIN, so that none is tried",
+            f"the token of {name} locks with the next wrong PIN, so that none is tried",
             help="log in by hand once, which sets its counter back: `pkcs11-tool --module MODULE --login --test`",
         )
 

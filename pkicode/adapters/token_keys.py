@@ -55,18 +55,20 @@ class TokenKey:
 
     facts: KeyFacts
     private: Any = field(repr=False)
+    wants_pin: bool
+    """With each signature, beside the login (CKA_ALWAYS_AUTHENTICATE)."""
 
-    def signature(self, tbs: bytes) -> bytes:
+    def signature(self, tbs: bytes, pin: str | None) -> bytes:
         """The signature value; hashed here, because not every token has mechanisms that hash."""
         name = x509_keys.signature_hash(self.facts.alg)
         if not name:
-            return bytes(self.private.sign(tbs, mechanism=Mechanism.EDDSA))
+            return bytes(self.private.sign(tbs, mechanism=Mechanism.EDDSA, pin=pin))
         digest = hashlib.new(name, tbs).digest()
         if self.facts.alg.startswith("rsa-"):
             algorithm = der.tlv(der.SEQUENCE, der.oid(_DIGESTS[name]), der.tlv(der.NULL))
             info = der.tlv(der.SEQUENCE, algorithm, der.tlv(der.OCTET_STRING, digest))  # RFC 8017 section 9.2
-            return bytes(self.private.sign(info, mechanism=Mechanism.RSA_PKCS))
-        raw = self.private.sign(digest, mechanism=Mechanism.ECDSA)
+            return bytes(self.private.sign(info, mechanism=Mechanism.RSA_PKCS, pin=pin))
+        raw = self.private.sign(digest, mechanism=Mechanism.ECDSA, pin=pin)
         half = len(raw) // 2
         return encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 
@@ -118,7 +120,7 @@ def find(session: pkcs11.Session, label: str, where: Pkcs11Uri) -> TokenKey | No
     if len(publics) != 1:
         raise _mixed(label, f"{len(publics) or 'no'} public keys of the private key's CKA_ID")
     _refuse_idle(label, privates[0])
-    return TokenKey(_facts(label, publics[0]), privates[0])
+    return TokenKey(_facts(label, publics[0]), privates[0], wants_pin=_wants_pin(privates[0]))
 
 
 def find_public(session: pkcs11.Session, label: str, where: Pkcs11Uri) -> KeyFacts | None:
@@ -200,15 +202,13 @@ def _label(public: Any) -> str:
 def _refuse_idle(label: str, private: Any) -> None:
     if not private[Attribute.SIGN]:
         raise KeyStoreError(f"the key {label} on the token may not sign", help="name a key that was made for signing")
+
+
+def _wants_pin(private: Any) -> bool:
     try:
-        always = bool(private[Attribute.ALWAYS_AUTHENTICATE])
+        return bool(private[Attribute.ALWAYS_AUTHENTICATE])
     except p11.AttributeTypeInvalid:
-        always = False  # a token older than PKCS #11 2.20
-    if always:
-        raise KeyStoreError(
-            f"the key {label} on the token wants its PIN again for every signature (CKA_ALWAYS_AUTHENTICATE)",
-            help="that does not work yet: use a key without it",
-        )
+        return False  # a token older than PKCS #11 2.20
 
 
 def _facts(label: str, public: Any) -> KeyFacts:

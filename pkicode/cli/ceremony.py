@@ -3,13 +3,17 @@
 `init` and `sign` run on the machine that has the keys, without pki.toml; `export` and `import` where the project is.
 """
 
+import functools
 import os
+import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
+from attrs import frozen
 
 from pkicode.cli.options import allow_clock, instant, secret, written
 from pkicode.cli.progress import progress
@@ -18,9 +22,8 @@ from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 
 if TYPE_CHECKING:
+    from pkicode.config.language import Secret
     from pkicode.project.offline import Offline
-
-F = TypeVar("F", bound=Callable[..., object])
 
 
 @click.group("ceremony")
@@ -28,16 +31,91 @@ def ceremony_command() -> None:
     """Sign with keys that are on another machine."""
 
 
-def _where_the_keys_are(command: F) -> F:
-    command = click.option(
-        "--passphrase-file",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        help="Its first line; asked for if absent.",
-    )(command)
-    return click.option(
-        "--keystore", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The sealed file of keys."
-    )(command)
+@frozen
+class _Keys:
+    """Where the keys are: in a file, or on a token."""
+
+    keystore: Path | None
+    passphrase_file: Path | None
+    token: str | None
+    module: Path | None
+    pin_file: Path | None
+    pin_env: str | None
+    pin_command: str | None
+    key: tuple[str, ...]
+
+    def opened(self, session: Session) -> "Offline":
+        """Raises PkicodeError: neither is named, or both, or an option belongs to the other."""
+        from pkicode.project.offline import Offline, on_token, sealed
+
+        of_token = {
+            "--module": self.module,
+            "--pin-file": self.pin_file,
+            "--pin-env": self.pin_env,
+            "--pin-command": self.pin_command,
+            "--key": self.key,
+        }
+        of_other = of_token if self.keystore else {"--passphrase-file": self.passphrase_file}
+        if (self.keystore is None) == (self.token is None):
+            raise PkicodeError("one place has the keys: --keystore FILE or --token URI", help="name one of them")
+        if strange := [name for name, value in of_other.items() if value]:
+            owner = "--token" if self.keystore else "--keystore"
+            raise PkicodeError(f"{strange[0]} belongs to {owner}", help="leave it out")
+        if self.keystore:
+            path, file = session.path(self.keystore), self.passphrase_file
+            return Offline(sealed(path, lambda: secret(session, file, "Passphrase", is_new=not path.exists())))
+        folder = session.path(Path())
+        return Offline(
+            on_token(
+                self.token or "", self.module, self._pin(session), self._adopted(), root=folder, environ=os.environ
+            )
+        )
+
+    def _pin(self, session: Session) -> "Secret | Callable[[], bytes]":
+        from pkicode.config.language import Secret
+
+        said = [one for one in (self.pin_file, self.pin_env, self.pin_command) if one is not None]
+        if len(said) > 1:
+            raise PkicodeError("the PIN comes from one place", help="name one of --pin-file --pin-env --pin-command")
+        if not said:
+            return lambda: secret(session, None, "PIN", is_new=False)
+        command = tuple(shlex.split(self.pin_command)) if self.pin_command else None
+        return Secret(file=str(self.pin_file) if self.pin_file else None, env=self.pin_env, command=command)
+
+    def _adopted(self) -> dict[str, str]:
+        found = {}
+        for one in self.key:
+            label, equals, uri = one.partition("=")
+            if not equals:
+                raise PkicodeError(f"`--key {one}` names no key", help="--key ca.root@1=pkcs11:object=Old%20Root")
+            found[label] = uri
+        return found
+
+
+_FILE = click.Path(path_type=Path)
+_OPTIONS = (
+    click.option("--keystore", metavar="FILE", type=_FILE, help="The sealed file of keys."),
+    click.option("--passphrase-file", metavar="FILE", type=_FILE, help="Its first line; asked for if absent."),
+    click.option("--token", metavar="URI", help="Or the token that has them, such as pkcs11:token=vault (RFC 7512)."),
+    click.option("--module", metavar="FILE", type=_FILE, help="The library that speaks for the token."),
+    click.option("--pin-file", metavar="FILE", type=_FILE, help="Its first line is the PIN; asked for if absent."),
+    click.option("--pin-env", metavar="NAME", help="Or this environment variable."),
+    click.option("--pin-command", metavar="COMMAND", help="Or the first line that this prints."),
+    click.option("--key", metavar="LABEL=URI", multiple=True, help="A key that has another name on the token."),
+)
+
+
+def _where_the_keys_are(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of _Keys, given to the command as one value, `keys`."""
+    names = [one.name for one in attrs.fields(_Keys)]
+
+    @functools.wraps(command)
+    def gathered(*args: object, **options: Any) -> None:
+        command(*args, keys=_Keys(**{name: options.pop(name) for name in names}), **options)
+
+    for option in reversed(_OPTIONS):
+        gathered = option(gathered)
+    return gathered
 
 
 @ceremony_command.command("init")
@@ -46,13 +124,11 @@ def _where_the_keys_are(command: F) -> F:
 @_where_the_keys_are
 @click.option("--out", metavar="CARD", type=click.Path(path_type=Path), help="LABEL.csr if not given.")
 @click.pass_obj
-def ceremony_init(
-    session: Session, *, label: str, alg: str, keystore: Path, passphrase_file: Path | None, out: Path | None
-) -> None:
+def ceremony_init(session: Session, *, label: str, alg: str, keys: _Keys, out: Path | None) -> None:
     """Make a key such as ca.root@1 on this machine, and the card that goes to the project."""
-    offline = _offline(session, keystore, passphrase_file)
-    written(session, out or Path(f"{label}.csr"), offline.init(label, alg), private=False)
-    say(f"The key {label} is in {keystore}. Its card goes into the folder of the offline keystore of the project.")
+    written(session, out or Path(f"{label}.csr"), keys.opened(session).init(label, alg), private=False)
+    place = f"in {keys.keystore}" if keys.keystore else "on the token"
+    say(f"The key {label} is {place}. Its card goes into the folder of the offline keystore of the project.")
 
 
 @ceremony_command.command("export")
@@ -80,8 +156,7 @@ def ceremony_sign(
     session: Session,
     *,
     request: Path,
-    keystore: Path,
-    passphrase_file: Path | None,
+    keys: _Keys,
     out: Path,
     words: str | None,
     allow_clock: bool,
@@ -99,7 +174,7 @@ def ceremony_sign(
     _refuse_there(session, out)
     say(_lines(transcript(asked)))
     _agree(asked.words, words)
-    response = _offline(session, keystore, passphrase_file).answer(asked, now)
+    response = keys.opened(session).answer(asked, now)
     written(session, _transcript(out), _lines(transcript(asked, response)).encode(), private=False)
     written(session, out, encode(response), private=False)
     say(f"Signed: {len(response.signatures)}.")
@@ -155,13 +230,6 @@ def ceremony_import(session: Session, *, response: Path, allow_clock: bool) -> N
     for one in (*received.certificates, *received.lists):
         say(f"imported {one}")
     say("Apply goes on from here.")
-
-
-def _offline(session: Session, keystore: Path, passphrase_file: Path | None) -> "Offline":
-    from pkicode.project.offline import Offline
-
-    path = session.path(keystore)
-    return Offline(path, lambda: secret(session, passphrase_file, "Passphrase", is_new=not path.exists()))
 
 
 @ceremony_command.command("rehearse")

@@ -1,6 +1,6 @@
 """[keystore.X] of pki.toml as the adapter of its type.  Nothing is opened or asked for before a key is needed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from attrs import evolve
@@ -12,11 +12,13 @@ from pkicode.adapters.secret import read_secret
 from pkicode.adapters.talking import Talking
 from pkicode.config import pkcs11_uri
 from pkicode.config.language import KeystoreSpec, Secret
+from pkicode.config.pkcs11_uri import Pkcs11Uri
 from pkicode.config.reader import Config
 from pkicode.model.problem import KeyStoreError, installing
 from pkicode.ports import KeyStore
 
 Warn = Callable[[str], None]
+Ask = Callable[[], Awaitable[bytes]]
 
 
 def keystore(config: Config, name: str, environ: Mapping[str, str], warn: Warn) -> KeyStore:
@@ -57,18 +59,32 @@ def _sealed(spec: KeystoreSpec, root: Path, environ: Mapping[str, str], warn: Wa
 
 
 def _token(spec: KeystoreSpec, root: Path, environ: Mapping[str, str], warn: Warn) -> KeyStore:
-    try:
-        from pkicode.adapters.pkcs11 import Pkcs11KeyStore
-        from pkicode.adapters.token import Token
-    except ImportError as error:
-        raise KeyStoreError(
-            f"[keystore.{spec.name}] is a PKCS #11 token, and python-pkcs11 is not installed",
-            help=installing("hsm"),
-        ) from error
-
     async def pin() -> bytes:
         return await read_secret(spec.pin or Secret(), root=root, environ=environ, warn=warn)
 
     uri = pkcs11_uri.parse(spec.uri or "")
     module = str(root / (spec.module or uri.module_path or ""))
-    return Pkcs11KeyStore(spec.name, Token(spec.name, uri, module), pin, spec.keys)
+    return token_keystore(f"[keystore.{spec.name}]", uri, module, pin, spec.keys)
+
+
+def token_keystore(name: str, uri: Pkcs11Uri, module: str, pin: Ask, adopted: Mapping[str, str]) -> KeyStore:
+    """The keys on a token.
+
+    Args:
+        name: what named it, for errors.
+        uri: of the token.
+        module: path of the library.
+        pin: asked when a private key is first needed.
+        adopted: label -> URI of keys that are found by another name.
+
+    Raises:
+        KeyStoreError: python-pkcs11 is not installed.
+    """
+    try:
+        from pkicode.adapters.pkcs11 import Pkcs11KeyStore
+        from pkicode.adapters.token import Token
+    except ImportError as error:
+        raise KeyStoreError(
+            f"{name} is a PKCS #11 token, and python-pkcs11 is not installed", help=installing("hsm")
+        ) from error
+    return Pkcs11KeyStore(name, Token(name, uri, module), pin, adopted)

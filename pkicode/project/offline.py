@@ -5,28 +5,33 @@ What it signs are the bytes that people looked at; what they mean for a project 
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from attrs import frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.sealed import SealedKeyStore
+from pkicode.adapters.secret import read_secret
 from pkicode.ceremony import card, look
 from pkicode.ceremony.bundle import BundleError, Item, Request, Response
+from pkicode.config import pkcs11_uri
+from pkicode.config.language import Secret
+from pkicode.config.wrong import WrongForm
 from pkicode.model.address import parse
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import KeyStoreError, PkicodeError
-from pkicode.ports import NewKey, Signer
+from pkicode.ports import KeyStore, NewKey, Signer
+from pkicode.project.keystores import Ask, token_keystore
 from pkicode.x509 import keys
 
 
 @frozen
 class Offline:
-    """A keystore file on this machine.  Every method blocks."""
+    """A keystore on this machine.  Every method blocks."""
 
-    keystore: Path
-    passphrase: Callable[[], bytes]
+    _opened: Callable[[], KeyStore]
 
     def init(self, label: str, alg: str) -> bytes:
         """A new key and its card; of a key that is there already, its card once more.
@@ -48,13 +53,14 @@ class Offline:
         return loop.run(self._init(label, alg))
 
     async def _init(self, label: str, alg: str) -> bytes:
-        store = self._store()
+        store = self._opened()
         try:
             await store.create([NewKey(label, alg)])
             signer = await store.signer(label)
+            signature = await asyncio.to_thread(_signed, signer, card.unsigned(signer.facts))
         finally:
             await store.close()
-        return card.made(signer.facts, _signed(signer, card.unsigned(signer.facts)))
+        return card.made(signer.facts, signature)
 
     def answer(self, request: Request, now: int) -> Response:
         """Sign every item, with keys that are here.
@@ -66,16 +72,19 @@ class Offline:
         return loop.run(self._answer(request, now))
 
     async def _answer(self, request: Request, now: int) -> Response:
-        store = self._store()
+        store = self._opened()
         try:
             # All keys, before any of them signs.
             signers = [await self._signer(item, store) for item in request.items]
+            signatures = [
+                await asyncio.to_thread(_signed, signer, item.tbs)
+                for signer, item in zip(signers, request.items, strict=True)
+            ]
         finally:
             await store.close()
-        signatures = [_signed(signer, item.tbs) for signer, item in zip(signers, request.items, strict=True)]
         return Response(request, now, tuple(signatures))
 
-    async def _signer(self, item: Item, store: SealedKeyStore) -> Signer:
+    async def _signer(self, item: Item, store: KeyStore) -> Signer:
         signer = await store.signer(item.issuer)
         if signer.facts.spki != look.facts_of(item).spki:
             raise KeyStoreError(
@@ -84,12 +93,63 @@ class Offline:
             )
         return signer
 
-    def _store(self) -> SealedKeyStore:
-        async def passphrase() -> bytes:
-            # Somebody may be typing it.
-            return await asyncio.to_thread(self.passphrase)
 
-        return SealedKeyStore(self.keystore, passphrase)
+def sealed(path: Path, passphrase: Callable[[], bytes]) -> Callable[[], KeyStore]:
+    """The keys in a file."""
+    return lambda: SealedKeyStore(path, _asked(passphrase))
+
+
+def on_token(
+    uri: str,
+    module: Path | None,
+    pin: Secret | Callable[[], bytes],
+    adopted: Mapping[str, str],
+    *,
+    root: Path,
+    environ: Mapping[str, str],
+) -> Callable[[], KeyStore]:
+    """The keys on a token.
+
+    Args:
+        uri: which token (RFC 7512).
+        module: the library that speaks for it, unless the URI names it.
+        pin: where it is read from, or who asks for it.
+        adopted: label -> URI of keys that are found by another name.
+        root: where relative paths begin.
+        environ: where the PIN may be.
+
+    Raises:
+        KeyStoreError: a URI is none, or nothing names the module.
+    """
+    try:
+        parsed = pkcs11_uri.parse(uri)
+        for one in adopted.values():
+            pkcs11_uri.parse(one)
+    except WrongForm as error:
+        raise KeyStoreError(f"`--token`: {error}", help=error.mend) from error
+    path = module or (Path(parsed.module_path) if parsed.module_path else None)
+    if path is None:
+        raise KeyStoreError(
+            "nothing says which module speaks for the token", help="--module FILE, its PKCS #11 library"
+        )
+    ask: Ask
+    if isinstance(pin, Secret):
+        ask = partial(read_secret, pin, root=root, environ=environ, warn=_nobody)
+    else:
+        ask = _asked(pin)
+    return lambda: token_keystore("`--token`", parsed, str(root / path), ask, adopted)
+
+
+def _nobody(told: str) -> None:
+    """No PIN is made up."""
+
+
+def _asked(secret: Callable[[], bytes]) -> Ask:
+    async def ask() -> bytes:
+        # Somebody may be typing it.
+        return await asyncio.to_thread(secret)
+
+    return ask
 
 
 def _signed(signer: Signer, data: bytes) -> bytes:

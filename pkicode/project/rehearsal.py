@@ -23,7 +23,7 @@ from pkicode.model.problem import PkicodeError
 from pkicode.model.row import Block
 from pkicode.ports import Want
 from pkicode.project import Project, drop
-from pkicode.project.offline import Offline, check, check_clock, transcript
+from pkicode.project.offline import Offline, check, check_clock, sealed, transcript
 
 _ONLY = ("ca.*", "crl.*", "ocsp.*")
 _ROUNDS = 10
@@ -178,7 +178,7 @@ def _stage(config: Config) -> _Stage:
     vault = config.root / "offline"
     vault.mkdir(mode=0o700)
     (config.root / _CARDS).mkdir()
-    return _Stage(config, Offline(vault / "keys.db", lambda: passphrase))
+    return _Stage(config, Offline(sealed(vault / "keys.db", lambda: passphrase)))
 
 
 def _apart(config: Config, folder: Path) -> Config:

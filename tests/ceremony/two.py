@@ -10,7 +10,7 @@ from pkicode.model.event import Event
 from pkicode.ports import Want
 from pkicode.project import Applied
 from pkicode.project.ceremony import Received
-from pkicode.project.offline import Offline
+from pkicode.project.offline import Offline, sealed
 from tests.kinds.site import BASE, Site
 from tests.quick import PASSPHRASE, quick_key_file, quick_keystore
 
@@ -49,7 +49,7 @@ class Two:
 
     @property
     def offline(self) -> Offline:
-        return Offline(self.vault / "keys.db", lambda: PASSPHRASE)
+        return Offline(sealed(self.vault / "keys.db", lambda: PASSPHRASE))
 
     def card(self, label: str = "ca.root@1", alg: str = "ec-p384") -> None:
         """Make a key, and carry its card over."""

@@ -47,8 +47,8 @@ def opened(request: pytest.FixtureRequest, quick_path: Path) -> Callable[..., Ke
             return SealedKeyStore(quick_path / ".pkicode/keys.db", no_secret if locked else answering(PASSPHRASE))
         if request.param == "pkcs11":
             assert isinstance(hsm, SoftHsm)
-            on = Token("it", pkcs11_uri.parse(f"pkcs11:token={token}"), str(hsm.module))
-            return Pkcs11KeyStore("it", on, no_secret if locked else answering(PIN.encode()), {})
+            on = Token("[keystore.it]", pkcs11_uri.parse(f"pkcs11:token={token}"), str(hsm.module))
+            return Pkcs11KeyStore("[keystore.it]", on, no_secret if locked else answering(PIN.encode()), {})
         command = [sys.executable, "-m", "tests.keys.signing_command", str(quick_path / "kms")]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         return CommandKeyStore("it", Talking(command, root=quick_path, environ=environ, seconds=30))

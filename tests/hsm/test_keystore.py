@@ -12,7 +12,7 @@ import pytest
 from pkcs11.constants import TokenFlag
 
 from pkicode.adapters.pkcs11 import Pkcs11KeyStore
-from pkicode.adapters.token import Token, refuse_the_last_try
+from pkicode.adapters.token import Token, refuse_a_pad, refuse_the_last_try
 from pkicode.config import pkcs11_uri
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, NewKey, Signer
@@ -21,6 +21,7 @@ from tests.guards.tree import ROOT
 from tests.oracles import openssl
 from tests.softhsm import PIN, SoftHsm
 
+NAME = "[keystore.hsm]"
 ALGS = ("ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "ed25519", "ed448")
 
 
@@ -30,8 +31,10 @@ def opened(
     async def read() -> bytes:
         return pin.encode()
 
-    on = Token("hsm", pkcs11_uri.parse(uri if ":" in uri else f"pkcs11:token={uri}"), str(module or hsm.module))
-    return Pkcs11KeyStore("hsm", on, read, keys or {})
+    on = Token(
+        "[keystore.hsm]", pkcs11_uri.parse(uri if ":" in uri else f"pkcs11:token={uri}"), str(module or hsm.module)
+    )
+    return Pkcs11KeyStore("[keystore.hsm]", on, read, keys or {})
 
 
 def with_store(store: Pkcs11KeyStore, use: Callable[[Pkcs11KeyStore], Awaitable[object]]):
@@ -107,7 +110,12 @@ def test_labels_are_seen_without_a_pin_and_foreign_objects_are_left_out(hsm: Sof
     async def nobody() -> bytes:
         raise AssertionError("nobody should have asked for the PIN")
 
-    store = Pkcs11KeyStore("hsm", Token("hsm", pkcs11_uri.parse(f"pkcs11:token={token}"), str(hsm.module)), nobody, {})
+    store = Pkcs11KeyStore(
+        "[keystore.hsm]",
+        Token("[keystore.hsm]", pkcs11_uri.parse(f"pkcs11:token={token}"), str(hsm.module)),
+        nobody,
+        {},
+    )
     assert with_store(store, lambda store: store.labels()) == ["ca.issuing@2", "ca.root@1"]
 
 
@@ -204,11 +212,18 @@ def test_one_key_is_not_adopted_twice(hsm: SoftHsm, token: str) -> None:
         with_store(store, lambda store: store.create(wanted))
 
 
-def test_a_key_that_wants_its_pin_each_time_is_told(hsm: SoftHsm, token: str) -> None:
-    generate = ("--keypairgen", "--key-type", "EC:prime256v1", "--always-auth")
+@pytest.mark.parametrize("kind", ["EC:prime256v1", "RSA:2048", "EC:edwards25519"])
+def test_a_key_that_wants_its_pin_each_time_gets_it(hsm: SoftHsm, token: str, kind: str, tmp_path: Path) -> None:
+    generate = ("--keypairgen", "--key-type", kind, "--always-auth")
     hsm.tool(token, *generate, "--label", "ca.root@1", "--id", "01")
-    with pytest.raises(KeyStoreError, match=r"wants its PIN again for every signature"):
-        with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
+
+    async def use(store: Pkcs11KeyStore) -> None:
+        signer = await store.signer("ca.root@1")
+        for _ in range(2):
+            await asyncio.to_thread(assert_signs, signer, tmp_path)
+        assert await store.verify() == []
+
+    with_store(opened(hsm, token), use)
 
 
 def test_a_key_that_may_not_sign_is_told(hsm: SoftHsm, token: str) -> None:
@@ -305,7 +320,7 @@ def test_a_module_that_does_not_start_is_told(hsm: SoftHsm, token: str, tmp_path
     (tmp_path / "softhsm2.conf").write_text(f"directories.tokendir = {tmp_path}/nowhere\n")
     code = (
         "from pkicode.adapters.token import Token; from pkicode.config.pkcs11_uri import parse\n"
-        f"Token('hsm', parse('pkcs11:token=x'), {str(tmp_path / 'softhsm.so')!r}).run(print)"
+        f"Token('[keystore.hsm]', parse('pkcs11:token=x'), {str(tmp_path / 'softhsm.so')!r}).run(print)"
     )
     environ = {**os.environ, "SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, timeout=60)
@@ -416,3 +431,9 @@ def test_no_pin_is_tried_where_one_more_wrong_one_locks_the_token() -> None:
     refuse_the_last_try("hsm", TokenFlag.USER_PIN_COUNT_LOW)
     with pytest.raises(KeyStoreError, match="locks with the next wrong PIN"):
         refuse_the_last_try("hsm", TokenFlag.USER_PIN_FINAL_TRY | TokenFlag.LOGIN_REQUIRED)
+
+
+def test_no_pin_is_tried_on_a_token_that_wants_it_typed_on_a_pad() -> None:
+    refuse_a_pad("hsm", TokenFlag.LOGIN_REQUIRED)
+    with pytest.raises(KeyStoreError, match="wants its PIN typed on a pad"):
+        refuse_a_pad("hsm", TokenFlag.PROTECTED_AUTHENTICATION_PATH | TokenFlag.LOGIN_REQUIRED)
