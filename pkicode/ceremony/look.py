@@ -14,7 +14,7 @@ from pkicode.x509.lint.reading import read
 
 UNREADABLE = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 """What the library raises beside ValueError and TypeError of bytes that it cannot read."""
-_ENTRIES_SHOWN = 20
+_REVOKES = "revokes"
 _NAMES = {
     x509.DNSName: "DNS",
     x509.IPAddress: "IP",
@@ -69,17 +69,34 @@ def complaints(item: Item) -> list[str]:
     return wrong
 
 
-def told(item: Item) -> list[str]:
-    """An item in lines: everything that its bytes say.
+def said(item: Item) -> list[tuple[str, str]]:
+    """Everything that the bytes of an item say, as names and values; a list's entries come last.
 
     Raises:
         ValueError, TypeError, UNREADABLE: they cannot be read.
     """
-    issuer = facts_of(item)
+    made = _with_no_signature(item, facts_of(item))
+    return _certificate(made) if item.kind == "certificate" else _crl(made)
+
+
+def told(item: Item, most: int | None = None) -> list[str]:
+    """An item in lines.
+
+    Args:
+        item: what is to be signed.
+        most: how many entries of a list are shown, all of them if None; of the others it is said where they are.
+
+    Raises:
+        ValueError, TypeError, UNREADABLE: its bytes cannot be read.
+    """
     head = f"{item.kind}  {item.address}@{item.generation}  signed by {item.issuer}"
-    made = _with_no_signature(item, issuer)
-    rest = _certificate(made) if item.kind == "certificate" else _crl(made)
-    return [head, *(f"  {name:<{_WIDTH}} {value}" for name, value in rest)]
+    rest = said(item)
+    first = next((place for place, (name, _) in enumerate(rest) if name == _REVOKES), len(rest))
+    shown = rest if most is None else rest[: first + most]
+    lines = [head, *(f"  {name:<{_WIDTH}} {value}" for name, value in shown)]
+    if left := len(rest) - len(shown):
+        lines.append(f"  {'':<{_WIDTH}} and {left:,} more: `pkicode ceremony show` lists them all")
+    return lines
 
 
 def _with_no_signature(item: Item, issuer: tbs.IssuerFacts) -> bytes:
@@ -149,15 +166,13 @@ def _crl(made: bytes) -> list[tuple[str, str]]:
     found = crl.read(made, limit=len(made))
     loaded = x509.load_der_x509_crl(made)
     listed = [
-        ("revokes", f"{one.serial:x} at {rfc3339(one.revoked_at)}{f', {one.reason}' if one.reason else ''}")
-        for one in found.entries[:_ENTRIES_SHOWN]
+        (_REVOKES, f"{one.serial:x} at {rfc3339(one.revoked_at)}{f', {one.reason}' if one.reason else ''}")
+        for one in found.entries
     ]
-    more = len(found.entries) - len(listed)
     return [
         ("issuer", loaded.issuer.rfc4514_string()),
         ("number", str(found.number)),
         ("in force", f"{rfc3339(found.this_update)} to {rfc3339(found.next_update)}"),
         ("entries", str(len(found.entries))),
         *listed,
-        *([("", f"and {more:,} more")] if more > 0 else []),
     ]

@@ -15,9 +15,9 @@ import attrs
 import click
 from attrs import frozen
 
-from pkicode.cli.options import allow_clock, instant, secret, written
+from pkicode.cli.options import allow_clock, formats, instant, secret, written
 from pkicode.cli.progress import progress
-from pkicode.cli.session import Session, frozen_clock, say
+from pkicode.cli.session import Session, frozen_clock, say, say_json
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 
@@ -92,6 +92,8 @@ class _Keys:
         return found
 
 
+_ENTRIES_SHOWN = 20
+"""Of a list, before it is signed: what else it says stays on the screen. `ceremony show` shows all."""
 _FILE = click.Path(path_type=Path)
 _OPTIONS = (
     click.option("--keystore", metavar="FILE", type=_FILE, help="The sealed file of keys."),
@@ -145,6 +147,23 @@ def ceremony_export(session: Session, *, request: Path) -> None:
     say(f"words: {made.words}")
 
 
+@ceremony_command.command("show")
+@click.argument("request", type=click.Path(path_type=Path))
+@formats("human", "json")
+@click.pass_obj
+def ceremony_show(session: Session, *, request: Path, form: str) -> None:
+    """Everything that a request would have signed, every entry of its lists; needs no key and no project."""
+    from pkicode.ceremony.bundle import decode_request
+    from pkicode.project.offline import check, records, transcript
+
+    asked = decode_request(_carried(session, request))
+    check(asked)
+    if form == "json":
+        say_json(records(asked))
+    else:
+        say(_lines(transcript(asked)))
+
+
 @ceremony_command.command("sign")
 @click.argument("request", type=click.Path(path_type=Path))
 @_where_the_keys_are
@@ -172,7 +191,7 @@ def ceremony_sign(
         check_clock(asked, now)
     check(asked)
     _refuse_there(session, out)
-    say(_lines(transcript(asked)))
+    say(_lines(transcript(asked, most=_ENTRIES_SHOWN)))
     _agree(asked.words, words)
     response = keys.opened(session).answer(asked, now)
     written(session, _transcript(out), _lines(transcript(asked, response)).encode(), private=False)

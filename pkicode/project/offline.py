@@ -189,8 +189,8 @@ def check_clock(request: Request, now: int) -> None:
         raise BundleError(text, help="export again; if the clock is wrong and cannot be set, --allow-clock")
 
 
-def transcript(request: Request, response: Response | None = None) -> list[str]:
-    """What is to be signed, and what was, in lines."""
+def transcript(request: Request, response: Response | None = None, *, most: int | None = None) -> list[str]:
+    """What is to be signed, and what was, in lines; `most`: of the entries of a list, all of them if None."""
     lines = [
         f"project   {request.project}, state {request.lineage}",
         f"made      {rfc3339(request.created)}, to be back by {rfc3339(request.expires)}",
@@ -198,7 +198,7 @@ def transcript(request: Request, response: Response | None = None) -> list[str]:
         f"words     {request.words}",
     ]
     for item in request.items:
-        lines += ["", *look.told(item), f"  {'lint':<22} {'; '.join(look.complaints(item)) or 'nothing to say'}"]
+        lines += ["", *look.told(item, most), f"  {'lint':<22} {'; '.join(look.complaints(item)) or 'nothing to say'}"]
     if response:
         lines += ["", f"signed    {rfc3339(response.signed_at)} by this machine's clock"]
         lines += [
@@ -206,3 +206,28 @@ def transcript(request: Request, response: Response | None = None) -> list[str]:
             for item, one in zip(request.items, response.signatures, strict=True)
         ]
     return lines
+
+
+def records(request: Request) -> dict[str, object]:
+    """What is to be signed, as JSON values."""
+    return {
+        "format": "pkicode.ceremony",
+        "version": "1.0",
+        "project": request.project,
+        "lineage": request.lineage,
+        "created": rfc3339(request.created),
+        "expires": rfc3339(request.expires),
+        "sha256": request.digest.hex(),
+        "words": request.words,
+        "items": [
+            {
+                "kind": item.kind,
+                "address": item.address,
+                "generation": item.generation,
+                "issuer": item.issuer,
+                "lint": look.complaints(item),
+                "says": [{"name": name, "value": value} for name, value in look.said(item)],
+            }
+            for item in request.items
+        ],
+    }

@@ -110,11 +110,15 @@ def test_a_constraint_on_a_kind_of_name_that_we_do_not_know_is_told(root: Made) 
     assert "1.3.6.1.5.2.2" in text
 
 
-def test_a_long_list_is_told_in_part_and_counted_in_full(root: Made) -> None:
-    entries = [crl.Entry(number, NOW) for number in range(1, 100)]
-    lines = look.told(listing(root, *entries))
+def test_every_entry_of_a_list_is_told_or_where_it_is(root: Made) -> None:
+    item = listing(root, *(crl.Entry(number, NOW) for number in range(1, 100)))
+    lines = look.told(item)
     assert "  entries                99" in lines
-    assert lines[-1].endswith("and 79 more")
+    assert sum(line.startswith("  revokes ") for line in lines) == 99
+    short = look.told(item, 20)
+    assert short[:-1] == lines[:-79]
+    assert short[-1].endswith("and 79 more: `pkicode ceremony show` lists them all")
+    assert look.told(item, 99) == lines
 
 
 ROOT = make(Profile(is_ca=True, usage=CA, path_len=1), cn="Root", ends=NOW + 900 * DAY)

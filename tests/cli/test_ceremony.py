@@ -71,6 +71,22 @@ def test_ceremony_export_of_nothing_is_an_error(run: Run, folder: Path) -> None:
     assert not (folder / "request.json").exists()
 
 
+def test_ceremony_show_says_everything_without_any_key(run: Run, reserved: Path) -> None:
+    exported = run("ceremony", "export", "request.json")
+    shown = run("ceremony", "show", "request.json")
+    assert shown.code == 0, shown.err
+    assert words(exported) in shown.out
+    assert "  subject                CN=Site Root R1,O=Site\n" in shown.out
+    told = run("ceremony", "show", "request.json", "--format", "json").json
+    assert (told["format"], told["words"]) == ("pkicode.ceremony", words(exported))
+    [item] = told["items"]
+    assert (item["address"], item["issuer"], item["lint"]) == ("ca.root", "ca.root@1", [])
+    assert {"name": "subject", "value": "CN=Site Root R1,O=Site"} in item["says"]
+    altered = (reserved / "request.json").read_bytes().replace(b"ca.root@1", b"ca.toor@1")
+    (reserved / "altered.json").write_bytes(altered)
+    assert "or was altered" in run("ceremony", "show", "altered.json").err
+
+
 def test_ceremony_sign_shows_asks_for_the_words_and_overwrites_nothing(run: Run, reserved: Path) -> None:
     told = words(run("ceremony", "export", "request.json"))
     sign = ("ceremony", "sign", "request.json", *KEYS, "--out", "response.json")
