@@ -1,14 +1,14 @@
 """The keystore's file: one SQLite database, 0600 from its creation, in a folder that nobody else may enter.
 
 Rows are sealed before they come here and opened elsewhere; this file never sees a key or a passphrase.
-The journal is truncated, not a WAL: between commits the one file is everything, and `cp` is a backup.
+The journal is truncated, not a WAL: between commits the one file is everything.
 """
 
 import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from json import dumps
 from pathlib import Path
 from urllib.parse import quote
@@ -118,6 +118,11 @@ class KeyFile:
                     )
             self._connection.executemany("DELETE FROM keys WHERE label = ?", [(key.label,) for key in keys])
 
+    def copy(self, target: Path) -> None:
+        """All of it as it is at one instant, while others may write to it, into an empty file."""
+        with self._telling(), closing(sqlite3.connect(target)) as file:
+            self._connection.backup(file)
+
     def damage(self) -> Sequence[str]:
         """What SQLite finds wrong with the file."""
         with self._telling():
@@ -177,6 +182,23 @@ def make_key_file(path: Path) -> KeyFile:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
             sync(path.parent)
     return _open(path)
+
+
+def read_copy(path: Path) -> KeyFile:
+    """A keystore file that lies where backups are kept, to be read only; who else may read it is not asked.
+
+    Raises:
+        KeyStoreError: it is not there, not a keystore, or damaged.
+    """
+    with _telling(path):
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30, isolation_level=None)
+        try:
+            if not _is_ours(path, connection):
+                raise KeyStoreError(f"{path} is not a keystore", help="name a file that `pkicode keystore backup` made")
+        except BaseException:
+            connection.close()
+            raise
+    return KeyFile(path, connection)
 
 
 def _open(path: Path) -> KeyFile:

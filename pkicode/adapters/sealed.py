@@ -9,13 +9,16 @@ open all keys that are made later.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import frozen
 
+from pkicode.adapters import keycopy
+from pkicode.adapters.durable import make_folder
 from pkicode.adapters.envelope import Envelope, Header, Minter, NotOpened, new_header, open_header
-from pkicode.adapters.keyfile import KeyFile, find_key_file, make_key_file
+from pkicode.adapters.keyfile import KeyFile, find_key_file, make_key_file, read_copy
 from pkicode.adapters.keyrules import refuse_other_algorithms
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, Mint, MintedKey, NewKey, Signer
@@ -98,13 +101,37 @@ class SealedKeyStore:
         and which one it is, is the instant of one commit.  The passphrase's source is the caller's to change.
         """
         _refuse_empty(passphrase)
-        if not await self._call(self._exists):
-            raise KeyStoreError(
-                f"there is no keystore {self._path} yet", help="the first apply that needs a key makes it"
-            )
+        await self._require_there()
         opened = await self._open()
         count, self._opened = await self._call(self._rewrap, opened, passphrase)
         return count
+
+    async def backup(self, target: Path) -> int:
+        """Copy the file as it is at one instant, and open every key of the copy; how many there are.
+
+        The copy opens with the passphrase of now, also after a later `rewrap`.
+
+        Raises:
+            KeyStoreError: there is no keystore, a key does not open, or something is at `target`; nothing is there.
+        """
+        await self._require_there()
+        opened = await self._open()
+        return await self._call(self._backup, opened, target)
+
+    async def restore(self, source: Path, now: int) -> tuple[int, Path | None]:
+        """Put a backup in place, once every key in it was opened with the passphrase.
+
+        Whoever has the file open goes on with what was there: the caller sees that nobody does.
+
+        Returns:
+            How many keys there are, and where the keystore before it is kept, if there was one.
+
+        Raises:
+            KeyStoreError: a key of it does not open, or it lacks one that is there; nothing was changed.
+        """
+        passphrase = await self._passphrase()
+        _refuse_empty(passphrase)
+        return await self._call(self._restore, source, passphrase, now)
 
     async def destroy(self, keys: Sequence[KeyFacts]) -> None:
         """ports.KeyStore.destroy, in one transaction; copies of the file are not reached."""
@@ -124,6 +151,12 @@ class SealedKeyStore:
         self._opened = None
         self._signers.clear()
         self._thread.shutdown()
+
+    async def _require_there(self) -> None:
+        if not await self._call(self._exists):
+            raise KeyStoreError(
+                f"there is no keystore {self._path} yet", help="the first apply that needs a key makes it"
+            )
 
     # What follows `_call` runs in the keystore's one thread, which owns the connection.
 
@@ -196,19 +229,36 @@ class SealedKeyStore:
 
         return self._here().rewrap(opened.header, header, reseal), _Opened(header, envelope)
 
+    def _backup(self, opened: _Opened, target: Path) -> int:
+        with keycopy.draft(target) as made:
+            self._here().copy(made)
+            count = len(_checked(made, opened))
+            keycopy.put_new(made, target)
+        return count
+
+    def _restore(self, source: Path, passphrase: bytes, now: int) -> tuple[int, Path | None]:
+        make_folder(self._path.parent, 0o700)
+        with keycopy.draft(self._path) as made:
+            with closing(read_copy(source)) as copy:
+                copy.copy(made)
+            with closing(read_copy(made)) as copy:
+                header = copy.header()
+            try:
+                opened = _Opened(header, open_header(header, passphrase)) if header else None
+            except NotOpened:
+                opened = None
+            if opened is None:
+                raise KeyStoreError(
+                    f"the passphrase does not open the backup {source}; nothing was changed",
+                    help="it is sealed with that of its day: have [keystore.X] passphrase read from there for this",
+                )
+            keys = _checked(made, opened)
+            keycopy.refuse_losing(self._path, keys)
+            self._close()
+            return len(keys), keycopy.put_over(made, self._path, now)
+
     def _verify(self, opened: _Opened) -> Sequence[str]:
-        file = self._here()
-        found = [f"the file is damaged: {text}" for text in file.damage()]
-        for batch in file.batches():
-            for _, row in batch:
-                try:
-                    pkcs8 = opened.envelope.open_key(row)
-                except NotOpened:
-                    found.append(f"the key {row.facts.label} was altered")
-                    continue
-                if x509_keys.spki(x509_keys.load_pkcs8(pkcs8, trusted=True)) != row.facts.spki:
-                    found.append(f"the key {row.facts.label} is not the private half of its public key")
-        return found
+        return _findings(self._here(), opened)
 
     def _rows(self, labels: Sequence[str]) -> Mapping[str, MintedKey]:
         file = self._look()
@@ -240,3 +290,33 @@ class SealedKeyStore:
 def _refuse_empty(passphrase: bytes) -> None:
     if not passphrase:
         raise KeyStoreError("the passphrase of the keystore is empty", help="give it at least 20 random characters")
+
+
+def _checked(path: Path, opened: _Opened) -> Mapping[str, MintedKey]:
+    """Every key of a copy, each opened.
+
+    Raises:
+        KeyStoreError: one does not open.
+    """
+    with closing(read_copy(path)) as file:
+        file.require(opened.header)
+        if wrong := _findings(file, opened):
+            raise KeyStoreError(
+                f"the copy would be of no use: {'; '.join(wrong[:3])}", help="`pkicode keystore verify` says all of it"
+            )
+        return {row.facts.label: row for batch in file.batches() for _, row in batch}
+
+
+def _findings(file: KeyFile, opened: _Opened) -> Sequence[str]:
+    """Damage, altered rows, keys that are not what they say."""
+    found = [f"the file is damaged: {text}" for text in file.damage()]
+    for batch in file.batches():
+        for _, row in batch:
+            try:
+                pkcs8 = opened.envelope.open_key(row)
+            except NotOpened:
+                found.append(f"the key {row.facts.label} was altered")
+                continue
+            if x509_keys.spki(x509_keys.load_pkcs8(pkcs8, trusted=True)) != row.facts.spki:
+                found.append(f"the key {row.facts.label} is not the private half of its public key")
+    return found

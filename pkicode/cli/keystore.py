@@ -125,6 +125,30 @@ def keystore_rewrap(session: Session, *, name: str | None, file: Path | None, al
     say(f"Keystore {name} is sealed with the new passphrase; change its source now.")
 
 
+@keystore_command.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only one if not given.")
+@click.pass_obj
+def keystore_backup(session: Session, *, file: Path, name: str | None) -> None:
+    """Copy a sealed keystore while others may write, and open every key of the copy.  It stays sealed."""
+    project = session.project()
+    count = project.upkeep.backup_keys(_named(project, name), session.path(file))
+    say(printable(f"Copied to {session.path(file)}, and opened: {count} keys."))
+
+
+@keystore_command.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only one if not given.")
+@allow_clock
+@click.pass_obj
+def keystore_restore(session: Session, *, file: Path, name: str | None, allow_clock: bool) -> None:
+    """Put a backup in place once each of its keys was opened, unless it lacks a key that is there."""
+    project = session.writable(allow_clock=allow_clock)
+    count, aside = project.upkeep.restore_keys(_named(project, name), session.path(file))
+    kept = f"; what was there before is kept in {aside}" if aside else ""
+    say(printable(f"Restored from {session.path(file)}: {count} keys{kept}."))
+
+
 def _named(project: "Project", name: str | None) -> str:
     names = [one.name for one in project.config.settings.keystores]
     if name is None and len(names) == 1:

@@ -19,7 +19,7 @@ from pkicode.model.event import Event
 from pkicode.model.faults import Reach
 from pkicode.model.keyuse import Attested, KeyUse
 from pkicode.model.problem import KeyStoreError, PkicodeError
-from pkicode.ports import About, Audited, KeyStore, Lease
+from pkicode.ports import About, Audited, KeyStore, Lease, Write
 from pkicode.project import keylife, moving, retention
 from pkicode.project.retention import Removable
 from pkicode.project.state import State, holder
@@ -245,14 +245,45 @@ class Upkeep:
         """Seal [keystore.NAME] under a new passphrase; returns how many keys it holds."""
 
         async def sealed_again(store: KeyStore) -> int:
-            if not isinstance(store, SealedKeyStore):
-                raise KeyStoreError(
-                    f"[keystore.{name}] is no sealed file, and has no passphrase",
-                    help="a token's PIN is changed with the token's own tool",
-                )
-            return await store.rewrap(passphrase)
+            return await _sealed(store, name).rewrap(passphrase)
 
         return loop.run(self._with(name, sealed_again))
+
+    def backup_keys(self, name: str, target: Path) -> int:
+        """Copy [keystore.NAME], consistent while others write, into a new file, 0600; how many keys it holds.
+
+        Raises:
+            KeyStoreError: it is no sealed file, or a key of it does not open.
+        """
+
+        async def copied(store: KeyStore) -> int:
+            return await _sealed(store, name).backup(target)
+
+        return loop.run(self._with(name, copied))
+
+    def restore_keys(self, name: str, source: Path) -> tuple[int, Path | None]:
+        """Put a backup in place of [keystore.NAME]; how many keys it holds, and where the file before it is kept.
+
+        Raises:
+            KeyStoreError: a key of the backup does not open, or it lacks one that is there; nothing was changed.
+            LeaseHeld: somebody is applying.
+        """
+        if not source.exists():
+            raise PkicodeError(f"there is no backup {source}", help="`pkicode keystore backup FILE` makes one")
+        return loop.run(self._with(name, partial(self._restore_keys, name, source)))
+
+    async def _restore_keys(self, name: str, source: Path, keystore: KeyStore) -> tuple[int, Path | None]:
+        now, sealed = self._state.clock(), _sealed(keystore, name)
+        async with self._state.reading() as store:
+            is_there = store is not None
+        if not is_there:
+            return await sealed.restore(source, now)
+        # Who applies has the file open, and would go on making keys in the one that is taken away.
+        async with self._state.writing(now) as (store, lease):
+            done = await sealed.restore(source, now)
+            event = Write(at=now, actor=holder(), action="keystore.restore", subject=name)
+            await store.commit(event, lease)
+            return done
 
     async def _with(self, name: str, work: Callable[[KeyStore], Awaitable[T]]) -> T:
         store = self._keystore(name)
@@ -260,3 +291,12 @@ class Upkeep:
             return await work(store)
         finally:
             await store.close()
+
+
+def _sealed(store: KeyStore, name: str) -> SealedKeyStore:
+    if not isinstance(store, SealedKeyStore):
+        raise KeyStoreError(
+            f"[keystore.{name}] is no sealed file",
+            help="a token has its own tools, for its PIN and for copies",
+        )
+    return store

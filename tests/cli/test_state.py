@@ -224,6 +224,30 @@ def test_keystore_verify_opens_every_key(run, applied):
     assert "passphrase" in ran.err
 
 
+def test_keystore_backup_copies_what_is_there_and_opens_it(run, applied):
+    ran = run("keystore", "backup", "copy.db")
+    assert ran.code == 0, ran.err
+    assert ran.out.endswith(f"/copy.db, and opened: {len(run('keystore', 'list', '--format', 'json').json)} keys.\n")
+    assert (applied / "copy.db").stat().st_mode & 0o777 == 0o600
+    again = run("keystore", "backup", "copy.db")
+    assert (again.code, "is there already" in again.err) == (1, True)
+
+
+def test_keystore_restore_brings_lost_keys_back_and_says_so_in_the_audit(run, applied):
+    run("keystore", "backup", "copy.db")
+    (applied / ".pkicode/keys.db").unlink()
+    assert run("keystore", "list", "--format", "json").json == []
+    ran = run("keystore", "restore", "copy.db", "--allow-clock")
+    assert ran.code == 0, ran.err
+    assert run("keystore", "verify").out == "Every key of keystore soft opens.\n"
+    assert run("plan", "-e").code == 0
+    assert [one["action"] for one in run("audit", "log", "--format", "json").json][-1] == "keystore.restore"
+    again = run("keystore", "restore", "copy.db", "--allow-clock")
+    assert "what was there before is kept in" in again.out
+    missing = run("keystore", "restore", "none.db", "--allow-clock")
+    assert (missing.code, "there is no backup" in missing.err) == (1, True)
+
+
 def test_keystore_rewrap_changes_the_passphrase(run, applied):
     (applied / "new").write_text("the new passphrase\n")
     ran = run("keystore", "rewrap", "--new-passphrase-file", "new", "--allow-clock")

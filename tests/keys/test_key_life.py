@@ -185,3 +185,17 @@ def test_nothing_is_destroyed_while_somebody_applies(site: Site) -> None:
     site.open().apply(show=show)
     assert codes == [5]
     assert "cert.portal@1" in keys(site)
+
+
+def test_nothing_is_restored_while_somebody_applies_and_a_copy_is_made(site: Site) -> None:
+    site.later(41)
+    site.write(PORTAL, base=BASE + '[state]\nlock_timeout = "1s"\n')
+    codes: list[int] = []
+
+    def show(_: object) -> None:
+        for asked in (("backup", "copy.db"), ("restore", "copy.db", "--allow-clock")):
+            codes.append(spawn(site.root, "keystore", *asked, PKICODE_NOW=rfc3339(site.now)).code)
+
+    site.open().apply(show=show)
+    assert codes == [0, 5]
+    assert "cert.portal@2" in keys(site)

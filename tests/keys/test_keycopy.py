@@ -1,0 +1,201 @@
+"""Copies of a sealed keystore, and the way back: whole or not at all, and never over a key that they lack."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pkicode.adapters.sealed import SealedKeyStore
+from pkicode.model.problem import KeyStoreError
+from pkicode.ports import NewKey
+from tests.guards.tree import ROOT
+from tests.kinds.site import NOW
+from tests.quick import PASSPHRASE, quick_key_file
+
+MAKER = """
+import asyncio, sys
+from pathlib import Path
+from pkicode.ports import NewKey
+from tests.keys.test_keycopy import opened
+
+async def main():
+    store = opened(Path(sys.argv[1]))
+    for number in range(int(sys.argv[2])):
+        await store.create([NewKey(f"cert.c{number}-{each}@1", "ec-p256") for each in range(20)])
+        print(number, flush=True)
+    await store.close()
+
+asyncio.run(main())
+"""
+
+
+def opened(path: Path, secret: bytes = PASSPHRASE) -> SealedKeyStore:
+    async def passphrase() -> bytes:
+        return secret
+
+    return SealedKeyStore(path, passphrase)
+
+
+def with_store(path: Path, use: Callable[[SealedKeyStore], Awaitable[object]], secret: bytes = PASSPHRASE):
+    async def main():
+        store = opened(path, secret)
+        try:
+            return await use(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
+
+
+def made(path: Path, *labels: str) -> None:
+    with_store(path, lambda store: store.create([NewKey(label, "ec-p256") for label in labels]))
+
+
+def labels(path: Path) -> list[str]:
+    return list(with_store(path, lambda store: store.labels()))
+
+
+def backup(path: Path, target: Path, secret: bytes = PASSPHRASE) -> int:
+    return with_store(path, lambda store: store.backup(target), secret)
+
+
+def restore(path: Path, source: Path, secret: bytes = PASSPHRASE):
+    return with_store(path, lambda store: store.restore(source, NOW), secret)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A keystore with two keys."""
+    (tmp_path / "private").mkdir(mode=0o700)
+    quick_key_file(tmp_path / "private/keys.db")
+    made(tmp_path / "private/keys.db", "ca.root@1", "cert.portal@1")
+    return tmp_path / "private/keys.db"
+
+
+@pytest.fixture
+def copy(path: Path, tmp_path: Path) -> Path:
+    assert backup(path, tmp_path / "copy.db") == 2
+    return tmp_path / "copy.db"
+
+
+def test_a_copy_is_for_its_owner_sealed_and_the_same_keys(path: Path, copy: Path, tmp_path: Path) -> None:
+    assert copy.stat().st_mode & 0o777 == 0o600
+    keys = with_store(path, lambda store: store.export(["ca.root@1", "cert.portal@1"]))
+    # The scalar of a P-256 key in PKCS #8 (RFC 5915).
+    assert not [one for one in keys if one[36:68] in copy.read_bytes()]
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    assert restore(tmp_path / "elsewhere/keys.db", copy) == (2, None)
+    assert with_store(tmp_path / "elsewhere/keys.db", lambda s: s.export(["ca.root@1", "cert.portal@1"])) == keys
+    assert (tmp_path / "elsewhere/keys.db").stat().st_mode & 0o777 == 0o600
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["copy.db", "elsewhere", "private"]
+
+
+def test_copies_that_are_made_while_another_process_makes_keys_are_whole(path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", MAKER, str(path), "30"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    counts = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stdout
+        for number, _ in enumerate(process.stdout):
+            if number % 5 == 0:
+                counts.append(backup(path, tmp_path / f"{number}.db"))
+    assert process.returncode == 0
+    assert counts == sorted(counts)
+    assert counts[0] < counts[-1]
+    # All twenty of a commit, or none.
+    assert {(one - 2) % 20 for one in counts} == {0}
+
+
+def test_a_copy_is_not_made_over_a_file_with_a_wrong_passphrase_or_of_a_damaged_key(path: Path, copy: Path) -> None:
+    with pytest.raises(KeyStoreError, match="is there already"):
+        backup(path, copy)
+    target = copy.with_name("other.db")
+    with pytest.raises(KeyStoreError, match="does not open the keystore"):
+        backup(path, target, b"wrong")
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("UPDATE keys SET sealed = randomblob(length(sealed)) WHERE label = 'ca.root@1'")
+        file.commit()
+    with pytest.raises(KeyStoreError, match=r"the key ca\.root@1 was altered"):
+        backup(path, target)
+    with pytest.raises(KeyStoreError, match="there is no keystore"):
+        backup(path.with_name("none.db"), target)
+    with pytest.raises(KeyStoreError, match="No such file or directory"):
+        backup(path, path.parent / "none/copy.db")
+    assert not target.exists()
+    assert [one.name for one in path.parent.iterdir() if one.name.startswith(".")] == []
+
+
+def test_nothing_is_put_over_a_keystore_with_newer_keys(path: Path, copy: Path) -> None:
+    made(path, "cert.portal@2")
+    before = path.read_bytes()
+    with pytest.raises(KeyStoreError, match=r"does not know cert.portal@2; nothing was changed"):
+        restore(path, copy)
+    assert path.read_bytes() == before
+
+
+def test_a_key_of_the_same_name_that_is_another_one_is_not_lost_either(path: Path, copy: Path) -> None:
+    path.unlink()
+    quick_key_file(path)
+    made(path, "ca.root@1")
+    with pytest.raises(KeyStoreError, match=r"does not know ca.root@1"):
+        restore(path, copy)
+
+
+@pytest.mark.parametrize("damage", ["noise", "truncated", "altered"])
+def test_a_damaged_keystore_is_replaced_and_kept(path: Path, copy: Path, damage: str) -> None:
+    if damage == "altered":
+        with closing(sqlite3.connect(path)) as file:
+            file.execute("UPDATE keys SET sealed = randomblob(length(sealed))")
+            file.commit()
+    else:
+        data = path.read_bytes()
+        path.write_bytes(os.urandom(len(data)) if damage == "noise" else data[:5000])
+    before = path.read_bytes()
+    aside = path.with_name(f"keys.db.before-{NOW}")
+    assert restore(path, copy) == (2, aside)
+    assert aside.read_bytes() == before
+    assert with_store(path, lambda store: store.verify()) == []
+    assert labels(path) == ["ca.root@1", "cert.portal@1"]
+
+
+def test_a_keystore_that_others_may_read_is_not_taken_for_a_damaged_one(path: Path, copy: Path) -> None:
+    made(path, "cert.portal@2")
+    path.chmod(0o644)
+    with pytest.raises(KeyStoreError, match="may be read or written by others"):
+        restore(path, copy)
+    path.chmod(0o600)
+    assert "cert.portal@2" in labels(path)
+
+
+def test_a_backup_opens_with_the_passphrase_of_its_day(path: Path, copy: Path) -> None:
+    with_store(path, lambda store: store.rewrap(b"another passphrase"))
+    with pytest.raises(KeyStoreError, match=r"does not open the backup .*; nothing was changed"):
+        restore(path, copy, b"another passphrase")
+    assert labels(path) == ["ca.root@1", "cert.portal@1"]
+    path.unlink()
+    restore(path, copy)
+    assert with_store(path, lambda store: store.verify()) == []
+
+
+def test_a_backup_that_is_damaged_or_none_changes_nothing(path: Path, copy: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(copy)) as file:
+        file.execute("UPDATE keys SET sealed = randomblob(length(sealed)) WHERE label = 'ca.root@1'")
+        file.commit()
+    with pytest.raises(KeyStoreError, match=r"the key ca\.root@1 was altered"):
+        restore(path, copy)
+    (tmp_path / "state.db").write_bytes(b"")
+    with pytest.raises(KeyStoreError, match="is not a keystore"):
+        restore(path, tmp_path / "state.db")
+    shutil.copy(path, tmp_path / "later.db")
+    (tmp_path / "noise.db").write_bytes(os.urandom(9000))
+    with pytest.raises(KeyStoreError, match="not a keystore, or damaged"):
+        restore(path, tmp_path / "noise.db")
+    assert path.read_bytes() == (tmp_path / "later.db").read_bytes()
+    assert sorted(one.name for one in path.parent.iterdir() if "journal" not in one.name) == ["keys.db"]
