@@ -32,12 +32,26 @@ def _authority(name: str, key: str, outlook: Outlook) -> Authority | None:
     return authorities.generations(outlook).get(name, int(key.removeprefix("g")))
 
 
-def needs(name: str, key: str, outlook: Outlook) -> str:
-    """The key generation that signs it; more where the delegate was revoked, so that its row is looked at."""
-    held = numbers(one for one in outlook.snapshot.held if (one.kind, one.name) == ("ocsp", name))
-    address = Address("ocsp", name, key)
-    is_gone = key in held and outlook.snapshot.lost.get(str(address), 0) >= held[key]
-    return f"ca.{name}@{key.removeprefix('g')}{' revoked' if is_gone else ''}"
+def needs(block: Block, key: str, outlook: Outlook) -> str:
+    """The key generation that signs it; more where the row has to be looked at before it is due."""
+    rows = [one for one in outlook.snapshot.held if (one.kind, one.name, one.key) == ("ocsp", block.name, key)]
+    early = [f", and not {one.generation}" for one in rows if _early(one, block, outlook)]
+    return f"ca.{block.name}@{key.removeprefix('g')}{''.join(early)}"
+
+
+def _early(held: Held, block: Block, outlook: Outlook) -> Reason | None:
+    """Why the next one is signed before it is due."""
+    address, spec = str(held.address), block.spec
+    if held.status != "ok" or held.due == NO_EXPIRY:
+        return None
+    if outlook.snapshot.lost.get(address, 0) >= held.generation:
+        return Reason(ReasonCode.REVOKED)
+    # With half of its life over: what falls due a few days after a ceremony would ask for another.
+    is_half = outlook.now >= held.due - spec.delegate // 6
+    is_held = any(one.by_ceremony for one in outlook.planned("crl", block.name))
+    if is_half and (is_held or (address, held.generation + 1) in outlook.snapshot.reserved):
+        return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}, and goes along")
+    return None
 
 
 def numbers(held: Iterator[Held]) -> dict[str, int]:
@@ -52,7 +66,7 @@ def diff(
         return forgotten(held) if held else None
     address = Address("ocsp", block.name, row.key)
     lost = outlook.snapshot.lost.get(str(address), 0)
-    reason = _reason(held, lost, outlook.now)
+    reason = _reason(held, block, outlook)
     authority = _authority(block.name, row.key, outlook)
     if reason is None or authority is None or authority.issuer_key in barred(outlook):
         return _metadata(address, block, row, held, difference)
@@ -71,12 +85,12 @@ def diff(
     return offline.reserving(change, outlook)
 
 
-def _reason(held: Held | None, lost: int, now: int) -> Reason | None:
+def _reason(held: Held | None, block: Block, outlook: Outlook) -> Reason | None:
     if held is None or held.status == "forgotten":
         return Reason(ReasonCode.NEW)
-    if lost >= held.generation:
-        return Reason(ReasonCode.REVOKED)
-    return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}") if held.due <= now else None
+    if held.due <= outlook.now:
+        return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}")
+    return _early(held, block, outlook)
 
 
 def _metadata(address: Address, block: Block, row: Row, held: Held | None, difference: Difference) -> Change | None:

@@ -85,7 +85,7 @@ def _coming(outlook: Outlook) -> frozenset[str]:
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
     if row.key:
-        return delegate_away.needs(block.name, row.key, outlook)
+        return delegate_away.needs(block, row.key, outlook)
     return " ".join(one.at for one in authorities.on_duty(block.name, outlook))
 
 
