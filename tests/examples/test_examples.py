@@ -3,6 +3,7 @@
 import hashlib
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -162,3 +163,22 @@ def test_the_readme_begins_with_what_make_apply_prints(tmp_path: Path):
 def test_make_apply_runs_the_command_of_the_readme():
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").partition("\napply:")[2].split("\n\n")[0]
     assert recipe.endswith("$(BIN)/pkicode apply -y")
+
+
+@pytest.mark.heavy
+def test_the_offline_root_is_followed_by_the_next_after_five_years(played: Played) -> None:
+    """What its README only quotes: ceremonies year after year, and the rollover, with the old bundle and the new."""
+    example = played("offline-root")
+    for script, last in (
+        ("./years.sh", 'after 54 months a ceremony for ca.issuing@2 ocsp.root["g1"]@5 crl.root@1'),
+        ("./rollover.sh", "issuer=O = Corp, CN = Corp Root R1"),
+    ):
+        done = subprocess.run([script], cwd=example.folder, env=example.environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1].strip() == last
+    assert done.stdout.splitlines()[:4] == [
+        "signed: ca.root@2  by ca.root@2",
+        "signed: ca.root@2  by ca.root@1",
+        'signed: ocsp.root["g2"]@1  by ca.root@2',
+        "signed: ca.issuing@3  by ca.root@2",
+    ]
