@@ -44,7 +44,8 @@ def _early(held: Held, block: Block, outlook: Outlook) -> Reason | None:
     address, spec = str(held.address), block.spec
     if held.status != "ok" or held.due == NO_EXPIRY:
         return None
-    if outlook.snapshot.lost.get(address, 0) >= held.generation:
+    lost = outlook.snapshot.lost.get(address, 0)
+    if lost >= held.generation:
         return Reason(ReasonCode.REVOKED)
     # With half of its life over: what falls due a few days after a ceremony would ask for another.
     is_half = outlook.now >= held.due - spec.delegate // 6
@@ -94,10 +95,10 @@ def _reason(held: Held | None, block: Block, outlook: Outlook) -> Reason | None:
 
 
 def _metadata(address: Address, block: Block, row: Row, held: Held | None, difference: Difference) -> Change | None:
-    fields = ", ".join(difference.of(FieldClass.METADATA))
+    fields = ", ".join(f"`{one}`" for one in difference.of(FieldClass.METADATA))
     if held is None or not fields:
         return None
-    reason = Reason(ReasonCode.SPEC_CHANGED, f"`{fields}` changed, no signature")
+    reason = Reason(ReasonCode.SPEC_CHANGED, f"{fields} changed, no signature")
     return Change(address, Action.UPDATE, held.generation, (reason,), block, row, held)
 
 

@@ -230,6 +230,35 @@ def test_whoever_dies_over_a_delegate_leaves_one_and_no_more(two: Two, point: Fa
     assert site.open().upkeep.verify() == []
 
 
+def test_another_keystore_or_another_life_is_the_next_delegates_and_the_old_one_goes_on(
+    two: Two, tmp_path: Path
+) -> None:
+    site = begun(two).site
+    second = (
+        '[keystore.second]\ntype = "file"\npath = "second/keys.db"\npassphrase = { file = ".pkicode/passphrase" }\n'
+    )
+    moved = BASE.replace(f'"{URL}", store = "main" }}', f'"{URL}", store = "second", delegate = "200d" }}')
+    assert moved != BASE
+    site.write(PORTAL + second, base=moved)
+    planned = told(site.plan().changes)
+    assert "sign ocsp.root@1 spec-changed" in planned
+    assert not [one for one in planned if DELEGATE in one]
+    assert two.apply().exit_code == 0
+    [pending] = site.plan().pending
+    assert (pending.block, pending.fields) == ("ocsp.root", ("delegate", "store"))
+    site.later(10)
+    assert two.apply().exit_code == 0
+    assert ": good" in asked(two, tmp_path)
+    site.later(360)
+    while two.apply().exit_code:
+        two.round()
+    second_one = newest(two, DELEGATE)
+    assert second_one.not_after + 1 - second_one.not_before == 200 * DAY
+    assert [one.label for one in site.open().upkeep.keys("second")] == [f"{DELEGATE}@2"]
+    assert ": good" in asked(two, tmp_path)
+    assert site.plan().pending == ()
+
+
 def test_removing_ocsp_takes_its_rows_along_and_coming_back_counts_on(two: Two) -> None:
     site = begun(two).site
     site.write(PORTAL, base=BASE.replace(f'ocsp = {{ url = "{URL}", store = "main" }}', ""))
