@@ -173,3 +173,11 @@ def test_ceremony_rehearse_says_what_the_real_one_asks_for(run: Run, folder: Pat
     assert "asks for passphrase and words" in ran.out
     assert ran.out.endswith("Rehearsed: 2 ceremonies, with keys that are gone; nothing was changed.\n")
     assert sorted(folder.rglob("*")) == before
+
+
+def test_ceremony_rehearse_of_a_rollover_wants_a_ca_and_a_later_day(run: Run, folder: Path) -> None:
+    nobody = run("ceremony", "rehearse", "--rollover", "ca.rot", "--at", "+1y")
+    assert (nobody.code, "there is no [ca.rot]" in nobody.err) == (1, True)
+    past = run("ceremony", "rehearse", "--rollover", "root")
+    assert (past.code, "is not after it" in past.err, "say --at +5y" in past.err) == (1, True, True)
+    assert [path.name for path in folder.iterdir() if path.name == "ceremony"] == []
