@@ -363,7 +363,8 @@ class Project:
         plan = plan or await self._planned(snapshot, self.clock())
         generation, status, lines = telling.explain(parsed, snapshot, plan, told)
         known = {one.name: one for one in revocation.blocks(self.config)} if parsed.kind == "revoke" else {}
-        block = known.get(parsed.name) or self.config.block(parsed.kind, parsed.name)
+        kind = telling.DECLARED_IN.get(parsed.kind, parsed.kind)
+        block = known.get(parsed.name) or self.config.block(kind, parsed.name)
         source = self.where(Change(parsed, Action.UPDATE, 0, (), block)) if block else None
         return Explanation(str(parsed), generation, status, lines, source)
 

@@ -29,6 +29,10 @@ from pkicode.x509.tbs import facts_of
 T = TypeVar("T")
 
 
+DECLARED_IN = {"crl": "ca", "ocsp": "ca", "output": "cert"}
+"""Kinds whose blocks are tables of others."""
+
+
 @frozen
 class Explanation:
     """Why an address is as it is, and what a plan would do to it."""

@@ -86,6 +86,9 @@ def test_the_delegate_is_signed_with_the_first_list_and_answers_for_what_the_roo
     assert two.site.open().upkeep.verify() == []
     labels = {one.label for one in two.site.open().upkeep.keys("main")}
     assert f"{DELEGATE}@1" in labels
+    explained = two.site.open().explain(DELEGATE)
+    assert (explained.generation, explained.status) == (1, "ok")
+    assert explained.source == two.site.open().explain("ca.root").source, "its CA's table declares it"
 
 
 def test_a_responder_serves_them_and_openssl_accepts_what_it_says(two: Two, tmp_path: Path) -> None:
