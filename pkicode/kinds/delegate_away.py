@@ -87,7 +87,7 @@ def diff(
 
 
 def _reason(held: Held | None, block: Block, outlook: Outlook) -> Reason | None:
-    if held is None or held.status == "forgotten":
+    if held is None or held.is_forgotten:
         return Reason(ReasonCode.NEW)
     if held.due <= outlook.now:
         return Reason(ReasonCode.DUE, f"due {rfc3339(held.due)}")

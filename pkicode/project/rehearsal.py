@@ -35,7 +35,7 @@ Tell = Callable[[str], None]
 
 def begins(project: Project) -> int:
     """When the oldest CA of a project was made; now, where there is none."""
-    names = [one.name for one in project.config.blocks if one.kind == "ca"]
+    names = [one.name for one in project.config.cas]
     made = [one.created for name in names for one in project.inventory(Want(address=f"ca.{name}", with_der=False))]
     return min([project.clock(), *made])
 
@@ -56,7 +56,7 @@ def rehearse(
     Raises:
         PkicodeError: no CA is offline, or the real ceremony would fail as this one did.
     """
-    away = [one for one in config.blocks if one.kind == "ca" and is_offline(one.name, config)]
+    away = [one for one in config.cas if is_offline(one.name, config)]
     if not away:
         raise PkicodeError("no CA is offline, so that no ceremony is needed", help="docs/explanation/ceremony.md")
     for name in rollover:
@@ -185,7 +185,7 @@ def _apart(config: Config, folder: Path) -> Config:
     """The CAs of a configuration with nothing around them that is the project's."""
     settings = config.settings
     return evolve(
-        _of(config, [one for one in config.blocks if one.kind == "ca"]),
+        _of(config, config.cas),
         root=folder,
         settings=evolve(
             settings,
