@@ -30,10 +30,8 @@ class Ran:
 
 def run(*command: str, cwd: Path | None = None) -> Ran:
     """Run a command to its end; an exit code other than 0 ends the bench."""
-    # As users run it: compiled once, not at every start.
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
-    process = subprocess.Popen(command, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, cwd=cwd, env=environ(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     output = process.stdout.read().decode(errors="replace")  # type: ignore[union-attr]
     # wait4 tells what this process and its own children used, and of nobody else.
     _, status, used = os.wait4(process.pid, 0)
@@ -43,6 +41,11 @@ def run(*command: str, cwd: Path | None = None) -> Ran:
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
     return Ran(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024, output)
+
+
+def environ() -> dict[str, str]:
+    """As users run commands: Python is compiled once, not at every start."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def sign_seconds() -> float:

@@ -2,13 +2,16 @@
 server at many addresses that counts its connections.
 """
 
+import asyncio
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from _measure import run
@@ -28,6 +31,14 @@ class Many:
     targets: Sequence[str]
     status: str
     """URL of its counters."""
+    master: int
+    """The process whose children serve."""
+
+    def cpu(self) -> float:
+        """Seconds that its workers have calculated; in hundredths."""
+        workers = Path(f"/proc/{self.master}/task/{self.master}/children").read_text().split()
+        fields = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in workers]
+        return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
     def accepted(self) -> int:
         """Connections since it began, this question among them."""
@@ -56,7 +67,7 @@ def many(folder: Path, count: int, port: int, suites: Sequence[str]) -> Iterator
     )
     nginx = shutil.which("nginx") or "/usr/sbin/nginx"
     with subprocess.Popen([nginx, "-p", folder, "-c", conf, "-e", "/dev/null"]) as server:
-        there = Many([f"{address}:{port}" for address in addresses], f"http://127.91.255.1:{port}/")
+        there = Many([f"{address}:{port}" for address in addresses], f"http://127.91.255.1:{port}/", server.pid)
         try:
             _await(there, server)
             yield there
@@ -74,6 +85,39 @@ def _await(there: Many, server: subprocess.Popen[bytes]) -> None:
             threading.Event().wait(0.05)
         else:
             return
+
+
+@contextmanager
+def far_away(target: str, seconds: float) -> Iterator[str]:
+    """A server for scanners on another continent: what is said takes `seconds` in each direction."""
+    began, ended = Future[int](), asyncio.Event()
+    host, _, port = target.rpartition(":")
+
+    async def carried(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        later = asyncio.get_running_loop().call_later
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                later(seconds, writer.write, data)
+        later(seconds, writer.close)
+
+    async def both(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(carried(reader, there[1]), carried(there[0], writer))
+
+    async def serve() -> None:
+        async with await asyncio.start_server(both, "127.91.254.1", 0) as server:
+            loops.append(asyncio.get_running_loop())
+            began.set_result(server.sockets[0].getsockname()[1])
+            await ended.wait()
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        yield f"127.91.254.1:{began.result(10)}"
+    finally:
+        loops[0].call_soon_threadsafe(ended.set)
+        thread.join()
 
 
 def peers(folder: Path, cores: int) -> Mapping[str, Sequence[str] | None]:

@@ -53,6 +53,13 @@ def shake(server_name: str, wish: Wish) -> Talk[Shaken]:
     except (ssl.SSLError, ValueError) as error:
         raise Garbled(f"no handshake: {error}") from error
     said = b""
+    # Each look at a session copies it, which costs as much as to resume it.
+    seen: list[ssl.SSLSession | None] = []
+
+    def has_ticket() -> bool:
+        seen[:] = [line.session]
+        return seen[0] is not None and seen[0].has_ticket
+
     try:
         if wish.request:
             line.write(wish.request)
@@ -61,18 +68,13 @@ def shake(server_name: str, wish: Wish) -> Talk[Shaken]:
             # A server forgets sessions that ended without a goodbye; and TLS 1.3's ticket, if one comes, comes before
             # the answer to it.
             waiting = wish.version == TLS13
-            yield from _step(line.unwrap, incoming, outgoing, enough=lambda: waiting and _has_ticket(line))
+            yield from _step(line.unwrap, incoming, outgoing, enough=lambda: waiting and has_ticket())
     except (ssl.SSLError, ConnectionError):
         # The handshake stands; how somebody hangs up after it is no news.
         pass
-    # Each look at it makes a copy, and nobody comes back a third time.
-    session = None if resumed else line.session
+    # Nobody comes back a third time.
+    session = None if resumed else seen[0] if seen and seen[0] and seen[0].has_ticket else line.session
     return Shaken(bool(line.session_reused), session, session is not None and session.has_ticket, said)
-
-
-def _has_ticket(line: ssl.SSLObject) -> bool:
-    session = line.session
-    return session is not None and session.has_ticket
 
 
 def _step(

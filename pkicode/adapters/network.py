@@ -7,8 +7,8 @@ import asyncio
 import errno
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import Final
 
 from pkicode.scanner.finding import Target
@@ -57,89 +57,164 @@ class Network:
 
     async def __call__(self, target: Target, talk: Talk[None]) -> Ended:
         """Connect, and hold the talk.  Whatever the network does is in what is returned."""
-        async with self._place(target.address):
-            try:
-                line = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET)
-            except OSError:
-                return Ended("unasked", 0)
-            with line:
-                line.settimeout(0)
-                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                how = await self._connect(line, target)
-                return Ended(how, 0) if how else await self._hold(line, talk)
-
-    @asynccontextmanager
-    async def _place(self, address: str) -> AsyncIterator[None]:
-        """One of the places of this host; a host that nobody talks to is forgotten."""
+        address = target.address
+        if not self._users[address]:
+            self._open[address] = asyncio.Semaphore(AT_ONCE)
         self._users[address] += 1
         try:
-            async with self._open.setdefault(address, asyncio.Semaphore(AT_ONCE)):
-                yield
+            async with self._open[address]:
+                return await self._held(target, talk)
         finally:
+            # A host that nobody talks to is forgotten.
             self._users[address] -= 1
             if not self._users[address]:
                 del self._users[address], self._open[address]
 
-    async def _connect(self, line: socket.socket, target: Target) -> str:
-        """How it failed, "" if it did not."""
+    async def _held(self, target: Target, talk: Talk[None]) -> Ended:
         if not target.address:
-            return "unresolved"
+            return Ended("unresolved", 0)
         try:
-            async with asyncio.timeout(self._connect_seconds):
-                await asyncio.get_running_loop().sock_connect(line, (target.address, target.port))
-        except ConnectionRefusedError:
-            return "closed"
-        except socket.gaierror:
-            return "unresolved"
-        except OSError as error:
-            # "No route to host" is what somebody on the way says in the host's stead.
-            return "unasked" if error.errno in _OURS else "filtered"
-        return ""
-
-    async def _hold(self, line: socket.socket, talk: Talk[None]) -> Ended:
-        loop, octets = asyncio.get_running_loop(), 0
-        with closing(talk):
-            try:
-                # One limit for all of it, however slowly it drips.
-                async with asyncio.timeout(self._answer_seconds):
-                    to_send = next(talk)
-                    while True:
-                        data = await _exchange(loop, line, to_send)
-                        octets += len(data)
-                        if octets > OCTETS_MOST:
-                            raise EOFError
-                        to_send = talk.send(data)
-            except StopIteration:
-                return Ended("", octets)
-            except (EOFError, OSError) as end:
-                return Ended(_end(talk, end), octets)
+            line = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET)
+        except OSError:
+            return Ended("unasked", 0)
+        with line, closing(talk), closing(_Line(line, talk, self._answer_seconds)) as held:
+            line.settimeout(0)
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            held.connect((target.address, target.port), self._connect_seconds)
+            return await held.ended
 
 
-async def _exchange(loop: asyncio.AbstractEventLoop, line: socket.socket, to_send: bytes) -> bytes:
-    """Send and read.
+class _Line:
+    """One connection and its talk: a callback for each thing that comes, and no task that is woken in between.
 
-    Raises:
-        EOFError: nothing more comes.
-        OSError: the connection broke.
+    A scan makes forty connections to a target, on each of which next to nothing is said: what it costs to wait for a
+    server is what it costs to scan it.
     """
-    if to_send:
-        await loop.sock_sendall(line, to_send)
-    data = await loop.sock_recv(line, _AT_ONCE_READ)
-    if not data:
-        raise EOFError
-    return data
 
+    def __init__(self, line: socket.socket, talk: Talk[None], answer_seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[Ended] = self._loop.create_future()
+        self._line = line
+        # A loop asked by number has no need to print a socket, which takes two system calls.
+        self._number = line.fileno()
+        self._talk = talk
+        self._answer_seconds = answer_seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._reads = self._writes = False
+        self._unsent = b""
+        self._octets = 0
 
-def _end(talk: Talk[None], end: EOFError | OSError) -> str:
-    """Tell the talk, which may make something of it; else what it was."""
-    try:
-        talk.throw(end)
-    except StopIteration:
-        return ""
-    except TimeoutError:
-        return "timeout"
-    except EOFError:
+    def connect(self, address: tuple[str, int], seconds: float) -> None:
+        """Begin; `ended` says how it went."""
+        try:
+            self._line.connect(address)
+        except BlockingIOError:
+            self._timer = self._loop.call_later(seconds, self._unconnected, TimeoutError())
+            self._wait_for_room(self._connected)
+        except OSError as error:
+            self._unconnected(error)
+        else:
+            self._begin()
+
+    def close(self) -> None:
+        """Nothing more is waited for."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._writes:
+            self._has_room()
+        if self._reads:
+            self._reads = False
+            self._loop.remove_reader(self._number)
+
+    def _wait_for_room(self, then: Callable[[], None]) -> None:
+        self._writes = True
+        self._loop.add_writer(self._number, then)
+
+    def _has_room(self) -> None:
+        self._writes = False
+        self._loop.remove_writer(self._number)
+
+    def _connected(self) -> None:
+        self._has_room()
+        if number := self._line.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._unconnected(OSError(number, ""))
+        else:
+            self._begin()
+
+    def _unconnected(self, error: OSError) -> None:
+        if isinstance(error, ConnectionRefusedError):
+            how = "closed"
+        elif isinstance(error, socket.gaierror):
+            how = "unresolved"
+        else:
+            # "No route to host" is what somebody on the way says in the host's stead.
+            how = "unasked" if error.errno in _OURS else "filtered"
+        self._end(Ended(how, 0))
+
+    def _begin(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+        # One limit for all of it, however slowly it drips.
+        self._timer = self._loop.call_later(self._answer_seconds, self._turn, self._late)
+        self._reads = True
+        self._loop.add_reader(self._number, self._turn, self._read)
+        self._turn(lambda: next(self._talk))
+
+    def _turn(self, step: Callable[[], bytes]) -> None:
+        """What comes goes to the talk, and what that says goes out."""
+        try:
+            self._send(step())
+        except StopIteration:
+            self._end(Ended("", self._octets))
+        except (EOFError, OSError) as end:
+            self._end(Ended(self._how(end), self._octets))
+        except Exception as error:  # noqa: BLE001 - a mistake of ours: it is told to who awaits the connection
+            if not self.ended.done():
+                self.ended.set_exception(error)
+
+    def _read(self) -> bytes:
+        try:
+            data = self._line.recv(_AT_ONCE_READ)
+        except BlockingIOError:
+            return b""
+        self._octets += len(data)
+        if not data or self._octets > OCTETS_MOST:
+            raise EOFError
+        return self._talk.send(data)
+
+    @staticmethod
+    def _late() -> bytes:
+        raise TimeoutError
+
+    def _send(self, data: bytes) -> None:
+        self._unsent += data
+        if not self._unsent:
+            return
+        with suppress(BlockingIOError):
+            self._unsent = self._unsent[self._line.send(self._unsent) :]
+        if self._unsent:
+            self._wait_for_room(self._more)
+
+    def _more(self) -> None:
+        self._has_room()
+        self._turn(bytes)
+
+    def _how(self, end: EOFError | OSError) -> str:
+        """Tell the talk, which may make something of it; else what it was."""
+        try:
+            self._talk.throw(end)
+        except StopIteration:
+            return ""
+        except TimeoutError:
+            return "timeout"
+        except EOFError:
+            return "eof"
+        except OSError:
+            return "reset"
         return "eof"
-    except OSError:
-        return "reset"
-    return "eof"
+
+    def _end(self, how: Ended) -> None:
+        self.close()
+        if not self.ended.done():
+            self.ended.set_result(how)

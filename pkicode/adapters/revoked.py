@@ -16,7 +16,8 @@ from pkicode.scanner import grade, revocation
 from pkicode.scanner.certificate import MALFORMED, short
 from pkicode.scanner.choice import Choice
 from pkicode.scanner.finding import Endpoint, Finding, Grade
-from pkicode.scanner.revocation import CHECKS, URLS_MOST, Subject
+from pkicode.scanner.pki import THIRD_PARTIES
+from pkicode.scanner.revocation import URLS_MOST, Subject
 from pkicode.scanner.told import Told
 from pkicode.scanner.trust import TrustStore
 
@@ -27,11 +28,6 @@ _ASKED: Final = "application/ocsp-request"
 
 Key = tuple[str, str, bytes]
 """Check, certificate (SHA-256), issuer (DER)."""
-
-
-def without(endpoints: Iterable[Endpoint], choice: Choice) -> list[Endpoint]:
-    """The records of a scan that asks no third parties, which say so."""
-    return [_with(one, revocation.unasked(), choice) if one.chains else one for one in endpoints]
 
 
 @define
@@ -54,7 +50,7 @@ class Lookups:
             # What one server staples of a certificate holds for another one that serves it without.
             self._known |= staple
         everyone = {one: None for subjects in asked for one in subjects}
-        for check in CHECKS:
+        for check in THIRD_PARTIES:
             if not choice.keeps or check in choice.keeps:
                 await self._look(check, everyone, now)
         return [

@@ -11,17 +11,15 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 
-from pkicode.adapters import revoked
-from pkicode.adapters.guarded import Guarded
 from pkicode.adapters.handshake import shake
 from pkicode.adapters.network import Network, addresses
-from pkicode.adapters.revoked import Lookups
 from pkicode.adapters.workers import Workers
 from pkicode.model.event import Event
-from pkicode.scanner import grade, pki, policy
+from pkicode.scanner import grade, pki
 from pkicode.scanner.asking import discover, scan_one
 from pkicode.scanner.finding import Endpoint, Finding, Grade, Target
 from pkicode.scanner.pace import Pace, Rate
@@ -30,6 +28,9 @@ from pkicode.scanner.session import Ended
 from pkicode.scanner.terms import Job, Terms
 from pkicode.scanner.trust import TrustStore, trust_store
 from pkicode.tls.conversation import Talk
+
+if TYPE_CHECKING:
+    from pkicode.adapters.revoked import Lookups
 
 AT_ONCE = 32
 """Targets that one process asks at a time, five connections each; as many are not worth discovering first."""
@@ -54,6 +55,9 @@ _HOST_BURST, _OF_NETWORK, _OF_HOST = 60.0, 0.5, 0.2
 """A host may get one deep scan at once; a /24 gets half of all that is begun, a host a fifth."""
 _UNDECIDED = ("reset", "failed")
 """One hello is not enough to know."""
+
+Processes = int | Workers | None
+"""How many, those that were begun already, or as many as there are cores where there are many targets."""
 
 
 @frozen
@@ -81,10 +85,9 @@ class Scanning:
     job: Job
     _emit: Callable[[Event], None]
     _workers: Workers = field(repr=False)
-    _jobs: int
     _done: int
     _reach: Paced = field(repr=False)
-    _lookups: Lookups | None = field(repr=False)
+    _lookups: "Lookups | None" = field(repr=False)
 
     async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
         """The records of these targets of the job, in their order; a name has one for each of its addresses."""
@@ -97,7 +100,8 @@ class Scanning:
         if self._lookups:
             found = await self._lookups.of(found, choice, now=clock(self.job.terms))
         else:
-            found = revoked.without(found, choice)
+            unasked = choice.kept(pki.unasked())
+            found = [evolve(one, findings=(*one.findings, *unasked)) if one.chains else one for one in found]
         found = [evolve(one, scan=self.job.terms.scan) for one in found]
         records: list[Endpoint] = []
         for number, task in zip(numbers, named, strict=True):
@@ -118,16 +122,16 @@ class Scanning:
         if len(targets) > AT_ONCE:
             found = await self._discovered(targets)
         pooled = [one for one in targets if one in found and found[one].state == "tls"]
-        if self._jobs == 1 or len(pooled) < _CHUNK:
+        if self._workers.jobs == 1 or len(pooled) < _CHUNK:
             pooled = []
         kept = set(pooled)
         here = [one for one in targets if one not in kept and (one not in found or _is_open(found[one]))]
+        # While workers are at it the rate is theirs, and ours if there is somebody left for us.
+        share = self._workers.jobs + bool(here)
+        chunks = [tuple(pooled[at : at + _CHUNK]) for at in range(0, len(pooled), _CHUNK)]
         async with asyncio.TaskGroup() as group:
-            far = [
-                group.create_task(self._far(tuple(pooled[at : at + _CHUNK]))) for at in range(0, len(pooled), _CHUNK)
-            ]
-            # While workers are at it, the rate is theirs and ours.
-            reach = reach_of(self.job.terms, self._jobs + 1) if far else self._reach
+            far = [group.create_task(self._far(chunk, share)) for chunk in chunks]
+            reach = reach_of(self.job.terms, share) if far else self._reach
             near = group.create_task(together(self.job.terms, here, reach, told=self._tell))
         for one in (*near.result(), *(one for task in far for one in task.result())):
             before = found.get(one.target)
@@ -154,8 +158,8 @@ class Scanning:
                 group.create_task(one(target))
         return found
 
-    async def _far(self, targets: tuple[Target, ...]) -> list[Endpoint]:
-        found: list[Endpoint] = await self._workers.run(in_worker, self.job.terms, targets, self._jobs + 1)
+    async def _far(self, targets: tuple[Target, ...], share: int) -> list[Endpoint]:
+        found: list[Endpoint] = await self._workers.run(in_worker, self.job.terms, targets, share)
         for one in found:
             self._tell(one)
         return found
@@ -168,21 +172,25 @@ class Scanning:
 
 @asynccontextmanager
 async def opened(
-    job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0, share: int = 1
+    job: Job, *, emit: Callable[[Event], None], jobs: Processes = None, before: int = 0, share: int = 1
 ) -> AsyncIterator[Scanning]:
     """A scan that can begin.
 
     Args:
         emit: gets an event for each target.
-        jobs: worker processes; as many as there are cores where there are many targets.
+        jobs: worker processes, or those of `crew`, who end with the scan; None for as many as pay.
         before: targets that an earlier run has scanned.
         share: one of so many equal ones of the rate, while others have the rest.
     """
     _make_room()
-    wanted = jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1)
-    async with Workers(wanted) as workers:
+    async with jobs if isinstance(jobs, Workers) else crew(job, jobs) as workers:
         reach = reach_of(job.terms, share)
-        yield Scanning(job, emit, workers, wanted, before, reach, _lookups(job.terms, reach, emit))
+        yield Scanning(job, emit, workers, before, reach, _lookups(job.terms, reach, emit))
+
+
+def crew(job: Job, jobs: int | None = None) -> Workers:
+    """The worker processes of a scan: so many, or as many as there are cores where there are many targets."""
+    return Workers(jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1))
 
 
 def _make_room() -> None:
@@ -193,9 +201,13 @@ def _make_room() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
-def _lookups(terms: Terms, reach: Paced, emit: Callable[[Event], None]) -> Lookups | None:
+def _lookups(terms: Terms, reach: Paced, emit: Callable[[Event], None]) -> "Lookups | None":
     if not terms.revocation:
         return None
+    # They bring what reads lists and responses, a third of the start of a scan.
+    from pkicode.adapters.guarded import Guarded
+    from pkicode.adapters.revoked import Lookups
+
     return Lookups(Guarded(terms.allow_private, reach.turn), _stores(terms.stores), emit)
 
 
@@ -211,7 +223,7 @@ Ask = Callable[..., AsyncGenerator[tuple[int, list[Endpoint]]]]
 
 
 async def here(
-    job: Job, parts: Iterable[Part], *, emit: Callable[[Event], None], jobs: int | None = None, before: int = 0
+    job: Job, parts: Iterable[Part], *, emit: Callable[[Event], None], jobs: Processes = None, before: int = 0
 ) -> AsyncGenerator[tuple[int, list[Endpoint]]]:
     """Parts of a scan as they are done, each with its number: by this machine, one after the other."""
     async with opened(job, emit=emit, jobs=jobs, before=before) as scanning:
@@ -219,7 +231,7 @@ async def here(
             yield number, await scanning.part(numbers)
 
 
-async def whole(job: Job, *, emit: Callable[[Event], None], jobs: int | None = None, ask: Ask = here) -> list[Endpoint]:
+async def whole(job: Job, *, emit: Callable[[Event], None], jobs: Processes = None, ask: Ask = here) -> list[Endpoint]:
     """Every record of a scan, in the order of its targets."""
     numbers = range(len(job.targets))
     size = PART_MOST if ask is here else part_size(len(numbers))
@@ -235,7 +247,7 @@ def part_size(total: int) -> int:
 
 
 async def each(
-    jobs: Sequence[Job], *, emit: Callable[[Event], None], processes: int | None = None, ask: Ask = here
+    jobs: Sequence[Job], *, emit: Callable[[Event], None], processes: Processes = None, ask: Ask = here
 ) -> list[Endpoint]:
     """As `whole`, of several scans one after the other, each at its rate; a target of two of them is asked twice."""
     found: list[Endpoint] = []
@@ -329,6 +341,9 @@ def judged(endpoint: Endpoint, terms: Terms) -> Endpoint:
 
 def _held(endpoint: Endpoint, terms: Terms) -> Iterable[Finding]:
     """What the policy says.  Nothing is called good of which not everything was asked, or answered."""
+    # Only a [scan.X] has one, and it brings the language of pki.toml.
+    from pkicode.scanner import policy
+
     known = {one.check for one in endpoint.findings if one.grade is not Grade.UNKNOWN}
     # A quick scan tells of TLS 1.0 and 1.1 only the newer.
     modern = "Versions" in known and not {"TLSv1.0", "TLSv1.1"}.intersection(endpoint.versions)

@@ -136,9 +136,12 @@ def _rows(
     from pkicode.adapters import loop
 
     if folder is None:
-        from pkicode.adapters.scanning import each
+        from pkicode.adapters.scanning import crew, each, here
         from pkicode.scanner.tables import rows
 
+        if len(meant) == 1 and how["ask"] is here:
+            how["processes"] = workers = crew(meant[0], how["processes"])
+            workers.fork()
         return rows(loop.run(each(meant, emit=emit, **how)))
     with framed():
         from pkicode.frames.parts import joined

@@ -6,7 +6,6 @@ them are compared in a plan, and RFC 5280's "no expiry" (9999-12-31T23:59:59Z) f
 
 import re
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from functools import lru_cache
 
 NO_EXPIRY = 253402300799
@@ -89,5 +88,6 @@ def duration(seconds: int) -> str:
 @lru_cache(maxsize=64)
 def renewal_window(at: str, jitter: str, validity: int) -> tuple[int, int]:
     """Of `renew`: seconds from not_before to the declared instant, and how many of them jitter may take."""
-    declared = int(Fraction(at) * validity) if "/" in at else max(0, validity - parse_duration(at))
+    part, over, whole = at.partition("/")
+    declared = validity * int(part) // int(whole) if over else max(0, validity - parse_duration(at))
     return declared, min(validity * int(jitter.rstrip("%")) // 100, declared // 2)

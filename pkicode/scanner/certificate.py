@@ -126,11 +126,16 @@ def facts(certificate: bytes) -> Facts:
     if len(certificate) > LIMIT:
         return _nothing(digest, f"it has {len(certificate):,} octets, more than the {LIMIT:,} that are read")
     with quietly():
-        try:
-            loaded = x509.load_der_x509_certificate(certificate)
-        except MALFORMED:
-            return _nothing(digest, "it is no certificate")
-        return _read(digest, loaded)
+        found = load(certificate)
+        return _read(digest, found) if found else _nothing(digest, "it is no certificate")
+
+
+def load(certificate: bytes) -> x509.Certificate | None:
+    """A certificate, DER, without a look at what is in it; None where it is none.  Within `quietly`."""
+    try:
+        return x509.load_der_x509_certificate(certificate)
+    except MALFORMED:
+        return None
 
 
 @contextmanager

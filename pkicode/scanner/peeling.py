@@ -32,11 +32,18 @@ class Peeled:
 
 
 async def peel(
-    greet: Callable[[tuple[int, ...]], Awaitable[Heard[Answer]]], offered: Sequence[int], pick: Callable[[Answer], int]
+    greet: Callable[[tuple[int, ...]], Awaitable[Heard[Answer]]],
+    offered: Sequence[int],
+    pick: Callable[[Answer], int],
+    *,
+    first: Answer | None = None,
 ) -> Peeled:
-    """Ask `greet` until `pick` finds nothing in the answer (0) or nothing is left."""
-    remaining = list(offered)
-    found: list[Answer] = []
+    """Ask `greet` until `pick` finds nothing in the answer (0) or nothing is left.
+
+    `first` is the answer to all of them, where it is known already.
+    """
+    found = [first] if first else []
+    remaining = [number for number in offered if not first or number != pick(first)]
     heard: Heard[Answer] = Heard(Answer())
     while remaining:
         heard = await greet(tuple(remaining))

@@ -19,6 +19,8 @@ from pkicode.scanner.trust import TrustStore
 
 WARN_EXPIRY = 30 * DAY
 """How long before the end of a chain it is told of."""
+THIRD_PARTIES = ("OCSP", "CRL")
+"""Checks for which others than the target are asked (revocation.py), where a scan is told to."""
 
 
 @frozen
@@ -184,3 +186,9 @@ def _same(served: Mapping[str, frozenset[str]]) -> Told:
     usual = max(served.values(), key=list(served.values()).count)
     others = ", ".join(name for name, leaves in served.items() if leaves != usual)
     return Told(Grade.WARNING, "different", f"other certificates than most are at {others}")
+
+
+def unasked() -> tuple[Finding, ...]:
+    """Of a scan that asks no third parties; no letter hangs on it."""
+    message = "nobody was asked: --revocation, or revocation = true in a [scan.X], asks whom the certificates name"
+    return tuple(worst(check, [Told(Grade.SKIPPED, "unasked", message)]) for check in THIRD_PARTIES)

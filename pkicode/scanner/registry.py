@@ -65,13 +65,13 @@ DEEP: Final = (
     Probe("heartbleed", 3, heartbleed.judge, heartbleed.ask),
     Probe("ccs", 3, ccs.judge, ccs.ask),
     Probe("robot", 3, robot.judge, robot.ask),
-    Probe("signatures", 3, signatures.judge, signatures.ask),
-    Probe("resumption", 4, resumption.judge, resumption.ask),
-    Probe("early-data", 4, early_data.judge, early_data.ask),
-    Probe("renegotiation", 4, renegotiation.judge, renegotiation.ask),
-    Probe("http", 4, http.judge, http.ask),
+    Probe("signatures", 2, signatures.judge, signatures.ask),
+    Probe("resumption", 3, resumption.judge, resumption.ask),
+    Probe("early-data", 3, early_data.judge, early_data.ask),
+    Probe("renegotiation", 3, renegotiation.judge, renegotiation.ask),
+    Probe("http", 2, http.judge, http.ask),
 )
-"""Everything that belongs to a deep scan."""
+"""Everything that belongs to a deep scan.  What may make somebody on the way shut the door, the attacks, comes last."""
 
 BY_NAME: Final = (Probe("jarm", 4, jarm.judge, jarm.ask),)
 """Only where it is named: ten connections that say nothing of how well a target speaks TLS."""

@@ -18,6 +18,7 @@ from pkicode.scanner import certificate, staple
 from pkicode.scanner.certificate import Facts, short
 from pkicode.scanner.chain import Chain, Role, chains
 from pkicode.scanner.finding import Endpoint, Finding, Grade
+from pkicode.scanner.pki import THIRD_PARTIES
 from pkicode.scanner.told import Told, worst
 from pkicode.scanner.trust import TrustStore, issuer_of
 
@@ -26,7 +27,6 @@ URLS_MOST = 2
 _SUBJECTS_MOST = 16
 """Certificates of one target."""
 _REASONS_MOST = 3
-CHECKS = ("OCSP", "CRL")
 _ABSENT = {"OCSP": "names no OCSP responder", "CRL": "names no CRL"}
 
 
@@ -158,7 +158,7 @@ def _found(entry: Entry | None, whose: str, next_update: int | None) -> Told:
 
 def findings(about: Sequence[Subject], known: Answers) -> tuple[Finding, ...]:
     """OCSP and CRL of one target: the worst of its certificates."""
-    return tuple(_worst(check, [_told(check, one, known) for one in about]) for check in CHECKS)
+    return tuple(_worst(check, [_told(check, one, known) for one in about]) for check in THIRD_PARTIES)
 
 
 def _told(check: str, about: Subject, known: Answers) -> Told:
@@ -177,9 +177,3 @@ def _worst(check: str, told: Sequence[Told]) -> Finding:
     if not told:
         return worst(check, [Told(Grade.SKIPPED, "none", "nothing but a root was sent: no CA can revoke it")])
     return worst(check, [one for one in told if one.grade is not Grade.SKIPPED] or told)
-
-
-def unasked() -> tuple[Finding, ...]:
-    """Of a scan that asks no third parties."""
-    message = "nobody was asked: --revocation, or revocation = true in a [scan.X], asks whom the certificates name"
-    return tuple(worst(check, [Told(Grade.SKIPPED, "unasked", message)]) for check in CHECKS)

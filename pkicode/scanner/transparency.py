@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 from cryptography import x509
-from cryptography.x509 import ocsp
 
 from pkicode.ct import sct
 from pkicode.ct.sct import Logged, Sct
@@ -15,7 +14,6 @@ from pkicode.scanner.finding import Endpoint, Grade
 from pkicode.scanner.told import Told
 from pkicode.scanner.trust import TrustStore, issuer_of
 from pkicode.x509 import der
-from pkicode.x509.keys import SignatureError
 
 _SKEW = 5 * MINUTE
 _LONGEST_STAPLE = 64 * 1024
@@ -49,7 +47,7 @@ def judge(
         for encoded in place.encoded:
             try:
                 verified += _verified(encoded, place, logs, now)
-            except (ValueError, SignatureError) as error:
+            except ValueError as error:
                 wrong.append(f"an SCT ({place.place}): {error}")
     value = " ".join(f"{one.place}={len(one.encoded)}" for one in places) + f" verified={verified}"
     if wrong:
@@ -65,14 +63,19 @@ def _verified(encoded: bytes, place: _Found, logs: dict[str, bytes], now: int) -
     """Whether its log is one of ours and signed it.
 
     Raises:
-        ValueError, SignatureError: it is malformed, of the future, or not the log's.
+        ValueError: it is malformed, of the future, or not the log's.
     """
     read: Sct = sct.read(encoded)
     if read.timestamp // 1000 > now + _SKEW:
         raise ValueError("its timestamp lies in the future")
     if read.log_id not in logs or place.logged is None:
         return False
-    sct.verify(read, place.logged, logs[read.log_id])
+    from pkicode.x509.keys import SignatureError
+
+    try:
+        sct.verify(read, place.logged, logs[read.log_id])
+    except SignatureError as error:
+        raise ValueError(str(error)) from error
     return True
 
 
@@ -104,6 +107,8 @@ def _stapled(staple: bytes) -> tuple[bytes, ...]:
     """SCTs of an OCSP response with one answer; whether it is any good staple.py says."""
     if not staple or len(staple) > _LONGEST_STAPLE:
         return ()
+    from cryptography.x509 import ocsp
+
     try:
         found = (
             ocsp.load_der_ocsp_response(staple)

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from html import escape
 from typing import Any
 
 from pkicode.model.instants import rfc3339
@@ -116,6 +115,9 @@ def mimebundle(rows: Rows, scan_id: str) -> Mapping[str, object]:
 
 
 def _html(rows: Rows) -> str:
+    # For notebooks alone.
+    from html import escape
+
     header, lines = endpoints(rows)
     parts = [
         ("Endpoints", table(header, lines).splitlines()),

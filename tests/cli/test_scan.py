@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import subprocess
+import sys
 
 import pytest
 
@@ -43,6 +44,23 @@ def test_scan_needs_no_pki_toml_and_says_what_is_there(run, bare, port):
     assert second[:2] == [f"{HOST}:{closed}", "closed"]
     assert "Bad      Connectivity TCPDial closed" in ran.out
     assert "2 targets: 1 tls, 1 closed." in ran.out
+
+
+def test_scan_loads_nothing_that_one_target_does_not_take(port):
+    """What it costs to start is most of what it costs to scan one target."""
+    unused = {
+        "pandas", "multiprocessing", "rich.progress", "pkicode.ports", "pkicode.project", "pkicode.config.forms",
+        "pkicode.x509.keys", "pkicode.revocation.ocsp_response", "cryptography.x509.ocsp",
+    }  # fmt: skip
+    code = f"""
+import sys
+from pkicode.cli import main
+main(["-q", "-C", "/", "scan", "{HOST}:{port}"])
+print(*sys.modules, file=sys.stderr)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"{HOST}:{port}" in ran.stdout
+    assert unused & set(ran.stderr.split()) == set()
 
 
 def test_scan_as_json_has_seven_tables(run, bare, port):
@@ -95,6 +113,18 @@ def test_scan_exits_3_when_a_finding_is_as_bad_as_fail_on_says(run, bare, port):
 def test_scan_of_a_network_does_not_fail_on_addresses_where_nobody_is(run, bare):
     ran = run("scan", f"127.0.0.0/29:{free_port()}", "--fail-on", "warning")
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "6 targets: 6 closed.   Findings: 6 Skipped.")
+
+
+def test_scan_says_the_same_by_copies_of_itself_as_alone(mine):
+    code = "import sys; from pkicode.cli import main; sys.exit(main())"
+    with openssl(mine, "-www", host="0.0.0.0") as port:
+        asked = ["-q", "-C", "/", "scan", f"127.0.12.0/26:{port}", *CHECKS, "--rate", "100000", "--format", "csv"]
+        alone, copies = (
+            subprocess.run([sys.executable, "-c", code, *asked, "--jobs", jobs], capture_output=True, check=True)
+            for jobs in ("1", "2")
+        )
+    assert (copies.stdout, copies.stderr) == (alone.stdout, b"")
+    assert alone.stdout.count(b",TLSDial,Good,") == 62
 
 
 def test_scan_trusts_the_roots_it_is_given(run, bare, port, mine):

@@ -39,6 +39,9 @@ WORK = """
         return secret, Path("/proc/self/cmdline").read_bytes(), Path("/proc/self/environ").read_bytes()
     def modules():
         return sorted(sys.modules)
+    changed = False
+    def is_copy():
+        return changed, os.getpid()
     def wait_for(path):
         while not Path(path).exists():
             time.sleep(0.01)
@@ -131,23 +134,52 @@ def test_a_worker_that_dies_is_a_clear_error(tmp_path: Path) -> None:
     assert err == ""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody is forked elsewhere")
+@pytest.mark.parametrize(("jobs", "threads", "is_copy"), [(2, 0, True), (2, 1, False), (1, 0, True)])
+def test_copies_of_this_process_work_where_it_has_no_other_thread(
+    tmp_path: Path, jobs: int, threads: int, is_copy: bool
+) -> None:
+    script = f"""
+        import asyncio, os, threading, work
+        from pkicode.adapters.workers import Workers
+        async def main(workers):
+            async with workers:
+                changed, pid = await workers.run(work.is_copy)
+                print(changed, pid != os.getpid())
+        if __name__ == "__main__":
+            done = threading.Event()
+            for _ in range({threads}):
+                threading.Thread(target=done.wait).start()
+            work.changed = True
+            workers = Workers({jobs})
+            workers.fork()
+            asyncio.run(main(workers))
+            done.set()
+    """
+    out, err = run(script, cwd=tmp_path).communicate(timeout=60)
+    assert (out, err) == (f"{is_copy} {jobs > 1}\n", "")
+
+
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
-def test_no_worker_outlives_us_however_we_end(tmp_path: Path, ending: signal.Signals) -> None:
+@pytest.mark.parametrize("begun", ["", "workers.fork()"])
+def test_no_worker_outlives_us_however_we_end(tmp_path: Path, ending: signal.Signals, begun: str) -> None:
     """^C goes to the whole group, as a terminal sends it: the batch in flight ends, nobody prints a traceback."""
-    script = """
+    script = f"""
         import asyncio, sys, work
         from pkicode.adapters.workers import Workers
-        async def main():
-            async with Workers(2) as workers:
+        async def main(workers):
+            async with workers:
                 pids = set()
                 while len(pids) < 2:
-                    pids = {pid for _, pid in await asyncio.gather(*(workers.run(work.square, 1) for _ in range(9)))}
+                    pids = {{pid for _, pid in await asyncio.gather(*(workers.run(work.square, 1) for _ in range(9)))}}
                 waiting = [workers.run(work.wait_for, sys.argv[1]) for _ in range(2)]
                 print(*pids, flush=True)
                 await asyncio.gather(*waiting)
         if __name__ == "__main__":
+            workers = Workers(2)
+            {begun}
             try:
-                asyncio.run(main())
+                asyncio.run(main(workers))
             except KeyboardInterrupt:
                 print("interrupted")
     """

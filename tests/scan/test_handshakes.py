@@ -36,11 +36,23 @@ def rsa(tmp_path_factory: pytest.TempPathFactory) -> Identity:
         (["-tls1_3", "-num_tickets", "0"], "no"),
     ],
 )
-def test_the_ways_in_which_sessions_of_openssl_come_back_are_found(rsa: Identity, options: list[str], ways: str):
-    with openssl(rsa, *options) as port:
+@pytest.mark.parametrize("web", [[], ["-www", "-alpn", "http/1.1"]], ids=["plain", "web"])
+def test_the_ways_in_which_sessions_of_openssl_come_back_are_found(
+    rsa: Identity, options: list[str], ways: str, web: list[str]
+):
+    with openssl(rsa, *options, *web) as port:
         resume = found(scanned(port, server_name=NAME), "SessionResume")
     assert resume.value == ways
     assert resume.grade == ("Warning" if ways == "no" else "Good")
+
+
+def test_the_session_of_a_browsers_question_is_the_one_that_comes_back(rsa: Identity):
+    with openssl(rsa, "-www") as port:
+        plain = scanned(port)
+    with openssl(rsa, "-www", "-alpn", "http/1.1") as port:
+        asked = scanned(port)
+    assert (found(plain, "HSTS").grade, found(asked, "HSTS").grade) == ("Skipped", "Warning")
+    assert asked.connections == plain.connections
 
 
 def test_sessions_of_gnutls_come_back(rsa: Identity):

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from pkicode.adapters.network import AT_ONCE, Network
-from pkicode.scanner.finding import Endpoint, Grade
+from pkicode.scanner.finding import Endpoint, Grade, Target
+from pkicode.scanner.session import Ended
+from pkicode.tls.conversation import Talk
+from pkicode.tls.groups import X25519
 from pkicode.tls.groups import groups as all_groups
+from pkicode.tls.hello import TLS12, client_hello
 from pkicode.tls.records import HANDSHAKE, Message, record
 from tests.scan import strange
 from tests.scan.scanning import found, grades, scan, suites
@@ -230,15 +234,19 @@ def test_a_host_bears_no_more_than_five_connections_at_once(rsa: Identity):
     assert 2 <= most <= AT_ONCE + 2
 
 
-def test_a_host_that_nobody_talks_to_is_forgotten(rsa: Identity):
-    network = Network()
+def test_a_host_that_nobody_talks_to_is_forgotten():
+    network, known = Network(), []
 
-    async def once() -> None:
-        async with network._place(HOST):
-            assert network._open
+    def talk() -> Talk[None]:
+        known.extend(network._open)
+        yield client_hello([TLS12], [0xC02F], [X25519], bytes(64)).record()
 
-    asyncio.run(once())
-    assert not network._open
+    async def once() -> Ended:
+        async with strange.serving(strange.hangs_up) as port:
+            return await network(Target(HOST, HOST, port), talk())
+
+    assert asyncio.run(once()).how == "eof"
+    assert (known, list(network._open)) == ([HOST], [])
 
 
 def test_a_hostile_record_is_never_an_exception(tmp_path: Path):

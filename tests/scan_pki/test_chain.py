@@ -118,6 +118,12 @@ def test_a_pinned_certificate_is_trusted():
     assert reasons == [""]
 
 
+def test_what_is_no_certificate_in_a_store_is_passed_over(good):
+    own = store(b"\x30\x03\x02\x01\x00", root(), bytes(65_537))
+    assert (len(own.roots), own.unread) == (1, 2)
+    assert judged(good, issuing(), stores=[own])[1] == [""]
+
+
 @pytest.mark.parametrize(
     ("chain", "grade", "value"),
     [

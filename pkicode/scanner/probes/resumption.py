@@ -9,10 +9,20 @@ _WAYS = {"psk": Wish(TLS13), "ticket": Wish(TLS12), "id": Wish(TLS12, tickets=Fa
 
 
 async def ask(session: Session) -> None:
-    """Two handshakes each way that the target's versions have."""
+    """Two handshakes each way that the target's versions have; one of them is there if a browser has asked."""
     ways = [way for way, wish in _WAYS.items() if wish.version in session.known.answers]
-    heard = await together([_twice(session, _WAYS[way]) for way in ways])
+    heard = await together([_again(session, way) for way in ways])
     session.known.resumed = dict(zip(ways, heard, strict=True))
+
+
+async def _again(session: Session, way: str) -> Heard[Shaken]:
+    http, wish = session.known.http, _WAYS[way]
+    if http and http.value and http.value.ticket and way == ("psk" if TLS13 in session.known.answers else "ticket"):
+        again = await session.shake(wish.again(http.value.session))
+        if again.value and again.value.resumed:
+            return again
+        # Some keep no session of a client that leaves before their last word.
+    return await _twice(session, wish)
 
 
 async def _twice(session: Session, wish: Wish) -> Heard[Shaken]:

@@ -15,7 +15,14 @@ async def ask(session: Session) -> None:
     # RSA key exchange signs nothing.
     signing = [answer.number for answer in known.answers.get(TLS12, ()) if answer.suite.fs]
     if TLS13 in known.answers:
-        peeled = await peel(lambda some: _greet13(session, some), SCHEMES, lambda answer: answer.signature)
+        # The hello of a modern client had them all.
+        first = known.first.value if known.first.value and known.first.value.version == TLS13 else None
+        peeled = await peel(
+            lambda some: _greet13(session, some),
+            SCHEMES,
+            lambda answer: answer.signature,
+            first=first if first and first.signature in SCHEMES else None,
+        )
     elif signing:
         peeled = await peel(lambda some: _greet12(session, signing, some), SCHEMES, lambda answer: answer.signature)
     else:
