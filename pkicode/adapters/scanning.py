@@ -349,10 +349,8 @@ def _held(endpoint: Endpoint, terms: Terms) -> Iterable[Finding]:
     modern = "Versions" in known and not {"TLSv1.0", "TLSv1.1"}.intersection(endpoint.versions)
     whole = {"MinVersion": "CipherSuite" in known or modern, "ForbiddenSuites": "CipherSuite" in known}
     for one in policy.findings(endpoint, terms.policy) if terms.policy else ():
-        if one.grade is Grade.GOOD and not whole[one.check]:
-            yield evolve(one, grade=Grade.UNKNOWN, value="", detail="Not all that it takes is known.")
-        else:
-            yield one
+        is_open = one.grade is Grade.GOOD and not whole[one.check]
+        yield evolve(one, grade=Grade.UNKNOWN, value="", detail="Not all that it takes is known.") if is_open else one
 
 
 @lru_cache(maxsize=8)
