@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from attrs import astuple
 
-from pkicode.adapters.durable import sync
+from pkicode.adapters.durable import make_folder, sync
 from pkicode.adapters.envelope import Header
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyFacts, MintedKey
@@ -176,7 +176,7 @@ def make_key_file(path: Path) -> KeyFile:
         KeyStoreError: as find_key_file, or it cannot be made.
     """
     with _telling(path):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent, 0o700)
         # Never readable by others, not even for an instant, and never somebody else's file.
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))

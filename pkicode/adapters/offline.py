@@ -35,7 +35,7 @@ class OfflineKeyStore:
 
     async def keep(self, minted: Sequence[MintedKey]) -> Sequence[KeyFacts]:
         """ports.KeyStore.keep."""
-        self._refuse(minted[0].facts.label)
+        self._refuse([key.facts.label for key in minted])
 
     async def find(self, labels: Sequence[str]) -> Mapping[str, KeyFacts]:
         """ports.KeyStore.find."""
@@ -64,21 +64,21 @@ class OfflineKeyStore:
 
     async def signer(self, label: str) -> Signer:
         """ports.KeyStore.signer: there is none here."""
-        self._refuse(label)
+        self._refuse([label])
 
     async def export(self, labels: Sequence[str]) -> Sequence[bytes]:
         """ports.KeyStore.export."""
-        self._refuse(labels[0])
+        self._refuse(labels)
 
     async def destroy(self, keys: Sequence[KeyFacts]) -> None:
         """ports.KeyStore.destroy."""
-        self._refuse(keys[0].label)
+        self._refuse([key.label for key in keys])
 
     async def close(self) -> None:
         """ports.KeyStore.close."""
 
-    def _refuse(self, label: str) -> NoReturn:
+    def _refuse(self, labels: Sequence[str]) -> NoReturn:
         raise KeyStoreError(
-            f"the key {label} is offline, on another machine",
+            f"the key {', '.join(labels) or 'of nobody'} is offline, on another machine",
             help="a ceremony signs with it",
         )

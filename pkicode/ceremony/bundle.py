@@ -182,7 +182,7 @@ def _word(word: str, *known: str) -> str:
 
 
 def _number(value: object) -> int:
-    if not isinstance(value, int) or not 0 <= value <= NO_EXPIRY:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= NO_EXPIRY:
         raise ValueError("one of its numbers is none that we write")
     return value
 

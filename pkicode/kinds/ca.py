@@ -109,9 +109,11 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     try:
         subject_of(spec, 1)
     except ValueError as error:
-        yield Problem("E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"))
+        yield Problem(
+            "E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"), address=f"ca.{block.name}"
+        )
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
-        yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"))
+        yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"), address=f"ca.{block.name}")
     yield from _constraints(block, spec, outlook)
     yield from cross.check(block, spec, outlook)
     issuer = outlook.config.block("ca", spec.issuer) if spec.issuer else None
@@ -136,7 +138,7 @@ def _constraints(block: Block, spec: CaSpec, outlook: Outlook) -> Iterator[Probl
     wrong = wrong or [(reason, ()) for one in above for reason in wider(constraints, one)]
     for reason, field in wrong:
         place = block.source.place("name_constraints", *field)
-        yield Problem("E0406", f"[ca.{block.name}]: {reason}", place=place)
+        yield Problem("E0406", f"[ca.{block.name}]: {reason}", place=place, address=f"ca.{block.name}")
 
 
 def _outlives(block: Block, spec: CaSpec, issuer: Block, outlook: Outlook) -> Iterator[Problem]:
@@ -264,7 +266,7 @@ def _refused(block: Block, fields: Sequence[str]) -> Problem:
 
 
 def _removed(held: Held, outlook: Outlook) -> Change | None:
-    """A CA that has signed what is still valid, or is protected, cannot be deleted (decisions 24)."""
+    """A CA that has signed what is still valid, or is protected, cannot be deleted."""
     template = json.loads(outlook.snapshot.templates.get(held.template, '{"spec":{}}'))
     living = sum(count for (name, _), count in outlook.snapshot.living.items() if name == held.name)
     if template["spec"].get("protect"):

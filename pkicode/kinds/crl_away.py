@@ -1,7 +1,7 @@
 """CRLs of CAs whose key is on another machine: drawn up here, signed there, and taken back if they tell no less.
 
 There is no intent of a list.  What decides is what decides over any published one: the CA's signature, a number above
-the last, and that nothing which was revoked is revoked no more (decisions 11).
+the last, and that nothing which was revoked is revoked no more.
 """
 
 import hashlib

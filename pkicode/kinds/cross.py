@@ -1,7 +1,7 @@
 """Cross-certificates (RFC 5280 section 3.2): the key of a root, signed by another root as well.
 
 The same name, key and key identifier under a serial of its own; it ends with the first of the two roots, and says no
-more than either of them (decisions 18).  When a chain holds one is decided in generation.py.
+more than either of them.  When a chain holds one is decided in generation.py.
 """
 
 import json

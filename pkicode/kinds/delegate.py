@@ -79,7 +79,7 @@ def address_of(authority: Authority) -> Address:
 async def current(authority: Authority, spec: OcspSpec, run: Run) -> Delegate | Problem | None:
     """The delegate in force, issued where there is none or its answers would outlive it.
 
-    A CA key on the block list signs no other one (decisions 7): the last is used to its end, and then there is None.
+    A CA key on the block list signs no other one: the last is used to its end, and then there is None.
     So it is with one that is offline, until a ceremony has signed the next.
     """
     world = run.world
@@ -95,7 +95,7 @@ async def current(authority: Authority, spec: OcspSpec, run: Run) -> Delegate | 
         if is_last or is_away:
             return delegate
         since, _ = term(authority, world.now)
-        # An answer is signed only where the delegate outlives it (decisions 12), unless both end with the CA.
+        # An answer is signed only where the delegate outlives it, unless both end with the CA.
         outlives = min(world.now + spec.validity, authority.not_after) <= delegate.not_after
         if since <= delegate.not_before + _BACKDATE and outlives:
             return delegate

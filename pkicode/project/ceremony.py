@@ -1,6 +1,6 @@
 """The project's side of a ceremony: what waits is written out, and what comes back is believed as far as it verifies.
 
-Which bytes may come back is what configuration makes of the open intents; a file decides nothing (decisions 16 and 32).
+Which bytes may come back is what configuration makes of the open intents; a file decides nothing.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds import crl_away
 from pkicode.kinds.offline import is_offline
 from pkicode.kinds.resume import resume, waiting
-from pkicode.kinds.rows import block_of
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Change, Plan
 from pkicode.model.event import Event
@@ -242,7 +241,7 @@ def _is_made_of(signed: bytes, item: Item, signature: bytes) -> bool:
 
 
 async def _list_of(item: Item, signature: bytes, change: Change | None, run: Run) -> crl_away.Back:
-    if change is None or block_of(change).name != change.address.name:
+    if change is None:
         raise BundleError(
             f"{item.address}: no such list is due",
             help="`pkicode ceremony export` writes what waits now",

@@ -1,7 +1,7 @@
 """The life of a key: whether the state needs it, since when it is retired, and its end, which somebody asks for.
 
 A certificate names its key by the SPKI.  A key is removable when nothing is valid for it, nothing that it signed is
-valid, and both have been so for RETIRED; nothing is ever destroyed because a line of pki.toml is gone (decisions 31).
+valid, and both have been so for RETIRED; nothing is ever destroyed because a line of pki.toml is gone.
 """
 
 import hashlib

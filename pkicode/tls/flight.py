@@ -1,6 +1,6 @@
 """What follows a ServerHello (RFC 5246 section 7.4, RFC 8446 section 4.3): certificates, key exchange, alerts.
 
-Certificates stay DER and nobody is believed here: who checks them is pkicode/scan's business.
+Certificates stay DER and nobody is believed here: who checks them is pkicode/scanner's business.
 """
 
 from typing import Final
