@@ -24,8 +24,9 @@ LEAVES: Mapping[str, Sequence[tuple[str, str, str]]] = {
 }
 """Example -> its issuing CAs, each with a profile and the domain of its leaves."""
 ELSEWHERE = {
+    "dask-cluster": "tests/scan/test_cluster.py: its certificates name no list, and dask would look at none",
     "hsm": "tests/hsm/test_life.py: its keys are on a token",
-    "offline-root": "tests/ceremony/test_ceremony.py: its root answers nobody by OCSP",
+    "offline-root": "tests/ceremony: its root's answers need a ceremony",
     "post-quantum": "tests/kinds/test_lattices.py: no client here knows ML-DSA",
 }
 """Examples whose CAs are asked about by other tests, and why."""
