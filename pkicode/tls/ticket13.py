@@ -156,6 +156,8 @@ class _Ending:
         cut.take(8)
         cut.vector(1)
         cut.vector(2)
-        told = extensions(cut.vector(2)).get(_EARLY_DATA, b"")
+        told = extensions(cut.vector(2)).get(_EARLY_DATA, bytes(4))
+        if len(told) != 4:
+            raise Garbled("a size of early data that is no uint32")
         self.ticket = Ticket(given=True, early=int.from_bytes(told, "big"))
         return True

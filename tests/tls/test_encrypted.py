@@ -128,7 +128,15 @@ def test_a_ticket_says_how_much_may_be_sent_early():
 
 
 @pytest.mark.parametrize(
-    "broken", [Message(4, b""), Message(4, bytes(9)), given_ticket(b"\0"), given_ticket(b"\0\x2a\0\4\0")]
+    "broken",
+    [
+        Message(4, b""),
+        Message(4, bytes(9)),
+        given_ticket(b"\0"),
+        given_ticket(b"\0\x2a\0\4\0"),
+        given_ticket(b"\0\x2a\0\0"),
+        given_ticket(b"\0\x2a" + vector(2, b"\xff" * 4000)),
+    ],
 )
 def test_a_ticket_that_is_none_is_refused(broken: Message):
     with pytest.raises(Garbled):
