@@ -4,7 +4,8 @@ What an answer is worth is judged by scanner/revocation.py; how it is fetched, b
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, evolve, field
@@ -17,7 +18,7 @@ from pkicode.scanner.certificate import MALFORMED, short
 from pkicode.scanner.choice import Choice
 from pkicode.scanner.finding import Endpoint, Finding, Grade
 from pkicode.scanner.pki import THIRD_PARTIES
-from pkicode.scanner.revocation import URLS_MOST, Subject
+from pkicode.scanner.revocation import URLS_MOST, Answers, Subject
 from pkicode.scanner.told import Told
 from pkicode.scanner.trust import TrustStore
 
@@ -47,16 +48,23 @@ class Lookups:
         asked = [revocation.subjects(one, self.stores) if one.chains else () for one in endpoints]
         staples = [revocation.stapled(one, self.stores, now=now) if one.staple else {} for one in endpoints]
         for staple in staples:
-            # What one server staples of a certificate holds for another one that serves it without.
-            self._known |= staple
-        everyone = {one: None for subjects in asked for one in subjects}
+            # That it is revoked, holds for whoever serves it.  That it is good, a server says for itself alone: to send
+            # somebody else's certificate, and an answer of last week, takes no key.
+            self._known |= {key: told for key, told in staple.items() if told.value == "revoked"}
         for check in THIRD_PARTIES:
             if not choice.keeps or check in choice.keeps:
+                lacking = zip(asked, staples, strict=True)
+                everyone = {one: None for those, own in lacking for one in those if _key(check, one) not in own}
                 await self._look(check, everyone, now)
         return [
-            _with(one, revocation.findings(subjects, {**self._known, **staple}), choice) if one.chains else one
+            _with(one, revocation.findings(subjects, self._known_beside(staple)), choice) if one.chains else one
             for one, subjects, staple in zip(endpoints, asked, staples, strict=True)
         ]
+
+    def _known_beside(self, staple: Mapping[Key, Told]) -> Answers:
+        """What is known to who has this staple; what somebody was told to be revoked is not good by it."""
+        worse = [one for one in staple if one in self._known and self._known[one].value == "revoked"]
+        return ChainMap({one: self._known[one] for one in worse}, dict(staple), self._known)
 
     async def _look(self, check: str, subjects: Iterable[Subject], now: int) -> None:
         """By the first URL of each, and by the next where that gave no answer."""

@@ -9,6 +9,7 @@ from attrs import evolve
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from pkicode.adapters.asked import Wanted, jobs
 from pkicode.adapters.scanning import whole
@@ -158,21 +159,41 @@ def test_a_staple_that_a_client_may_rely_on_is_asked_of_nobody_else(tmp_path: Pa
     assert not paths
 
 
-def test_what_one_server_staples_holds_for_another_that_serves_the_same_without(tmp_path: Path):
-    async def both(url: str) -> tuple[list[Endpoint], list[str]]:
-        chain = write(tmp_path, root(), "root").chain
-        async with answering({}) as nobody:
-            mine = write(tmp_path, leaf(ocsp=[url, nobody.url("second")]), "leaf")
-            stapling = openssl(mine, "-status", "-CAfile", chain, "-cert_chain", chain)
-            with stapling as first, openssl(mine) as second:
-                made = meant(f"{HOST}:{first}", f"{HOST}:{second}")
-                return await whole(made, emit=lambda _: None), nobody.paths
+def answer(made: Made, *, revoked: bool) -> bytes:
+    """What the responder of the root says of it."""
+    leaf, ca, by = map(x509.load_der_x509_certificate, (made.der, root().der, revoking.delegate().der))
+    built = ocsp.OCSPResponseBuilder().responder_id(ocsp.OCSPResponderEncoding.NAME, by).certificates([by])
+    return (
+        built.add_response(
+            leaf, ca, hashes.SHA1(), [ocsp.OCSPCertStatus.GOOD, ocsp.OCSPCertStatus.REVOKED][revoked],
+            as_datetime(NOW - 60), as_datetime(NOW + DAY), as_datetime(NOW - 3600) if revoked else None, None,
+        )
+        .sign(revoking.delegate().key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )  # fmt: skip
 
-    with responder(tmp_path, revoking.delegate(), "-nmin", "60") as url:
-        records, paths = asyncio.run(both(url))
-    assert [told(one)["OCSP"] for one in records] == [("Good", "good")] * 2
+
+@pytest.mark.parametrize("stapled", [False, True])
+def test_a_server_says_for_itself_alone_that_it_is_good_and_for_everybody_that_it_is_revoked(
+    tmp_path: Path, *, stapled: bool
+):
+    """An answer of before its revocation, sent along with somebody's certificate, clears nobody."""
+
+    async def both() -> tuple[list[Endpoint], list[str]]:
+        files: dict[str, bytes] = {}
+        async with answering(files) as server:
+            made = leaf(ocsp=[server.url("ocsp")])
+            files["ocsp"] = answer(made, revoked=not stapled)
+            (tmp_path / "staple").write_bytes(answer(made, revoked=stapled))
+            mine = write(tmp_path, made, "leaf")
+            with openssl(mine, "-status_file", tmp_path / "staple") as first, openssl(mine) as second:
+                made_of = meant(f"{HOST}:{first}", f"{HOST}:{second}")
+                return await whole(made_of, emit=lambda _: None), server.paths
+
+    records, paths = asyncio.run(both())
     assert [bool(one.staple) for one in records] == [True, False]
-    assert not paths
+    assert [told(one)["OCSP"] for one in records] == [("Bad", "revoked")] * 2
+    assert paths == ([] if stapled else ["ocsp"])
 
 
 def test_progress_is_told_of_each_who_was_asked(tmp_path: Path):
