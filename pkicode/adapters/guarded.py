@@ -32,7 +32,11 @@ _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n\Z")
 _AT_ONCE, _OF_HOST, _ADDRESSES = 32, 2, 2
 _FAILURES = 3
 """Of one host, after which it is left alone."""
+_PIECE = 1 << 16
 _MOVED = (301, 302, 303, 307, 308)
+
+
+Count = Callable[[int], None]
 
 
 class NotFetchedError(Exception):
@@ -84,7 +88,7 @@ class Guarded:
     seconds: float = SECONDS
     resolve: Callable[[str], Awaitable[tuple[str, ...]]] = field(default=addresses, repr=False)
     fetches: int = 0
-    _octets: int = 0
+    octets: int = 0
     _failed: Counter[str] = field(factory=Counter, repr=False)
     _room: asyncio.Semaphore = field(factory=lambda: asyncio.Semaphore(_AT_ONCE), repr=False)
     _hosts: dict[str, asyncio.Semaphore] = field(factory=dict, repr=False)
@@ -116,9 +120,7 @@ class Guarded:
 
     async def _placed(self, where: _Where, limit: int, body: bytes, kind: str) -> _Answer:
         """In one of the places of this scan and of the host; a host that failed again and again gets no more."""
-        if self.fetches >= FETCHES_MOST or self._octets >= OCTETS_MOST:
-            most = f"{FETCHES_MOST:,} fetches or {OCTETS_MOST:,} octets"
-            raise NotFetchedError("unreachable", f"this scan has made the {most} that one scan makes")
+        self._refuse_more()
         self.fetches += 1
         async with self._hosts.setdefault(where.host, asyncio.Semaphore(_OF_HOST)), self._room:
             if self._failed[where.host] >= _FAILURES:
@@ -131,8 +133,18 @@ class Guarded:
                 self._failed[where.host] += 1
                 raise NotFetchedError("unreachable", _why(error, self.seconds)) from error
             self._failed[where.host] = 0
-            self._octets += len(answer.data)
             return answer
+
+    def _refuse_more(self) -> None:
+        if self.fetches >= FETCHES_MOST or self.octets >= OCTETS_MOST:
+            most = f"{FETCHES_MOST:,} fetches or {OCTETS_MOST:,} octets"
+            raise NotFetchedError("unreachable", f"this scan has made the {most} that one scan makes")
+
+    def _count(self, octets: int) -> None:
+        """As they come: of an answer that never ends, or ends in nothing, too."""
+        self.octets += octets
+        if self.octets >= OCTETS_MOST:
+            self._refuse_more()
 
     async def _once(self, where: _Where, limit: int, body: bytes, kind: str) -> _Answer:
         failed: OSError = TimeoutError()
@@ -149,7 +161,7 @@ class Guarded:
                     )
                     try:
                         writer.write(_request(where, body, kind))
-                        return await _read(reader, limit)
+                        return await _read(reader, limit, self._count)
                     finally:
                         writer.transport.abort()
             except (ConnectionRefusedError, TimeoutError) as error:
@@ -193,7 +205,7 @@ def _request(where: _Where, body: bytes, kind: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body
 
 
-async def _read(reader: asyncio.StreamReader, limit: int) -> _Answer:
+async def _read(reader: asyncio.StreamReader, limit: int, count: Count) -> _Answer:
     try:
         head = await reader.readuntil(b"\r\n\r\n")
     except asyncio.LimitOverrunError as error:
@@ -209,18 +221,19 @@ async def _read(reader: asyncio.StreamReader, limit: int) -> _Answer:
         return _Answer(status, headers.get("location", ""), b"")
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise NotFetchedError("refused", "it sends something compressed, which nobody asked for")
-    return _Answer(status, "", await _body(reader, headers, limit))
+    return _Answer(status, "", await _body(reader, headers, limit, count))
 
 
-async def _body(reader: asyncio.StreamReader, headers: dict[str, str], limit: int) -> bytes:
+async def _body(reader: asyncio.StreamReader, headers: dict[str, str], limit: int, count: Count) -> bytes:
     if "transfer-encoding" in headers:
         if headers["transfer-encoding"].lower() != "chunked":
             raise NotFetchedError("refused", "it sends in a way that nobody asked for")
-        return await _chunks(reader, limit)
+        return await _chunks(reader, limit, count)
     told = headers.get("content-length")
     if told is None:
         data = bytearray()
-        while len(data) <= limit and (more := await reader.read(1 << 16)):
+        while len(data) <= limit and (more := await reader.read(_PIECE)):
+            count(len(more))
             data += more
         if len(data) > limit:
             raise _large(limit)
@@ -229,10 +242,21 @@ async def _body(reader: asyncio.StreamReader, headers: dict[str, str], limit: in
         raise NotFetchedError("refused", "it says no length that is one")
     if int(told) > limit:
         raise _large(limit)
-    return await reader.readexactly(int(told))
+    return await _exactly(reader, int(told), count)
 
 
-async def _chunks(reader: asyncio.StreamReader, limit: int) -> bytes:
+async def _exactly(reader: asyncio.StreamReader, size: int, count: Count) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        more = await reader.read(min(_PIECE, size - len(data)))
+        if not more:
+            raise EOFError
+        count(len(more))
+        data += more
+    return bytes(data)
+
+
+async def _chunks(reader: asyncio.StreamReader, limit: int, count: Count) -> bytes:
     data = bytearray()
     while True:
         try:
@@ -246,7 +270,7 @@ async def _chunks(reader: asyncio.StreamReader, limit: int) -> bytes:
             return bytes(data)
         if len(data) + size > limit:
             raise _large(limit)
-        data += await reader.readexactly(size)
+        data += await _exactly(reader, size, count)
         if await reader.readexactly(2) != b"\r\n":
             raise NotFetchedError("refused", "it sends chunks that are none")
 

@@ -257,6 +257,32 @@ def test_a_scan_makes_no_more_fetches_than_one_scan_makes():
     assert (word, "10,000 fetches" in said) == ("unreachable", True)
 
 
+@pytest.mark.parametrize(
+    "ends",
+    [b"Content-Length: 90000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\nffff\r\n", b"\r\n" + bytes(LIMIT)],
+    ids=["hangs up", "breaks off a chunk", "too large"],
+)
+def test_octets_that_come_to_nothing_are_counted_too(ends: bytes):
+    async def both() -> int:
+        async with answering({"x": raw(OK + ends + bytes(50_000))}) as server:
+            fetch = fetching()
+            with pytest.raises(NotFetchedError):
+                await fetch.get(server.url("x"), limit=LIMIT)
+            return fetch.octets
+
+    assert asyncio.run(both()) >= 50_000
+
+
+def test_an_answer_is_left_where_the_octets_of_a_scan_are_spent():
+    async def both() -> str:
+        async with answering({"x": raw(OK + b"\r\n", ever=bytes(65536))}) as server:
+            with pytest.raises(NotFetchedError) as caught:
+                await fetching(octets=guarded.OCTETS_MOST - 70_000).get(server.url("x"), limit=1 << 30)
+            return str(caught.value)
+
+    assert "1,073,741,824 octets" in asyncio.run(both())
+
+
 def test_one_host_gets_two_connections_at_a_time():
     async def crowd() -> int:
         here = most = 0
