@@ -193,12 +193,12 @@ def verify(der: bytes, issuer: IssuerFacts) -> None:
         SignatureError: the signature is not by the issuer's key.
     """
     loaded, _, aki, _ = _loaded(der)
-    signed = _signed(der)
+    body = signed(der)
     if aki != issuer.ski or issuer_dn(der) != issuer.dn:
         raise ValueError("the CRL is of another issuer, or of another key of this issuer")
     if not der.endswith(signature_algorithm(issuer.alg) + bit_string(loaded.signature)):
         raise ValueError("the CRL is signed with another algorithm than its issuer's")
-    verify_signature(issuer.spki, issuer.alg, signed, loaded.signature)
+    verify_signature(issuer.spki, issuer.alg, body, loaded.signature)
 
 
 def _loaded(der: bytes) -> tuple[x509.CertificateRevocationList, int, bytes, tuple[str, ...]]:
@@ -258,7 +258,7 @@ def _entry(revoked: x509.RevokedCertificate) -> Entry:
     return Entry(revoked.serial_number, from_datetime(revoked.revocation_date_utc), reason, invalidity)
 
 
-def _signed(der: bytes) -> bytes:
+def signed(der: bytes) -> bytes:
     """The TBSCertList as it stands: cryptography would encode every entry anew."""
     _, start, _ = header(der)
     _, _, end = header(der, start)
