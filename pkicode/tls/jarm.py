@@ -160,7 +160,8 @@ def fingerprint(answers: Sequence[str]) -> str:
     """The 62 characters: three for each answer (suite and version), then a digest of protocols and extensions."""
     if all(one == "|||" for one in answers):
         return NOTHING
-    parts = [one.split("|") for one in answers]
+    # A protocol is a stranger's text and may have the sign that stands between the words; others go by the first four.
+    parts = [one.split("|")[:4] for one in answers]
     taken = "".join(_short(suite, version) for suite, version, _, _ in parts)
     rest = "".join(f"{protocol}{kinds}" for _, _, protocol, kinds in parts)
     return taken + hashlib.sha256(rest.encode("utf-8", "replace")).hexdigest()[:32]

@@ -123,6 +123,12 @@ def test_what_is_no_server_hello_is_taken_for_nothing(strange: bytes):
     assert told(heard(b"hello"), strange) == "|||"
 
 
+def test_a_protocol_with_a_bar_in_it_is_counted_as_others_count_it():
+    barred = told(heard(b"hello"), said("c02f 0303 0010000600040361" + b"|b".hex()))
+    assert barred == "c02f|0303|a|b|0010"
+    assert fingerprint([barred, *["|||"] * 9]) == fingerprint(["c02f|0303|a|b", *["|||"] * 9])
+
+
 def test_a_hello_in_pieces_is_one():
     whole = said("c02f 0303 ff01000100")
     assert told(heard(b"hello"), *(whole[at : at + 1] for at in range(len(whole)))) == "c02f|0303||ff01"
