@@ -60,7 +60,7 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
 def _included(tables: Tables, entry: Entry) -> None:
     """What stands in an included file is a pull request's: named by an `allow`, run by nobody."""
     notes = tables.notes
-    if _is_included(notes, entry, ()) and "allow" not in entry.values:
+    if is_included(notes, entry, ()) and "allow" not in entry.values:
         profile = entry.values["profile"]
         message = f"cert.{entry.name} is in an included file, and its profile `{profile}` has no `allow`"
         mend = f'add allow = {{ dns = [".example.org"] }} to [profile.{profile}]'
@@ -71,15 +71,16 @@ def _included(tables: Tables, entry: Entry) -> None:
     password = output.p12_password if output else None
     commands = {("after",): entry.values.get("after"), _PASSWORD: password.command if password else None}
     for field, command in commands.items():
-        if command and _is_included(notes, entry, field) and command not in tables.hooks:
+        if command and is_included(notes, entry, field) and command not in tables.hooks:
             mend = "add the whole command to hooks = [[...]] in [policy] of pki.toml"
             message = "this command is not among the hooks that included files may name"
             notes.add("E0324", message, (*entry.path, *field), help=mend)
-    if password and password.file and escapes(password.file) and _is_included(notes, entry, _PASSWORD):
+    if password and password.file and escapes(password.file) and is_included(notes, entry, _PASSWORD):
         notes.add("E0112", "`file` is no path of the project", (*entry.path, *_PASSWORD, "file"), help=INSIDE)
 
 
-def _is_included(notes: Notes, entry: Entry, field: Path) -> bool:
+def is_included(notes: Notes, entry: Entry, field: Path) -> bool:
+    """Whether it stands in another file than pki.toml."""
     return notes.tree.place((*entry.path, *field)).path != notes.tree.path
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pkicode.config.check_paths import INSIDE, escapes
+from pkicode.config.check_paths import INSIDE, escapes, is_included
 from pkicode.config.named import Entry, Tables
 from pkicode.config.tree import Notes, Path
 from pkicode.model import target
@@ -24,6 +24,7 @@ def everything(tables: Tables) -> None:
         if entry.values.get("rate") == 0:
             mend = "write 1 or more"
             tables.notes.add("E0212", "`rate` 0 would never begin", (*entry.path, "rate"), part=Part.VALUE, help=mend)
+        _private(tables.notes, entry)
         for text, path in _targets(entry):
             what = target.read(text)
             if isinstance(what, Address):
@@ -32,6 +33,14 @@ def everything(tables: Tables) -> None:
                 tables.notes.add("E0112", f"`{text}` is no path of the project", path, help=INSIDE)
         for index, text in enumerate(entry.values.get("expect", ())):
             _declared(tables, parse(text)[0], (*entry.path, "expect", index))
+
+
+def _private(notes: Notes, entry: Entry) -> None:
+    """A pull request's scan names hosts of its choice, and their certificates any URL behind the firewall."""
+    path = (*entry.path, "allow_private")
+    if entry.values.get("allow_private") and is_included(notes, entry, ("allow_private",)):
+        message = f"[scan.{entry.name}] is in an included file, and those may not allow private addresses"
+        notes.add("E0355", message, path, help="declare this scan in pki.toml, or say --allow-private for one run")
 
 
 def _endpoints(notes: Notes, entry: Entry) -> None:
