@@ -130,10 +130,15 @@ def written(session: Session, name: Path, data: bytes, *, private: bool) -> None
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o644)
     except FileExistsError as error:
         raise PkicodeError(f"{path} is there already", help="remove it, or name another file") from error
-    with os.fdopen(descriptor, "wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        # The half of it would be in the way of the next try, and may be the half of a key.
+        path.unlink(missing_ok=True)
+        raise PkicodeError(f"{path}: {error.strerror}", help="make room, and run the command again") from error
     session.note(f"wrote {path}")
 
 
