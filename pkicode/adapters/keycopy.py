@@ -6,7 +6,7 @@ What is in them is sealed; who opens and checks them is sealed.py.
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from pkicode.adapters.durable import sync
@@ -25,6 +25,8 @@ def draft(path: Path) -> Iterator[Path]:
     Raises:
         KeyStoreError: there is no room, or no leave.
     """
+    if not path.name:
+        raise KeyStoreError(f"{path} is a folder", help="name a file in it")
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         made.unlink(missing_ok=True)
@@ -56,15 +58,24 @@ def put_over(made: Path, path: Path, now: int) -> Path | None:
     sync(made)
     aside = None
     if os.path.lexists(path):
-        aside = path.with_name(f"{path.name}.before-{now}")
+        aside = _aside(path, now)
         # Of a damaged file: what would be rolled back into the new one.
         journal = path.with_name(f"{path.name}-journal")
         if journal.exists():
             journal.rename(aside.with_name(f"{aside.name}-journal"))
-        os.link(path, aside)
     made.replace(path)
     sync(path.parent)
     return aside
+
+
+def _aside(path: Path, now: int) -> Path:
+    """A second name of the file that is there, one that nothing has."""
+    while True:
+        aside = path.with_name(f"{path.name}.before-{now}")
+        with suppress(FileExistsError):
+            os.link(path, aside)
+            return aside
+        now += 1
 
 
 def refuse_losing(path: Path, copy: Mapping[str, MintedKey]) -> None:

@@ -191,6 +191,9 @@ def read_copy(path: Path) -> KeyFile:
         KeyStoreError: it is not there, not a keystore, or damaged.
     """
     with _telling(path):
+        # SQLite would wait at a pipe for whoever writes into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise KeyStoreError(f"{path} is not a regular file", help="name a file that `pkicode keystore backup` made")
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30, isolation_level=None)
         try:
             if not _is_ours(path, connection):
@@ -247,7 +250,19 @@ def _is_ours(path: Path, connection: sqlite3.Connection) -> bool:
         raise KeyStoreError(f"the keystore {path} was made by a newer pkicode", help="use that version, or a newer one")
     if tables and application != _APPLICATION:
         raise KeyStoreError(f"{path} is a database, but not a keystore", help="give [keystore.X] path another file")
+    if tables and not _has_our_tables_alone(connection):
+        raise KeyStoreError(
+            f"the keystore {path} was altered: it has tables or triggers that no pkicode makes",
+            help="restore it from a backup, and find out who wrote to it",
+        )
     return bool(tables)
+
+
+def _has_our_tables_alone(connection: sqlite3.Connection) -> bool:
+    """A trigger would remove each key that is stored, or keep what a new passphrase is to overwrite."""
+    made = connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+    ours = (one for one in _SCHEMA if one.startswith("CREATE"))
+    return sorted(" ".join(text.split()) for (text,) in made) == sorted(" ".join(text.split()) for text in ours)
 
 
 _MENDS = {

@@ -198,3 +198,39 @@ def test_a_backup_that_is_damaged_or_none_changes_nothing(path: Path, copy: Path
         restore(path, tmp_path / "noise.db")
     assert path.read_bytes() == (tmp_path / "later.db").read_bytes()
     assert sorted(one.name for one in path.parent.iterdir() if "journal" not in one.name) == ["keys.db"]
+
+
+def _with_a_trigger(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TRIGGER x AFTER INSERT ON keys BEGIN DELETE FROM keys WHERE id = new.id; END")
+
+
+def test_a_trigger_in_a_backup_or_a_keystore_is_nobodys_but_a_strangers(path: Path, copy: Path) -> None:
+    """It would take each key away as it is stored: a CA key that certificates were made for."""
+    _with_a_trigger(copy)
+    with pytest.raises(KeyStoreError, match="tables or triggers that no pkicode makes"):
+        restore(path, copy)
+    assert labels(path) == ["ca.root@1", "cert.portal@1"]
+    _with_a_trigger(path)
+    with pytest.raises(KeyStoreError, match="tables or triggers that no pkicode makes"):
+        made(path, "cert.other@1")
+
+
+@pytest.mark.parametrize("what", ["fifo", "folder"])
+def test_what_is_no_file_is_not_waited_for(path: Path, tmp_path: Path, what: str) -> None:
+    source = tmp_path / what
+    os.mkfifo(source) if what == "fifo" else source.mkdir()
+    with pytest.raises(KeyStoreError, match="not a regular file"):
+        restore(path, source)
+
+
+@pytest.mark.parametrize("target", [".", "/"])
+def test_a_folder_is_no_name_for_a_copy(path: Path, target: str) -> None:
+    with pytest.raises(KeyStoreError, match="is a folder"):
+        backup(path, Path(target))
+
+
+def test_a_keystore_that_was_replaced_twice_in_a_second_is_kept_twice(path: Path, copy: Path) -> None:
+    asides = {restore(path, copy)[1] for _ in range(3)}
+    assert len(asides) == 3
+    assert all(labels(one) == ["ca.root@1", "cert.portal@1"] for one in asides)
