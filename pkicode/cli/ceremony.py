@@ -79,7 +79,10 @@ class _Keys:
             raise PkicodeError("the PIN comes from one place", help="name one of --pin-file --pin-env --pin-command")
         if not said:
             return lambda: secret(session, None, "PIN", is_new=False)
-        command = tuple(shlex.split(self.pin_command)) if self.pin_command else None
+        try:
+            command = tuple(shlex.split(self.pin_command)) if self.pin_command else None
+        except ValueError as error:
+            raise PkicodeError(f"--pin-command is no command: {error}", help="quote it as for a shell") from error
         return Secret(file=str(self.pin_file) if self.pin_file else None, env=self.pin_env, command=command)
 
     def _adopted(self) -> dict[str, str]:

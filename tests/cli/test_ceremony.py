@@ -54,6 +54,13 @@ def test_ceremony_init_makes_a_key_and_its_card(run: Run, folder: Path) -> None:
     assert "`ml-kem-768` is no algorithm that signs" in wrong.err
 
 
+def test_a_pin_command_that_is_none_is_told_in_a_line(run: Run, folder: Path) -> None:
+    done = run("ceremony", "init", "ca.root@1", "--token", "pkcs11:token=x", "--pin-command", "cat 'pin")
+    assert done.code == 1
+    assert "--pin-command is no command: No closing quotation" in done.err
+    assert "does not expect" not in done.err
+
+
 def test_ceremony_export_writes_what_waits_and_its_words(run: Run, reserved: Path) -> None:
     ran = run("ceremony", "export", "request.json")
     assert ran.code == 0, ran.err
