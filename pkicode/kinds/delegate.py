@@ -21,7 +21,7 @@ from pkicode.kinds.rows import derived, template_number
 from pkicode.model.address import Address, parse
 from pkicode.model.change import ReasonCode
 from pkicode.model.instants import DAY, NO_EXPIRY, from_datetime
-from pkicode.model.problem import Problem
+from pkicode.model.problem import Problem, StateError
 from pkicode.model.row import Block, Held
 from pkicode.plan.kind import Run
 from pkicode.ports import Certificate, CertificateStatus, Want
@@ -123,7 +123,13 @@ async def _store(authority: Authority, run: Run) -> str:
         return authorities.store_of(authority.name, run)
     key = address_of(authority).key
     records = await run.world.store.records("ocsp", authority.name, [key])
-    return next((str(json.loads(one).get("store", "")) for one in records.values()), "")
+    for record in records.values():
+        try:
+            return str(json.loads(record)["store"])
+        except (ValueError, LookupError, TypeError) as error:
+            mend = "the database was altered: `pkicode state verify`, then restore a backup"
+            raise StateError(f"the record of {address_of(authority)} cannot be read", help=mend) from error
+    return ""
 
 
 async def _is_ours(one: Certificate, authority: Authority, store: str, run: Run) -> bool:

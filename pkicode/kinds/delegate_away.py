@@ -4,6 +4,7 @@ Each key generation on duty has a row, at the address that its delegates have in
 due instant is known for as long as the delegate lasts, so that plan, forecast and status tell of the next ceremony.
 """
 
+import re
 from collections.abc import Iterator
 
 from pkicode.config.language import OcspSpec
@@ -29,7 +30,9 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
 
 
 def _authority(name: str, key: str, outlook: Outlook) -> Authority | None:
-    return authorities.generations(outlook).get(name, int(key.removeprefix("g")))
+    number = key.removeprefix("g")
+    # A row that somebody altered may have any key.
+    return authorities.generations(outlook).get(name, int(number)) if re.fullmatch("[0-9]{1,9}", number) else None
 
 
 def needs(block: Block, key: str, outlook: Outlook) -> str:

@@ -142,7 +142,11 @@ def _owed(row: Row, held: Held | None) -> int:
 
 
 def _counted(values: str) -> int:
-    return sum(int(one.split()[1]) + int(one.split()[2]) for one in json.loads(values) if one != "+")
+    try:
+        return sum(int(one.split()[1]) + int(one.split()[2]) for one in json.loads(values) if one != "+")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # Of a row that somebody altered: it differs from what is declared, and is written anew.
+        return 0
 
 
 def foresee(change: Change, outlook: Outlook) -> int:

@@ -1,14 +1,17 @@
 """OCSP answers for an offline CA: the key that signs them is at hand, and a ceremony signs its certificate."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from pkicode.ceremony.bundle import LIFE
-from pkicode.model.change import Readiness
+from pkicode.model.change import Action, Readiness
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, rfc3339
+from pkicode.model.problem import StateError
 from pkicode.ports import Certificate, Want
 from pkicode.project import open_project
 from pkicode.project.offline import transcript
@@ -280,3 +283,33 @@ def test_only_the_row_of_answers_waits_and_nothing_of_it_alarms(two: Two) -> Non
     site.open().apply(emit=events.append)
     assert [one.message for one in events if one.failed] == []
     assert not [one for one in site.plan().changes if one.readiness is Readiness.WAITING]
+
+
+@pytest.mark.parametrize("values", ["x", '"a"', "[5]", "[[]]", "9" * 5000])
+def test_a_row_of_answers_that_somebody_altered_is_written_anew(two: Two, values: str) -> None:
+    begun(two)
+    assert not two.site.plan().has_changes
+    _alter(two, "UPDATE resources SET vals = ? WHERE kind = 'ocsp' AND key = ''", values)
+    assert two.apply().exit_code == 0
+    assert not two.site.plan().has_changes
+
+
+@pytest.mark.parametrize("key", ["gx", "g", "g-1", "\u202eg1"])
+def test_a_delegate_under_a_name_that_is_none_is_let_go_and_another_one_asked_for(two: Two, key: str) -> None:
+    begun(two)
+    _alter(two, "UPDATE resources SET key = ? WHERE kind = 'ocsp' AND key = 'g1'", key)
+    assert [one.action for one in two.site.plan().changes if one.address.key == key] == [Action.FORGET]
+
+
+@pytest.mark.parametrize("record", ["x", "[]", "null", '{"sha256": "00"}'])
+def test_a_record_of_a_delegate_that_cannot_be_read_is_an_error_of_the_state(two: Two, record: str) -> None:
+    begun(two)
+    _alter(two, "UPDATE resources SET record = ? WHERE kind = 'ocsp' AND key = 'g1'", record)
+    _alter(two, "UPDATE resources SET due = ? WHERE kind = 'ocsp' AND key = ''", 0)
+    with pytest.raises(StateError, match="cannot be read"):
+        two.apply()
+
+
+def _alter(two: Two, statement: str, value: object) -> None:
+    with closing(sqlite3.connect(two.site.root / ".pkicode/state.db")) as state, state:
+        state.execute(statement, (value,))
