@@ -3,6 +3,7 @@
 What is in them is sealed; who opens and checks them is sealed.py.
 """
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -46,11 +47,22 @@ def put_new(made: Path, path: Path) -> None:
     """
     sync(made)
     try:
-        # A link, not a rename: it fails where something is.
-        os.link(made, path)
+        _name(made, path)
     except FileExistsError as error:
         raise KeyStoreError(f"{path} is there already", help="name a file that does not exist yet") from error
     sync(path.parent)
+
+
+def _name(made: Path, path: Path) -> None:
+    try:
+        # A link, not a rename: it fails where something is.
+        os.link(made, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        # FAT, which sticks have, knows no links: the name is taken first, and then the copy put in place of it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        made.replace(path)
 
 
 def put_over(made: Path, path: Path, now: int) -> Path | None:

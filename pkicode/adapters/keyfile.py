@@ -253,7 +253,7 @@ def _is_ours(path: Path, connection: sqlite3.Connection) -> bool:
     if tables and not _has_our_tables_alone(connection):
         raise KeyStoreError(
             f"the keystore {path} was altered: it has tables or triggers that no pkicode makes",
-            help="restore it from a backup, and find out who wrote to it",
+            help="move it away, restore a backup, and find out who wrote to it",
         )
     return bool(tables)
 

@@ -1,6 +1,7 @@
 """Copies of a sealed keystore, and the way back: whole or not at all, and never over a key that they lack."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -207,6 +208,8 @@ def _with_a_trigger(file: Path) -> None:
 
 def test_a_trigger_in_a_backup_or_a_keystore_is_nobodys_but_a_strangers(path: Path, copy: Path) -> None:
     """It would take each key away as it is stored: a CA key that certificates were made for."""
+    sound = copy.with_name("sound.db")
+    shutil.copy(copy, sound)
     _with_a_trigger(copy)
     with pytest.raises(KeyStoreError, match="tables or triggers that no pkicode makes"):
         restore(path, copy)
@@ -214,6 +217,9 @@ def test_a_trigger_in_a_backup_or_a_keystore_is_nobodys_but_a_strangers(path: Pa
     _with_a_trigger(path)
     with pytest.raises(KeyStoreError, match="tables or triggers that no pkicode makes"):
         made(path, "cert.other@1")
+    # It may have keys that no backup has.
+    with pytest.raises(KeyStoreError, match="tables or triggers that no pkicode makes"):
+        restore(path, sound)
 
 
 @pytest.mark.parametrize("what", ["fifo", "folder"])
@@ -234,3 +240,18 @@ def test_a_keystore_that_was_replaced_twice_in_a_second_is_kept_twice(path: Path
     asides = {restore(path, copy)[1] for _ in range(3)}
     assert len(asides) == 3
     assert all(labels(one) == ["ca.root@1", "cert.portal@1"] for one in asides)
+
+
+def test_a_stick_that_knows_no_links_gets_its_copy_and_is_never_written_over(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_of: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    # What link(2) says on FAT.
+    monkeypatch.setattr(os, "link", refused)
+    assert backup(path, tmp_path / "stick.db") == 2
+    assert [one.name for one in tmp_path.iterdir() if "stick" in one.name] == ["stick.db"]
+    with pytest.raises(KeyStoreError, match="is there already"):
+        backup(path, tmp_path / "stick.db")
+    assert labels(tmp_path / "stick.db") == ["ca.root@1", "cert.portal@1"]
