@@ -54,8 +54,8 @@ class Lookups:
         for check in THIRD_PARTIES:
             if not choice.keeps or check in choice.keeps:
                 lacking = zip(asked, staples, strict=True)
-                everyone = {one: None for those, own in lacking for one in those if _key(check, one) not in own}
-                await self._look(check, everyone, now)
+                open_ = (one for those, own in lacking for one in those if _key(check, one) not in own)
+                await self._look(check, dict.fromkeys(one for one in open_ if not one.is_beyond), now)
         return [
             _with(one, revocation.findings(subjects, self._known_beside(staple)), choice) if one.chains else one
             for one, subjects, staple in zip(endpoints, asked, staples, strict=True)

@@ -6,7 +6,7 @@ it is asked of third parties, who learn who is being looked at.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -25,7 +25,7 @@ from pkicode.scanner.trust import TrustStore, issuer_of
 URLS_MOST = 2
 """Of one kind, of one certificate, one after the other until one of them gives an answer."""
 _SUBJECTS_MOST = 16
-"""Certificates of one target."""
+"""Certificates of one target that are asked about."""
 _REASONS_MOST = 3
 _ABSENT = {"OCSP": "names no OCSP responder", "CRL": "names no CRL"}
 
@@ -40,6 +40,8 @@ class Subject:
     facts: Facts = field(eq=False)
     ca: x509.Certificate | None = field(eq=False, repr=False)
     """The same."""
+    is_beyond: bool = field(default=False, eq=False)
+    """Of a target that sends more certificates than are asked about."""
 
     def urls(self, check: str) -> tuple[str, ...]:
         """Whom to ask; LDAP is not spoken here."""
@@ -76,9 +78,10 @@ Answers = Mapping[tuple[str, str, bytes], Told]
 
 
 def subjects(endpoint: Endpoint, stores: Sequence[TrustStore]) -> tuple[Subject, ...]:
-    """The certificates of all chains, from the leaf up to what stands below a root; each once."""
-    found = {one: None for chain in chains(endpoint.chains) for one in _subjects(chain, stores)}
-    return tuple(found)[:_SUBJECTS_MOST]
+    """The certificates of all chains up to what stands below a root; each once, and all leaves before their CAs."""
+    sent = [tuple(_subjects(chain, stores)) for chain in chains(endpoint.chains)]
+    found = dict.fromkeys([*(one for those in sent for one in those[:1]), *(one for those in sent for one in those)])
+    return tuple(evolve(one, is_beyond=place >= _SUBJECTS_MOST) for place, one in enumerate(found))
 
 
 def _subjects(chain: Chain, stores: Sequence[TrustStore]) -> Iterable[Subject]:
@@ -164,6 +167,9 @@ def findings(about: Sequence[Subject], known: Answers) -> tuple[Finding, ...]:
 def _told(check: str, about: Subject, known: Answers) -> Told:
     if told := known.get((check, about.sha256, about.issuer)):
         return told
+    if about.is_beyond:
+        message = f"nobody was asked about `{about.facts.called}`: it is one of more than {_SUBJECTS_MOST} certificates"
+        return Told(Grade.UNKNOWN, "unasked", message)
     if not (about.facts.ocsp_urls if check == "OCSP" else about.facts.crl_urls):
         return Told(Grade.SKIPPED, "none", f"`{about.facts.called}` {_ABSENT[check]}")
     if not about.issuer:

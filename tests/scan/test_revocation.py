@@ -15,13 +15,17 @@ from pkicode.adapters.asked import Wanted, jobs
 from pkicode.adapters.scanning import whole
 from pkicode.model.instants import as_datetime
 from pkicode.revocation.check import check, show
-from pkicode.scanner.finding import Endpoint, Grade
+from pkicode.scanner.finding import Endpoint, Grade, Presented, Target
+from pkicode.scanner.revocation import findings, subjects
+from pkicode.scanner.told import Told
+from pkicode.scanner.trust import trust_store
 from pkicode.x509 import pem
+from pkicode.x509.profile import Profile
 from tests.scan import revoking, strange
 from tests.scan.revoking import GOOD, REVOKED, answering, leaf, listed, responder, root, write
 from tests.scan.scanning import found
 from tests.scan.servers import HOST, openssl
-from tests.x509.pki import DAY, Made
+from tests.x509.pki import CA, DAY, Made, make
 
 NOW = revoking.NOW
 
@@ -293,3 +297,24 @@ def test_a_list_of_users_alone_is_for_a_user_and_not_for_a_ca():
     assert check(shown, root().der, now=NOW, certificate=made.der).status == "good"
     assert check(shown, root().der, now=NOW, certificate=root().der).status == "unknown"
     assert check(shown, root().der, now=NOW, serial=5).status == "unknown"
+
+
+def test_of_more_certificates_than_are_asked_about_the_rest_is_not_taken_for_good():
+    """Sixteen CAs above one leaf would hide that another leaf, or a CA, is revoked."""
+    url = ("http://pki.example/x.crl",)
+    above, chain = root(), []
+    for number in range(20):
+        profile = Profile(is_ca=True, usage=CA, crl_urls=url)
+        above = make(profile, cn=f"CA {number}", issuer=above, serial=100 + number, begins=NOW - DAY, ends=NOW + DAY)
+        chain.append(above.der)
+    first = make(Profile(crl_urls=url), cn="first", issuer=above, serial=7, begins=NOW - DAY, ends=NOW + DAY).der
+    second = leaf(REVOKED, crls=url).der
+    sent = [*(Presented(0, at, one) for at, one in enumerate([first, *chain[::-1]])), Presented(1, 0, second)]
+    store = trust_store("own", pem.encode("CERTIFICATE", root().der))
+    about = subjects(Endpoint(Target("a.example", HOST, 443), NOW, "tls", chains=tuple(sent)), (store,))
+    assert [one.facts.called for one in about[:3]] == ["CN=first", "CN=leaf", "CN=CA 19"]
+    good = {("CRL", one.sha256, one.issuer): Told(Grade.GOOD, "good", "") for one in about[:16]}
+    (_, told_of) = findings(about, good)
+    assert len(about) > 16
+    assert (told_of.grade, told_of.value) == (Grade.UNKNOWN, "unasked")
+    assert "more than 16 certificates" in told_of.detail
