@@ -21,7 +21,7 @@ from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of
 from pkicode.kinds.leaf import filled, keeps_key, profile_of
-from pkicode.kinds.rows import forgotten
+from pkicode.kinds.rows import columns, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Layered, Readiness, Reason, ReasonCode
 from pkicode.model.instants import duration, rfc3339
@@ -177,7 +177,7 @@ def _reason(
     if fields := difference.of(FieldClass.NOW):
         return Reason(ReasonCode.SPEC_CHANGED, f"{_ticked(fields)} changed")
     if held.values != row.values:
-        if spec.csr and json.loads(held.values)[:-1] == json.loads(row.values)[:-1]:
+        if spec.csr and columns(held.values)[:-1] == columns(row.values)[:-1]:
             if _handed_in(row.values):
                 return Reason(ReasonCode.KEY_CHANGED, "another CSR")
         elif changed := _changed_columns(block, row, held, spec, outlook):
@@ -197,7 +197,7 @@ def _ticked(fields: Iterable[str]) -> str:
 def _changed_columns(block: Block, row: Row, held: Held, spec: CertSpec, outlook: Outlook) -> tuple[str, ...]:
     """Which fields of the certificate the row's other values change; all, when the columns cannot be compared."""
     expected = len(block.columns) + (1 if spec.csr else 0)
-    if len(json.loads(held.values)) != expected:
+    if len(columns(held.values)) != expected:
         return ("for_each",)
     before = filled(block, Row(row.key, held.values), outlook.memo)
     return tuple(one for one in _CERTIFICATE_FIELDS if getattr(before, one) != getattr(spec, one))

@@ -18,7 +18,7 @@ from pkicode.kinds import crl_lists as lists
 from pkicode.kinds import offline
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.rows import after, block_of, derived, forgotten, template_number
+from pkicode.kinds.rows import after, block_of, columns, derived, forgotten, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage
 from pkicode.model.faults import FaultPoint
@@ -132,7 +132,7 @@ def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, differe
         return Reason(ReasonCode.NEW)
     if held.needs != needs(block, row, outlook):
         return Reason(ReasonCode.NEW, "another key generation")
-    if json.loads(held.values)[1:] != json.loads(row.values)[1:]:
+    if columns(held.values)[1:] != columns(row.values)[1:]:
         return Reason(ReasonCode.SPEC_CHANGED, "its shards, or their URLs, changed")
     if held.values != row.values:
         return Reason(ReasonCode.CRL_CONTENT, "certificates were revoked")

@@ -6,6 +6,7 @@ offline its delegates have rows too, which are delegate_away.py's.
 """
 
 import json
+import re
 from collections.abc import Iterator
 
 from pkicode.config.language import OcspSpec
@@ -15,7 +16,7 @@ from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.delegate import LIFE
 from pkicode.kinds.ocsp_apply import apply, counted, next_due
-from pkicode.kinds.rows import derived, forgotten
+from pkicode.kinds.rows import columns, derived, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
@@ -47,6 +48,8 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         )
 
 
+_COUNT = re.compile("@[0-9]+ ([0-9]{1,18}) ([0-9]{1,18})( by [0-9]+)?")
+"""What a row says of a generation (ocsp_apply.counted)."""
 _COUNTED = (Action.ISSUE, Action.RENEW, Action.REVOKE, Action.DISTRUST)
 
 
@@ -142,11 +145,8 @@ def _owed(row: Row, held: Held | None) -> int:
 
 
 def _counted(values: str) -> int:
-    try:
-        return sum(int(one.split()[1]) + int(one.split()[2]) for one in json.loads(values) if one != "+")
-    except (ValueError, LookupError, TypeError, AttributeError):
-        # Of a row that somebody altered: it differs from what is declared, and is written anew.
-        return 0
+    counts = [_COUNT.fullmatch(str(one)) for one in columns(values)]
+    return sum(int(one[1]) + int(one[2]) for one in counts if one)
 
 
 def foresee(change: Change, outlook: Outlook) -> int:

@@ -177,3 +177,21 @@ def test_a_cross_certificate_that_nobody_of_ours_signed_is_neither_published_nor
     alter(site, "ca", "root", crosses=[["root", "one", "AA=="]])
     with pytest.raises(StateError, match="cannot be read"):
         site.plan()
+
+
+FLEET = """
+[cert.fleet]
+profile = "server"
+for_each = { values = ["a", "b"] }
+dns = ["${each.value}.corp.example"]
+"""
+
+
+@pytest.mark.parametrize("kind", ["cert", "crl"])
+@pytest.mark.parametrize("values", ["x", '"a"', "{}", "[]", "[5]", "[[]]", "[null]", "9" * 5000, "[" * 5000])
+def test_a_row_with_other_values_is_made_anew(site: Site, kind: str, values: str) -> None:
+    site.write(FLEET)
+    site.apply()
+    edit(site, "UPDATE resources SET vals = ? WHERE kind = ?", values, kind)
+    assert site.later(0.1).apply().exit_code == 0
+    assert not site.plan().has_changes
