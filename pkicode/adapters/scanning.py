@@ -129,10 +129,14 @@ class Scanning:
         # While workers are at it the rate is theirs, and ours if there is somebody left for us.
         share = self._workers.jobs + bool(here)
         chunks = [tuple(pooled[at : at + _CHUNK]) for at in range(0, len(pooled), _CHUNK)]
-        async with asyncio.TaskGroup() as group:
-            far = [group.create_task(self._far(chunk, share)) for chunk in chunks]
-            reach = reach_of(self.job.terms, share) if far else self._reach
-            near = group.create_task(together(self.job.terms, here, reach, told=self._tell))
+        try:
+            async with asyncio.TaskGroup() as group:
+                far = [group.create_task(self._far(chunk, share)) for chunk in chunks]
+                reach = reach_of(self.job.terms, share) if far else self._reach
+                near = group.create_task(together(self.job.terms, here, reach, told=self._tell))
+        except BaseExceptionGroup as errors:
+            # A worker that died is the end of all of them, and one sentence.
+            raise errors.exceptions[0] from None
         for one in (*near.result(), *(one for task in far for one in task.result())):
             before = found.get(one.target)
             found[one.target] = evolve(one, connections=one.connections + before.connections) if before else one

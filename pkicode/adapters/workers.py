@@ -60,7 +60,12 @@ class Workers:
             PkicodeError: a worker process died.
         """
         try:
-            return await asyncio.wrap_future(self._submit(function, args))
+            waiting = asyncio.wrap_future(self._submit(function, args))
+            # Of what was cancelled nobody looks how it ended.
+            waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+            # The pool alone drops what waits: where a worker dies, the library's thread trips over what we had
+            # cancelled, and nothing ends any more.
+            return await asyncio.shield(waiting)
         except BrokenExecutor as error:
             raise PkicodeError(
                 "a worker process died; what it was doing is not done",

@@ -42,6 +42,12 @@ WORK = """
     changed = False
     def is_copy():
         return changed, os.getpid()
+    def idle(data):
+        wait_for("never")
+    def die_when(path):
+        Path("begun").touch()
+        wait_for(path)
+        die()
     def wait_for(path):
         while not Path(path).exists():
             time.sleep(0.01)
@@ -195,3 +201,35 @@ def test_no_worker_outlives_us_however_we_end(tmp_path: Path, ending: signal.Sig
     if ending is signal.SIGINT:
         assert (out, err) == ("interrupted\n", "")
     assert all(ends(pid) for pid in pids)
+
+
+def test_a_worker_that_dies_after_much_was_cancelled_ends_the_program_with_one_error(tmp_path: Path) -> None:
+    """What waits is dropped by the pool: dropped by us, the library's own thread trips over it and nothing ends."""
+    script = """
+        import asyncio, work
+        from pathlib import Path
+        from pkicode.adapters.workers import Workers
+        from pkicode.model.problem import PkicodeError
+        async def main():
+            async with Workers(2) as workers:
+                dies = asyncio.create_task(workers.run(work.die_when, "told"))
+                waiting = [asyncio.create_task(workers.run(work.idle, bytes(100_000))) for _ in range(60)]
+                while not Path("begun").exists():
+                    await asyncio.wait((dies,), timeout=0.01)
+                for one in waiting:
+                    one.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+                Path("told").touch()
+                await dies
+        if __name__ == "__main__":
+            try:
+                asyncio.run(main())
+            except PkicodeError as error:
+                print(error)
+    """
+    process = run(script, cwd=tmp_path)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (out, err) == ("a worker process died; what it was doing is not done\n", "")
