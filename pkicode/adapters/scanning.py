@@ -194,7 +194,7 @@ async def opened(
 
 def crew(job: Job, jobs: int | None = None) -> Workers:
     """The worker processes of a scan: so many, or as many as there are cores where there are many targets."""
-    return Workers(jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1))
+    return Workers(jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1), is_droppable=True)
 
 
 def _make_room() -> None:

@@ -25,10 +25,12 @@ class Workers:
 
     Args:
         jobs: processes; 1 means one thread of this process.
+        is_droppable: processes need not finish what they do when the work is cancelled: nothing but time is lost.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int, *, is_droppable: bool = False) -> None:
         self.jobs = jobs
+        self._is_droppable = is_droppable
         self._pool: Executor | None = None
 
     def fork(self) -> None:
@@ -51,6 +53,10 @@ class Workers:
         """Functions that run are waited for, those that wait are dropped."""
         if self._pool is not None:
             pool, self._pool = self._pool, None
+            if self._is_droppable and isinstance(error, asyncio.CancelledError):
+                # ^C does not reach them (`_submit`), and a tarpit holds them up for a minute.
+                for process in [*(getattr(pool, "_processes", None) or {}).values()]:
+                    process.terminate()
             await asyncio.to_thread(pool.shutdown, cancel_futures=True)
 
     async def run(self, function: Callable[..., Any], *args: object) -> Any:

@@ -233,3 +233,34 @@ def test_a_worker_that_dies_after_much_was_cancelled_ends_the_program_with_one_e
     finally:
         process.kill()
     assert (out, err) == ("a worker process died; what it was doing is not done\n", "")
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_work_that_loses_nothing_is_not_finished_when_it_is_cancelled(tmp_path: Path, *, forked: bool) -> None:
+    script = """
+        import asyncio, sys, work
+        from pathlib import Path
+        from pkicode.adapters.workers import Workers
+        async def main(workers):
+            async with workers:
+                waiting = [workers.run(work.idle, bytes(100_000)) for _ in range(60)]
+                await asyncio.gather(workers.run(work.die_when, "never"), *waiting)
+        async def cancelled(workers):
+            task = asyncio.create_task(main(workers))
+            while not Path("begun").exists():
+                await asyncio.wait((task,), timeout=0.01)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            print("cancelled")
+        if __name__ == "__main__":
+            crew = Workers(2, is_droppable=True)
+            if sys.argv[1] == "True":
+                crew.fork()
+            asyncio.run(cancelled(crew))
+    """
+    process = run(script, str(forked), cwd=tmp_path)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (out, err) == ("cancelled\n", "")
