@@ -323,12 +323,8 @@ async def together(
 def _unexpected(target: Target, error: Exception, terms: Terms) -> Endpoint:
     """A record of what should not be: somebody has to hear of it."""
     detail = f"pkicode met something it does not expect, please report it: {type(error).__name__}: {error}"
-    return Endpoint(
-        target,
-        clock(terms),
-        "failed",
-        findings=terms.choice.kept([Finding("Connectivity", "TLSDial", Grade.UNKNOWN, "unexpected", detail)]),
-    )
+    finding = Finding("Connectivity", "TLSDial", Grade.UNKNOWN, "unexpected", detail)
+    return Endpoint(target, clock(terms), "failed", findings=terms.choice.kept([finding]))
 
 
 def judged(endpoint: Endpoint, terms: Terms) -> Endpoint:
