@@ -9,6 +9,7 @@ from pathlib import Path
 from pkicode.adapters.scanning import Ask, clock, counted, here, part_size
 from pkicode.frames.parts import MANIFEST, Manifest, OtherScan, Parts, begin
 from pkicode.model.event import Event
+from pkicode.model.instants import rfc3339
 from pkicode.scanner.terms import Job
 
 
@@ -49,8 +50,17 @@ async def into_folder(
     parts = await asyncio.to_thread(begin, folder, manifest)
     missing = await asyncio.to_thread(parts.missing)
     left = sum(min(size, total - number * size) for number in missing)
+    if left < total:
+        emit(Event("scan", _told_before(folder, parts.manifest, total - left), failed=True))
     meant = ((number, list(parts.manifest.numbers(number))) for number in missing)
     async with aclosing(ask(job, meant, emit=emit, jobs=jobs, before=total - left)) as asked:
         async for number, found in asked:
             await asyncio.to_thread(parts.write, number, found)
     return parts
+
+
+def _told_before(folder: Path, manifest: Manifest, asked: int) -> str:
+    """What is old looks as good as new: whoever mended a server and asks again must not read what it was before."""
+    which = f"{asked:,} of {manifest.targets:,} targets" if asked < manifest.targets else "all targets"
+    told = f"{folder} has {which} from a run that began {rfc3339(manifest.begun)}, and they are not asked again"
+    return f"{told}; give another folder to ask anew"

@@ -204,6 +204,10 @@ def test_scan_goes_on_in_its_folder_and_refuses_another(run, bare, port):
     again = run(*asked)
     assert again.code == 0
     assert "6 targets" in again.out
+    # What was mended since is not seen in there, and whoever asks has to know.
+    assert first.err == ""
+    since = "from a run that began 2026-11-23T09:00:00Z, and they are not asked again"
+    assert f"/found has all targets {since}; give another folder to ask anew\n" in again.err
     other = run("scan", f"127.0.0.0/29:{port}", "-o", "found")
     assert (other.code, "holds another scan" in other.err) == (1, True)
 
