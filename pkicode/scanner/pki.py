@@ -110,6 +110,10 @@ def _dates(called: str, begins: int, ends: int, means: Means) -> Iterator[Told]:
         yield Told(Grade.WARNING, "soon", f"`{called}` ends {rfc3339(ends)}, in {left}; renew it")
 
 
+_STRANGE = ("self-signed", "untrusted-root", "unknown-issuer")
+"""Of a store that does not have the root."""
+
+
 def _validation(verdicts: Sequence[Judged]) -> Iterator[Told]:
     trusting = [one.store for one in verdicts if one.ok]
     reasons = [f"{one.store}: {one.reason}" for one in verdicts if not one.ok]
@@ -121,7 +125,9 @@ def _validation(verdicts: Sequence[Judged]) -> Iterator[Told]:
     elif "unjudged" in words:
         yield Told(Grade.UNKNOWN, "unjudged", "; ".join(reasons))
     else:
-        yield Told(Grade.BAD, verdicts[0].reason.partition(":")[0], "; ".join(reasons))
+        # A store that knows the root says what is wrong; the others only that they do not know it.
+        told = next((one for one in verdicts if one.reason.partition(":")[0] not in _STRANGE), verdicts[0])
+        yield Told(Grade.BAD, told.reason.partition(":")[0], "; ".join(reasons))
 
 
 def _order(chain: Chain, stores: Sequence[TrustStore]) -> Iterator[Told]:

@@ -93,6 +93,13 @@ def test_one_store_that_trusts_is_enough_and_the_others_say_why_not(good):
     assert (findings["ChainValidation"].grade, findings["ChainValidation"].detail) == (Grade.GOOD, "Trusted by own.")
 
 
+def test_the_store_that_knows_the_root_says_what_is_wrong():
+    stores = [store(root("ec-p384"), name="web"), store(root(), name="own")]
+    findings, reasons = judged(leaf(ends=NOW - 3600), issuing(), stores=stores)
+    assert [reason.partition(":")[0] for reason in reasons] == ["unknown-issuer", "expired"]
+    assert findings["ChainValidation"].value == "expired"
+
+
 def test_without_a_store_nobody_is_asked(good):
     findings, reasons = judged(good, issuing(), stores=[])
     assert reasons == []
