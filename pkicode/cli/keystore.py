@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pkicode.project import Project
 
 
+_OPTION = "give --keystore NAME"
+
+
 @click.group("keystore")
 def keystore_command() -> None:
     """Where private keys live."""
@@ -46,7 +49,7 @@ def keystore_destroy(
 ) -> None:
     """Destroy keys for ever that `keystore list` calls removable; others are refused."""
     project = session.writable(allow_clock=allow_clock)
-    name = _named(project, name)
+    name = _named(project, name, _OPTION)
     if not yes:
         confirm(f"Destroy {', '.join(map(printable, labels))} for ever?", "give -y")
     project.upkeep.destroy_keys(name, labels)
@@ -82,7 +85,10 @@ def keystore_verify(session: Session, *, name: str | None) -> None:
     if found:
         mend = "put a backup in place of a damaged file; docs/how-to/pkcs11.md has the mends of a token"
         raise PkicodeError(f"keystore {name} is not as it should be", help=mend)
-    say(f"Every key of keystore {name} opens.")
+    if _is_offline(project, name):
+        say(f"Every card of keystore {name} is signed by its key.  The keys are elsewhere, and were not tried.")
+    else:
+        say(f"Every key of keystore {name} opens.")
 
 
 @keystore_command.command("attest")
@@ -127,33 +133,43 @@ def keystore_rewrap(session: Session, *, name: str | None, file: Path | None, al
 
 @keystore_command.command("backup")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only one if not given.")
+@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only sealed file if not given.")
 @click.pass_obj
 def keystore_backup(session: Session, *, file: Path, name: str | None) -> None:
     """Copy a sealed keystore while others may write, and open every key of the copy.  It stays sealed."""
     project = session.project()
-    count = project.upkeep.backup_keys(_named(project, name), session.path(file))
+    count = project.upkeep.backup_keys(_sealed(project, name), session.path(file))
     say(printable(f"Copied to {session.path(file)}, and opened: {count} keys."))
 
 
 @keystore_command.command("restore")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only one if not given.")
+@click.option("--keystore", "name", metavar="NAME", help="The [keystore.NAME]; the only sealed file if not given.")
 @allow_clock
 @click.pass_obj
 def keystore_restore(session: Session, *, file: Path, name: str | None, allow_clock: bool) -> None:
     """Put a backup in place once each of its keys was opened, unless it lacks a key that is there."""
     project = session.writable(allow_clock=allow_clock)
-    count, aside = project.upkeep.restore_keys(_named(project, name), session.path(file))
+    count, aside = project.upkeep.restore_keys(_sealed(project, name), session.path(file))
     kept = f"; what was there before is kept in {aside}" if aside else ""
     say(printable(f"Restored from {session.path(file)}: {count} keys{kept}."))
 
 
-def _named(project: "Project", name: str | None) -> str:
+def _named(project: "Project", name: str | None, mend: str = "give its name") -> str:
     names = [one.name for one in project.config.settings.keystores]
     if name is None and len(names) == 1:
         return names[0]
     if name in names:
         return name
-    what = f"there is no keystore {name}" if name else "which keystore?"
+    what = f"there is no keystore {name}" if name else f"there are several keystores: {mend}"
     raise click.UsageError(f"{what}; declared: {', '.join(names) or 'none'}")
+
+
+def _sealed(project: "Project", name: str | None) -> str:
+    """The one that is named, else the only one that is a file to be copied."""
+    files = [one.name for one in project.config.settings.keystores if one.type == "file" and not one.offline]
+    return files[0] if name is None and len(files) == 1 else _named(project, name, _OPTION)
+
+
+def _is_offline(project: "Project", name: str) -> bool:
+    return any(one.offline for one in project.config.settings.keystores if one.name == name)

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.backup import as_file, backup, restore
+from pkicode.adapters.offline import OfflineKeyStore
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.verify import audit as verify_audit
 from pkicode.adapters.verify import verify as verify_state
@@ -294,6 +295,11 @@ class Upkeep:
 
 
 def _sealed(store: KeyStore, name: str) -> SealedKeyStore:
+    if isinstance(store, OfflineKeyStore):
+        raise KeyStoreError(
+            f"[keystore.{name}] is offline: here are the cards of its keys, and no key",
+            help="copy the folder of the cards as you copy pki.toml; the keys are copied where they are",
+        )
     if not isinstance(store, SealedKeyStore):
         raise KeyStoreError(
             f"[keystore.{name}] is no sealed file",

@@ -188,3 +188,24 @@ def test_ceremony_rehearse_of_a_rollover_wants_a_ca_and_a_later_day(run: Run, fo
     past = run("ceremony", "rehearse", "--rollover", "root")
     assert (past.code, "is not after it" in past.err, "say --at +5y" in past.err) == (1, True, True)
     assert [path.name for path in folder.iterdir() if path.name == "ceremony"] == []
+
+
+def test_an_offline_keystore_is_not_said_to_open_and_is_copied_as_a_folder(run: Run, reserved: Path) -> None:
+    verified = run("keystore", "verify", "vault")
+    assert verified.code == 0, verified.err
+    told = "Every card of keystore vault is signed by its key.  The keys are elsewhere, and were not tried.\n"
+    assert verified.out == told
+    refused = run("keystore", "backup", "cards.db", "--keystore", "vault")
+    assert refused.code == 1
+    assert "[keystore.vault] is offline" in refused.err
+    assert "copy the folder of the cards" in refused.err
+
+
+def test_of_several_keystores_the_one_sealed_file_is_backed_up_and_others_are_asked_for(run: Run, folder: Path) -> None:
+    unnamed = run("keystore", "verify")
+    assert unnamed.code == 64
+    assert "there are several keystores: give its name; declared: " in unnamed.err
+    asked = run("keystore", "destroy", "ca.root@1", "-y", "--allow-clock")
+    assert (asked.code, "give --keystore NAME" in asked.err) == (64, True)
+    copied = run("keystore", "backup", "copy.db")
+    assert (copied.code, (folder / "copy.db").exists()) == (0, True), copied.err
