@@ -49,6 +49,13 @@ def everything(tables: Tables, certs: Iterable[Entry]) -> None:
 
 
 def _own_keys(notes: Notes, store: Entry, kind: str) -> None:
+    if kind != "file" and store.values.get("offline"):
+        message = (
+            f"[keystore.{store.name}] is offline, and here that is a folder of cards, whatever holds the keys there"
+        )
+        mend = 'write type = "file" and path = "FOLDER"; `pkicode ceremony` has options for tokens'
+        notes.add("E0344", message, (*store.path, "type"), help=mend)
+        return
     for name in store.raw:
         owner = next((other for other, keys in _OF.items() if name in keys and other != kind), None)
         if owner:
