@@ -42,7 +42,7 @@ class Received:
     """What an import brought."""
 
     certificates: tuple[str, ...]
-    """Addresses with generation."""
+    """Addresses with generation; of a bridge also who signed it, because the root itself is called the same."""
     lists: tuple[str, ...]
 
 
@@ -142,7 +142,7 @@ class Ceremonies:
                     await crl_away.keep(one, leased)
         items = response.request.items
         return Received(
-            tuple(f"{one.address}@{one.generation}" for one in items if one.kind == "certificate"),
+            tuple(_called(one) for one in items if one.kind == "certificate"),
             tuple(f"{one.address}@{one.generation}" for one in items if one.kind == "crl"),
         )
 
@@ -157,6 +157,13 @@ class Ceremonies:
                 f"the request ended {rfc3339(request.expires)}",
                 help="apply, which reserves anew, and export again; what was signed is revoked by its serial",
             )
+
+
+def _called(item: Item) -> str:
+    called = f"{item.address}@{item.generation}"
+    signer, generation = parse(item.issuer)
+    is_bridge = str(signer) == item.address and generation != item.generation
+    return f"{called} by {item.issuer}" if is_bridge else called
 
 
 def _nothing() -> PkicodeError:

@@ -58,7 +58,7 @@ def test_five_years_later_the_old_root_signs_the_new_one_and_both_bundles_verify
     shown = "\n".join(transcript(request))
     assert "certificate  ca.root@2  signed by ca.root@1" in shown
     assert "CN=Site Root R2" in shown
-    assert "ca.root@2" in two.receive(two.sign(request)).certificates
+    assert "ca.root@2 by ca.root@1" in two.receive(two.sign(request)).certificates
     assert two.apply().exit_code == 0
     assert site.plan().changes == ()
     assert authorities(two) == {

@@ -84,6 +84,7 @@ def test_the_rollover_of_a_project_that_is_there_begins_when_that_was_made(ready
     assert "ca.root@2" not in between
     assert "`pkicode ceremony init ca.root@2 --alg ec-p384 --keystore FILE`" in rolled
     assert "takes ca.issuing@2, ca.root@2\n" in rolled
+    assert "takes ca.root@2 by ca.root@1, " in rolled
     assert "| certificate  ca.root@2  signed by ca.root@1" in rolled
     assert "CN=Site Root R2,O=Site" in rolled
     assert rolled.endswith("the next ceremony is due")
