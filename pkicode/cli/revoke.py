@@ -52,7 +52,10 @@ def revoke_command(
         say_json({"format": "pkicode.revoked", "version": "1.0", **told, "counts": dict(done.counts)})
     else:
         lists = done.counts.get("sign", 0)
-        what = ", ".join(done.addresses) or "nothing yet; the key is block-listed"
+        fresh = ", ".join(one for one in done.addresses if one not in done.already)
+        before = ", ".join(done.already)
+        kept = f"{before} already before, with the first date and reason" if before else ""
+        what = "; ".join(filter(None, (fresh, kept))) or "nothing yet; the key is block-listed"
         say(printable(f"Revoked: {what}.   {lists} list{'s' * (lists != 1)} signed."))
     if done.problems:
         raise PkicodeError(

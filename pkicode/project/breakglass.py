@@ -20,7 +20,7 @@ from pkicode.config.wrong import WrongForm
 from pkicode.kinds import KINDS as ALL
 from pkicode.kinds import revocation
 from pkicode.model.address import Address, parse
-from pkicode.model.change import Plan
+from pkicode.model.change import Action, Plan
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, PkicodeError, Problem, StateError
@@ -54,6 +54,8 @@ class Revoked:
 
     entry: Revoke
     addresses: tuple[str, ...]
+    already: tuple[str, ...]
+    """Those of them that were revoked before, and of which nothing changed."""
     counts: Mapping[str, int]
     problems: tuple[Problem, ...]
     """What could not be published; the revocation is durable."""
@@ -97,15 +99,18 @@ def refuse_ca(plan: Plan) -> None:
 
 def ended(config: Config, entry: Revoke, plan: Plan, outcome: Outcome, reach: Reach) -> Revoked:
     """Write the entry back, and say what was done."""
-    addresses = tuple(one.address.key for one in plan.changes if one.address.kind == "revoke")
+    acts = [one for one in plan.changes if one.address.kind == "revoke"]
+    addresses = tuple(one.address.key for one in acts)
+    already = tuple(one.address.key for one in acts if one.action is Action.UPDATE)
     problems = tuple(outcome.failed.values())
     try:
-        return Revoked(entry, addresses, dict(outcome.done), problems, write_back(config, entry, reach))
+        written = write_back(config, entry, reach)
+        return Revoked(entry, addresses, already, dict(outcome.done), problems, written)
     except PkicodeError as error:
         from pkicode.config import append
 
         block = append.shown(entry)
-        return Revoked(entry, addresses, dict(outcome.done), problems, None, error.message, block)
+        return Revoked(entry, addresses, already, dict(outcome.done), problems, None, error.message, block)
 
 
 async def entry_of(asked: Asked, config: Config, store: Store, now: int) -> Revoke:

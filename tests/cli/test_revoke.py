@@ -151,6 +151,16 @@ def test_one_id_is_one_decision(pki):
     assert "already" in revoke(pki, 'cert.app["api"]', "--reason", "superseded", "--id", "R-1").err
 
 
+def test_what_was_revoked_before_is_told_as_that(pki):
+    assert revoke(pki, "cert.portal@1", "--reason", "superseded").code == 0
+    ran = revoke(pki, "cert.portal@1", "--reason", "superseded", "--id", "R-2")
+    told = "Revoked: cert.portal@1 already before, with the first date and reason.   0 lists signed.\n"
+    assert (ran.code, ran.out) == (0, told)
+    # The key leaked after all: that is news.
+    worse = revoke(pki, "cert.portal@1", "--reason", "keyCompromise", "--id", "R-3")
+    assert worse.out == "Revoked: cert.portal@1.   1 list signed.\n"
+
+
 def test_what_was_issued_in_this_second_is_pinned_by_its_generation(run, applied, folder):
     assert revoke(run, "cert.portal", "--reason", "keyCompromise").code == 0
     assert entries(folder)[0]["generation"] == 1
