@@ -232,12 +232,15 @@ def _keys(group: Sequence[Change]) -> tuple[str, ...]:
     return (f"from {source}" if source else f"{keys[0]} .. {group[-1].address.key}", "(--full lists all)")
 
 
+_USUAL = ("on_remove", "orphan")
+
+
 def _values(after: Mapping[str, object]) -> tuple[str, ...]:
-    # Protection is said at the end of the line.
+    # Protection is said at the end of the line, and what everybody has who says nothing is no news.
     shown = [
         f"{name} {value}"
         for name, value in after.items()
-        if isinstance(value, (str, int)) and value != "" and name != "protect"
+        if isinstance(value, (str, int)) and value != "" and (name, value) != _USUAL and name != "protect"
     ]
     return (", ".join(shown[:_SHOWN_NAMES]),) if shown else ()
 

@@ -31,6 +31,13 @@ def test_plan_tells_by_its_exit_code_whether_there_is_something_to_do(run, appli
     assert run("plan", "-e").code == 2
 
 
+def test_a_change_without_a_signature_shows_no_value_that_nobody_wrote(run, applied):
+    (applied / "pki.toml").write_text(CONFIG.replace("[cert.portal]", '[cert.portal]\nnote = "front door"'))
+    assert "~ cert.portal  because `note` changed, no signature\n" in run("plan").out
+    (applied / "pki.toml").write_text(CONFIG.replace("[cert.portal]", '[cert.portal]\non_remove = "revoke"'))
+    assert "~ cert.portal  on_remove revoke  because `on_remove` changed, no signature\n" in run("plan").out
+
+
 def test_plan_denied_by_policy_exits_6_and_says_how_to_allow_it(run, folder):
     (folder / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 2 }\n")
     ran = run("plan")
