@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MOST_SHOWN = 8
+"""Labels of tokens in a message."""
 _SALT = os.urandom(32)
 _refused: set[tuple[str, bytes, bytes]] = set()
 """(module, serial of the token, digest of the PIN) of every PIN that a token refused: a few wrong ones lock it."""
@@ -215,7 +217,7 @@ class Token:
             serials = " and ".join(one.serial.decode("ascii", "replace") for one in found)
             raise KeyStoreError(
                 f"{what} the URI of {self._name}",
-                help=f"add ;serial= to it: they have {serials}" if found else "is the token there, and initialised?",
+                help=f"add ;serial= to it: they have {serials}" if found else _missed(module),
             )
         self._slot = module.epoch, found[0].slot.slot_id
         return found[0]
@@ -353,6 +355,18 @@ def _mark(pin: bytes | None) -> bytes:
 
 def _agree(wanted: tuple[object, ...], has: tuple[object, ...]) -> bool:
     return all(want in (None, there) for want, there in zip(wanted, has, strict=True))
+
+
+def _missed(module: _Module) -> str:
+    """The mend where no token matches: most often the URI has a slip, or the module looks elsewhere."""
+    shown: list[str] = []
+    for slot in module.lib().get_slots(token_present=True):
+        with suppress(p11.TokenNotPresent, p11.TokenNotRecognised):
+            one = slot.get_token()
+            if _is_ready(one) and len(shown) < _MOST_SHOWN:
+                shown.append(f"`{one.label}`")
+    there = f"the module shows {', '.join(shown)}" if shown else "the module shows none that is initialised"
+    return f"is the token there? {there}; SoftHSM2 looks where SOFTHSM2_CONF says"
 
 
 def _is_ready(token: pkcs11.Token) -> bool:

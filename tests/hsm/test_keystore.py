@@ -266,9 +266,10 @@ def test_a_key_that_is_not_there_is_told(hsm: SoftHsm, token: str) -> None:
         with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
 
 
-def test_a_missing_token_is_told(hsm: SoftHsm) -> None:
-    with pytest.raises(KeyStoreError, match=r"no token matches the URI of \[keystore.hsm\]"):
+def test_a_missing_token_is_told_beside_those_that_are_there(hsm: SoftHsm, token: str) -> None:
+    with pytest.raises(KeyStoreError, match=r"no token matches the URI of \[keystore.hsm\]") as told:
         made(hsm, "nowhere", "ca.root@1")
+    assert "the module shows `" in (told.value.help or "")
 
 
 def test_two_tokens_of_one_label_are_told_apart_by_their_serials(hsm: SoftHsm) -> None:
