@@ -75,4 +75,7 @@ def _lacks_card(change: Change, spec: CaSpec, config: Config) -> str:
             f"no card of its key in {folder}: `pkicode ceremony init {label} --alg {spec.key.alg} --keystore FILE`, "
             f"where the keys are; then put {label}{card.SUFFIX} there"
         )
-    return "" if found.alg == spec.key.alg else f"the key of its card is {found.alg}, not {spec.key.alg}"
+    if found.alg == spec.key.alg:
+        return ""
+    told = f"the key of its card is {found.alg}, not {spec.key.alg}"
+    return f'{told}: write alg = "{found.alg}" in `key` of the CA, or bring the card of another key'

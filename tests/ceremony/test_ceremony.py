@@ -103,7 +103,9 @@ def test_what_is_exported_late_is_to_be_back_as_early(two: Two) -> None:
 def test_a_card_of_another_algorithm_is_told(two: Two) -> None:
     two.card(alg="ec-p256")
     assert two.apply().exit_code == 7
-    assert waiting(two)["ca.root"] == "the key of its card is ec-p256, not ec-p384"
+    told = "the key of its card is ec-p256, not ec-p384"
+    mend = 'write alg = "ec-p256" in `key` of the CA, or bring the card of another key'
+    assert waiting(two)["ca.root"] == f"{told}: {mend}"
 
 
 def test_pki_toml_changed_while_something_waits_takes_it_back(two: Two) -> None:
