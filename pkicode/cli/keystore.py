@@ -123,7 +123,7 @@ def keystore_attest(session: Session, *, name: str | None, form: str) -> None:
 def keystore_rewrap(session: Session, *, name: str | None, file: Path | None, allow_clock: bool) -> None:
     """Change the passphrase.  The source named in pki.toml gives the old one now, and the new one from then on."""
     project = session.writable(allow_clock=allow_clock)
-    name = _named(project, name)
+    name = _sealed(project, name, "give its name")
     passphrase = secret(session, file, "New passphrase")
     if not passphrase:
         raise PkicodeError("the new passphrase is empty", help="a sealed file under an empty passphrase is not sealed")
@@ -165,10 +165,10 @@ def _named(project: "Project", name: str | None, mend: str = "give its name") ->
     raise click.UsageError(f"{what}; declared: {', '.join(names) or 'none'}")
 
 
-def _sealed(project: "Project", name: str | None) -> str:
+def _sealed(project: "Project", name: str | None, mend: str = _OPTION) -> str:
     """The one that is named, else the only one that is a file to be copied."""
     files = [one.name for one in project.config.settings.keystores if one.type == "file" and not one.offline]
-    return files[0] if name is None and len(files) == 1 else _named(project, name, _OPTION)
+    return files[0] if name is None and len(files) == 1 else _named(project, name, mend)
 
 
 def _is_offline(project: "Project", name: str) -> bool:
