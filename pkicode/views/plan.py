@@ -154,7 +154,7 @@ def _line(group: Sequence[Change]) -> Line:
 
 def _note(change: Change, *, is_protected: bool) -> str:
     if change.action is Action.RESERVE:
-        return "reserves a serial; a ceremony signs it"
+        return "reserves a serial; then a ceremony signs it: `pkicode ceremony export`"
     return "protected" if is_protected else ""
 
 
