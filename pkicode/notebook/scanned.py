@@ -69,8 +69,8 @@ def scan(
         trust: PEM files of roots, besides those of the system.
         revocation: ask the CRLs and OCSP responders that certificates name; third parties learn of the scan.
         allow_private: ask them at private addresses too.
-        output: a folder for Parquet parts; the same scan goes on there when it was killed, and what is there is not asked
-            again, as `emit` is told: another folder for another scan.
+        output: a folder for Parquet parts; the same scan goes on there when it was killed, and what is there is not
+            asked again, as `emit` is told: another folder for another scan.
         jobs: processes, as many as there are cores where there are many targets; of dask, parts at once.
         engine: `local`, or `dask` (with `client`).
         client: a `distributed.Client` that is no asynchronous one, or the address of a scheduler.
