@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes; as many as there are cores if not given.")
 @click.option("--auto", is_flag=True, help="Unattended: with --only-reasons, anything else waits (exit 7).")
 @click.option("--watch", "watching", is_flag=True, help="Go on: apply whenever something is due or was changed.")
+@click.option(
+    "--refresh",
+    type=click.Choice(["published"]),
+    help="Also read what is published, and put back what is gone or altered there.",
+)
 @click.option("--only-reasons", metavar="CODES", help="Comma-separated reason codes that may be acted on.")
 @allow_clock
 @formats("human", "json")
@@ -54,6 +59,7 @@ def apply_command(
     allow: dict[str, str],
     jobs: int | None,
     auto: bool,
+    refresh: str | None,
     only_reasons: str | None,
     watching: bool,
     allow_clock: bool,
@@ -61,13 +67,15 @@ def apply_command(
 ) -> int:
     """Make it so: plan, ask, issue, sign, publish.  FILE is a plan saved with `plan -o`."""
     reasons = _reasons(only_reasons)
-    scoped = bool(only or except_ or allow or reasons)
+    scoped = bool(only or except_ or allow or reasons or refresh)
     _refuse(file, auto=auto, reasons=reasons, scoped=scoped)
     if file is None and (approvals or detached):
         raise click.UsageError("an approval is of a saved plan: give its FILE")
     if watching:
-        if file is not None or allow or form != "human" or not (yes or auto):
-            raise click.UsageError("--watch needs -y or --auto, and takes no FILE, no --allow and no --format json")
+        if file is not None or allow or refresh or form != "human" or not (yes or auto):
+            raise click.UsageError(
+                "--watch needs -y or --auto, and takes no FILE, no --allow, no --refresh and no --format json"
+            )
         from pkicode.cli.watch import watch
 
         return watch(session, only=only, except_=except_, reasons=reasons, jobs=jobs)
@@ -84,7 +92,7 @@ def apply_command(
         path = session.path(file)
         expected = with_approvals(project.load(path), path, given, detached=detached)
     elif not (yes or auto):
-        expected = project.plan(only=only, except_=except_, allow=allow, commands=True)
+        expected = project.plan(only=only, except_=except_, allow=allow, commands=True, published=refresh is not None)
         show(expected)
         if expected.has_changes:
             confirm("Apply this plan?", "give -y, or apply a plan saved with `pkicode plan -o FILE`")
@@ -96,6 +104,7 @@ def apply_command(
             allow=allow,
             jobs=jobs,
             only_reasons=reasons,
+            published=refresh is not None,
             # Where nobody is asked, one plan is enough: the one made under the lease.
             show=show if expected is None else lambda _agreed: None,
             emit=emit,

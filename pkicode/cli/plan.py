@@ -23,9 +23,10 @@ CHANGES, DENIED, WAITING = 2, 6, 7
 @allowing
 @click.option(
     "--refresh",
-    type=click.Choice(["endpoints"]),
+    type=click.Choice(["endpoints", "published"]),
     multiple=True,
-    help="Also connect to the endpoints of certificates, and say what they serve.",
+    help="endpoints: connect to those of certificates, and say what they serve.  published: read what is published, and"
+    " put back what is gone or altered.",
 )
 @click.option("--full", is_flag=True, help="List every certificate of every fan-out.")
 @click.option(
@@ -49,11 +50,17 @@ def plan_command(
 ) -> int:
     """Show what apply would do.  Needs no key, no PIN and no lock."""
     if refresh and at is not None:
-        raise click.UsageError("--refresh looks at what is served now, and goes with no --at")
+        raise click.UsageError("--refresh looks at what is there now, and goes with no --at")
     try:
         project = session.project()
-        plan = project.plan(None if at is None else instant(project, at), only=only, except_=except_, allow=allow)
-        if refresh:
+        plan = project.plan(
+            None if at is None else instant(project, at),
+            only=only,
+            except_=except_,
+            allow=allow,
+            published="published" in refresh,
+        )
+        if "endpoints" in refresh:
             from pkicode.adapters import loop
             from pkicode.cli.progress import progress
 

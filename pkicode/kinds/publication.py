@@ -48,7 +48,7 @@ def _authorities(target: str, config: Config) -> list[str]:
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
-    """One row; its value is the digest of what should be there, "" where this plan will change it."""
+    """One row; its value is the digest of what should be there, "" where this plan will change it or put it back."""
     names = _authorities(block.name, outlook.config)
     is_changing = any(
         change.action in (Action.ISSUE, Action.SIGN) and change.readiness is Readiness.READY
@@ -58,7 +58,8 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     )
     there = _offered(block, outlook.snapshot.artefacts)
     facts = _facts(names, authorities.generations(outlook), there, outlook.snapshot.blocked)
-    yield Row("", json.dumps(["" if is_changing or _distrusting(outlook) else _digest(facts)]))
+    is_adrift = block.name in outlook.snapshot.adrift
+    yield Row("", json.dumps(["" if is_changing or is_adrift or _distrusting(outlook) else _digest(facts)]))
 
 
 def _offered(block: Block, artefacts: Sequence[Artefact]) -> list[Artefact]:
@@ -113,8 +114,12 @@ def diff(
         return forgotten(held) if held else None
     if not _authorities(block.name, outlook.config):
         return None
-    detail = "" if held is None else "what it should hold changed"
-    reason = Reason(ReasonCode.NEW if held is None else ReasonCode.PUBLISH_MISSING, detail)
+    if held is None:
+        reason = Reason(ReasonCode.NEW)
+    elif told := outlook.snapshot.adrift.get(block.name):
+        reason = Reason(ReasonCode.DRIFT_PUBLISHED, told)
+    else:
+        reason = Reason(ReasonCode.PUBLISH_MISSING, "what it should hold changed")
     return Change(
         Address("publish", block.name),
         Action.PUBLISH,

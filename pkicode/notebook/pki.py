@@ -73,7 +73,8 @@ class Pki:
             only: addresses to look at, as globs: `cert.mesh*`.
             except_: addresses to leave out.
             allow: brakes to lift, as in {"issue": 12000}; recorded in the plan.
-            refresh: `endpoints` also connects to the endpoints of certificates, and says what they serve now.
+            refresh: `endpoints` also connects to the endpoints of certificates, and says what they serve now;
+                `published` reads what is published, and plans to put back what is gone or altered.
 
         Raises:
             ConfigError: pki.toml cannot be planned.
@@ -94,13 +95,18 @@ class Pki:
         """See `plan`."""
         with mended():
             looked_at = _globs(refresh)
-            if set(looked_at) - {"endpoints"} or (looked_at and at is not None):
-                raise PkicodeError("only `endpoints` can be refreshed, and for no other day", help="leave `at` out")
+            if set(looked_at) - {"endpoints", "published"} or (looked_at and at is not None):
+                text = "only `endpoints` and `published` can be refreshed, and for no other day"
+                raise PkicodeError(text, help="leave `at` out")
             project = self._project()
             plan = await project.aplan(
-                _instant(at, project.clock()), only=_globs(only), except_=_globs(except_), allow=_words(allow)
+                _instant(at, project.clock()),
+                only=_globs(only),
+                except_=_globs(except_),
+                allow=_words(allow),
+                published="published" in looked_at,
             )
-            plan = await project.aseen(plan) if looked_at else plan
+            plan = await project.aseen(plan) if "endpoints" in looked_at else plan
         return Planned(plan, project, self._project)
 
     def apply(

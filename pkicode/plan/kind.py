@@ -92,6 +92,8 @@ class Snapshot:
     """The block list, by SPKI."""
     reserved: Mapping[tuple[str, int], Certificate] = field(factory=dict)
     """(address, generation) -> its open intent; asked for only where a [ca.X] is offline."""
+    adrift: Mapping[str, str] = field(factory=dict)
+    """[publish.X] name -> what is not there as it was published; looked at only where that was asked for."""
 
 
 @frozen

@@ -32,7 +32,7 @@ from pkicode.plan.applier import apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import NO_LEASE, Certificate, KeyStore, Lease, Want, World
-from pkicode.project import approving, breakglass, keystores, telling
+from pkicode.project import approving, breakglass, keystores, lookout, telling
 from pkicode.project import world as worlds
 from pkicode.project.applied import LISTS, Applied, held_to, leave_for, refuse_denied, scope_of, workers
 from pkicode.project.breakglass import Asked, Revoked
@@ -109,17 +109,9 @@ class Project:
         """Looking after the state and the keystores."""
         return Upkeep(self.state, self.keystore, self._reach)
 
-    def plan(
-        self,
-        at: int | None = None,
-        *,
-        only: Sequence[str] = (),
-        except_: Sequence[str] = (),
-        allow: Mapping[str, str] | None = None,
-        commands: bool = False,
-    ) -> Plan:
+    def plan(self, at: int | None = None, **options: object) -> Plan:
         """What apply would do; see `aplan`."""
-        return loop.run(self.aplan(at, only=only, except_=except_, allow=allow, commands=commands))
+        return loop.run(self.aplan(at, **options))  # type: ignore[arg-type]
 
     async def aplan(
         self,
@@ -129,18 +121,20 @@ class Project:
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
         commands: bool = False,
+        published: bool = False,
     ) -> Plan:
         """What apply would do at `at` (now, if absent).  Reads only: no key, no lock, no network but the database's.
 
         Args:
             commands: whether the database's password may come from a command, as it does when apply follows.
+            published: also read what is published; what is gone or altered there is put back.
 
         Raises:
             ConfigError: pki.toml cannot be planned.
             StateError: the state cannot be read.
         """
         async with self.state.reading(commands=commands) as store:
-            snapshot = await self.state.snapshot(store, at)
+            snapshot = await self.state.snapshot(store, at, published=published)
         return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
 
     async def aseen(self, plan: Plan, *, emit: Callable[[Event], None] = drop) -> Plan:
@@ -191,6 +185,7 @@ class Project:
         except_: Sequence[str] = (),
         allow: Mapping[str, str] | None = None,
         only_reasons: Sequence[str] = (),
+        published: bool = False,
         kinds: Sequence[Kind] = KINDS,
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
@@ -202,6 +197,7 @@ class Project:
             plan: what was shown and agreed to; anything else is refused as stale.
             only: with crl, ocsp and publish alone nobody is waited for, and nothing that was left open is finished.
             only_reasons: reason codes that may be acted on; everything else waits.
+            published: also read what is published, and put back what is gone or altered; a `plan` that did, is enough.
             kinds: what is looked at.
             jobs: worker processes; as many as there are cores when there is much to sign.
             emit: gets progress.
@@ -213,6 +209,7 @@ class Project:
         now = self.clock()
         if plan is not None:
             only, except_, allow = scope_of(plan)
+            published = published or lookout.looked(plan)
         leave = leave_for(plan, only)
         if leave is Leave.LISTS:
             # What is told does not wait for what is wrong elsewhere.
@@ -221,7 +218,7 @@ class Project:
             run = Run(world, self.config, lambda: self._stopping)
             ended = await resume(run) if leave is Leave.ALL else []
             planned = partial(self._planned, now=now, only=only, except_=except_, allow=allow)
-            snapshot = await self.state.snapshot(store)
+            snapshot = await self.state.snapshot(store, published=published)
             fresh = await planned(snapshot, kinds=kinds)
             if plan is not None:
                 expected = plan if isinstance(plan, SavedPlan) else planfile.shown(plan)
@@ -237,7 +234,7 @@ class Project:
                 fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
 
                 async def again() -> Plan:
-                    return held_to(await planned(await self.state.snapshot(store)), only_reasons)
+                    return held_to(await planned(await self.state.snapshot(store, published=published)), only_reasons)
 
                 parts = apply_plan(fresh, evolve(run, world=fit), again, kinds=KINDS, width=width)
                 outcome = await kept_alive(run.world.keep, parts)

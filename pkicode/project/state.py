@@ -29,6 +29,7 @@ from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
 from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
 from pkicode.project.leases import PROJECT, TTL, Leave
+from pkicode.project.lookout import adrift
 
 _POLL = 0.2
 
@@ -227,8 +228,12 @@ class State:
         about = About(self.config.settings.project.name, "", self.config.env, 0, 0, "", 0)
         return Snapshot(about, (), {}, {}, (), {})
 
-    async def snapshot(self, store: StateStore | None, at: int | None = None) -> Snapshot:
-        """What a plan at this instant needs to know: a handful of queries, whatever the number of certificates."""
+    async def snapshot(self, store: StateStore | None, at: int | None = None, *, published: bool = False) -> Snapshot:
+        """What a plan at this instant needs to know: a handful of queries, whatever the number of certificates.
+
+        Args:
+            published: also read what is published, and compare it.
+        """
         if store is None:
             return self.empty()
         # One walk over the inventory for both.
@@ -259,6 +264,8 @@ class State:
             snapshot = evolve(snapshot, living=await store.living(self.clock()))
         if several(snapshot.authorities, snapshot.held, self.config):
             snapshot = evolve(snapshot, ends=await store.ends())
+        if published:
+            snapshot = evolve(snapshot, adrift=await adrift(self.config, await store.published()))
         return snapshot
 
 

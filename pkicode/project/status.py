@@ -15,7 +15,6 @@ from pathlib import Path
 from attrs import field, frozen
 
 from pkicode.adapters import loop
-from pkicode.adapters.publish import open_publisher
 from pkicode.adapters.store import StateStore
 from pkicode.config.language import CrlSpec, OcspSpec
 from pkicode.config.reader import Config
@@ -26,12 +25,12 @@ from pkicode.kinds.crl import CLOCK_TOLERANCE
 from pkicode.kinds.crl_lists import LIMIT
 from pkicode.kinds.leaf import life_of
 from pkicode.model.change import Plan, Readiness
-from pkicode.model.faults import nothing
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError
 from pkicode.plan import planner
 from pkicode.plan.kind import Outlook, Snapshot
 from pkicode.ports import Artefact, KeyStore, Lease, Published
+from pkicode.project import lookout
 from pkicode.project.state import State
 from pkicode.revocation import crl, pack, shards
 from pkicode.x509.keys import SignatureError
@@ -324,17 +323,11 @@ class _Look:
 
     async def target(self, name: str, url: str) -> None:
         """Every file we put on a target: still there, still ours, and of a CRL still good."""
-
-        async def unused() -> None:
-            """Nothing is put, so no lease is checked."""
-
         try:
-            publisher = open_publisher(url, self.config.root, reach=nothing, check=unused)
+            publisher = lookout.publisher(url, self.config)
             for record in self.facts.published:
                 if record.target == name:
-                    data = await publisher.read(
-                        record.path, limit=pack.LIMIT if record.path.endswith(".pack") else LIMIT
-                    )
+                    data = await lookout.read(publisher, record)
                     level, message = self._read(record, data)
                     self._tell("published", f"{name} {record.path}", level, message)
                     self._figure("published_ok", int(level is Level.OK), target=name, path=record.path)
