@@ -107,4 +107,19 @@ def test_plan_looks_at_nobody_when_nobody_asks_or_for_another_day(run, declared)
     assert "endpoints" not in run("plan", "--format", "json").json
     ran = run("plan", "--refresh", "endpoints", "--at", "+3d")
     assert (ran.code, "goes with no --at" in ran.err) == (64, True)
-    assert run("plan", "--refresh", "published").code == 64
+    assert run("plan", "--refresh", "published", "--at", "+3d").code == 64
+    assert run("plan", "--refresh", "crl").code == 64
+
+
+def test_apply_puts_back_what_is_gone_where_it_was_published(run, declared):
+    run("apply", "-y", "--allow-clock")
+    lost = declared / "public/bundle/trust.pem"
+    there = lost.read_bytes()
+    lost.unlink()
+    assert run("plan", "-e").code == 0
+    ran = run("plan", "-e", "--refresh", "published")
+    assert (ran.code, "bundle/trust.pem is gone" in ran.out) == (2, True)
+    assert run("apply", "-y", "--allow-clock", "--refresh", "published").code == 0
+    assert lost.read_bytes() == there
+    assert run("plan", "-e", "--refresh", "published").code == 0
+    assert run("apply", "--watch", "-y", "--refresh", "published").code == 64

@@ -3,8 +3,10 @@
 import doctest
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tests.guards.tree import ROOT
@@ -13,6 +15,8 @@ FENCE = re.compile(r"^```(?P<language>\w+)[ ]*(?P<file>[^\n]*)\n(?P<body>.*?)^``
 FIRST = next(FENCE.finditer((ROOT / "docs/tutorials/first-pki.md").read_text(encoding="utf-8")))
 """The pki.toml of the tutorial."""
 SECONDS = 120
+_PLAYED = "PKICODE_TEST_PLAYED"
+"""In the environment of everything that a page starts: its folder."""
 
 
 def play_page(page: Path, folder: Path, bin_: Path, **more: str) -> None:
@@ -22,13 +26,24 @@ def play_page(page: Path, folder: Path, bin_: Path, **more: str) -> None:
         bin_: a folder to be, for the command.
         more: of the environment.
     """
-    environ = {**environment(bin_), **more}
-    for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
-        write(fence, folder)
-        if fence["language"] == "console":
-            play(fence["body"], folder, environ)
-        if fence["language"] == "python":
-            run([sys.executable, "-c", fence["body"]], folder, environ)
+    environ = {**environment(bin_), **more, _PLAYED: str(folder)}
+    try:
+        for fence in FENCE.finditer(page.read_text(encoding="utf-8")):
+            write(fence, folder)
+            if fence["language"] == "console":
+                play(fence["body"], folder, environ)
+            if fence["language"] == "python":
+                run([sys.executable, "-c", fence["body"]], folder, environ)
+    finally:
+        _end_all(f"{_PLAYED}={folder}")
+
+
+def _end_all(mark: str) -> None:
+    """End what a page left running: it would keep its port from the next run."""
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if mark.encode() in environ.read_bytes().split(b"\0"):
+                os.kill(int(environ.parent.name), signal.SIGKILL)
 
 
 def run(command: list[str], folder: Path, environ: dict[str, str], code: int = 0) -> str:
