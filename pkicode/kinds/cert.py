@@ -4,7 +4,7 @@ Words of RFC 3647: renewal keeps the key, re-key makes a new one, modification c
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from hashlib import sha256
 
@@ -13,6 +13,7 @@ from attrs import evolve
 from pkicode.config.csr import CsrFiles
 from pkicode.config.language import CertSpec, CsrSpec, Deny, OnRemove, Rekey
 from pkicode.config.reader import Config
+from pkicode.config.rows import filler
 from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import cert_ahead as ahead
@@ -234,7 +235,7 @@ def _issued(
         row,
         held,
         before={"due": rfc3339(held.due), "generation": held.generation} if held else None,
-        after=_after(block, row, spec, checked, outlook, keeps=keeps_key(spec, held, reasons[0])),
+        after=_after(block, row, spec, outlook, keeps=keeps_key(spec, held, reasons[0])),
         irreversible=True,
         depends_on=depends_on,
     )
@@ -260,15 +261,23 @@ def _common(block: Block, outlook: Outlook) -> dict[str, object]:
     )
 
 
-def _after(
-    block: Block, row: Row, spec: CertSpec, checked: names_check.Checked, outlook: Outlook, *, keeps: bool
-) -> Layered:
-    sans, subject = tuple(map(san_text, checked.sans)), subject_text(checked.subject)
-    # Which CSR was looked at: another one under the same name is another key, and so another plan.
-    if spec.csr and (digest := _handed_in(row.values)):
-        return Layered(_common(block, outlook), ("csr", sans, subject, f"sha256:{digest}"), _WITH_REQUEST)
+def _after(block: Block, row: Row, spec: CertSpec, outlook: Outlook, *, keeps: bool) -> Layered:
     key = "csr" if spec.csr else "same" if keeps else "new"
-    return Layered(_common(block, outlook), (key, sans, subject), _OWN)
+    # Which CSR was looked at: another one under the same name is another key, and so another plan.
+    handed_in = bool(spec.csr) and bool(_handed_in(row.values))
+    own_of = outlook.once(("own", block.template_id, key, handed_in), lambda: _own_of(block, key, handed_in=handed_in))
+    return Layered(_common(block, outlook), _WITH_REQUEST if handed_in else _OWN, row, own_of)
+
+
+def _own_of(block: Block, key: str, *, handed_in: bool) -> Callable[[Row], tuple[object, ...]]:
+    fill = filler(block)
+
+    def own(row: Row) -> tuple[object, ...]:
+        spec = fill(row)
+        names = (tuple(map(san_text, names_check.names_of(spec))), subject_text(names_check.subject_of(spec)))
+        return (key, *names, f"sha256:{_handed_in(row.values)}") if handed_in else (key, *names)
+
+    return own
 
 
 def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities.Standing, outlook: Outlook) -> Change:

@@ -1,6 +1,6 @@
 """Changes and plans: what would be done at one instant, and why."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -87,12 +87,21 @@ class Reason:
 
 @frozen(eq=False)
 class Layered(Mapping[str, object]):
-    """JSON values of one change, most of which all changes of its block share: 100,000 dictionaries are 56 MB."""
+    """JSON values of one change: most are shared by all changes of its block, its own are made when they are asked for.
+
+    100,000 dictionaries are 56 MB, and 26 MB are their own values alone.
+    """
 
     common: Mapping[str, object]
-    own: tuple[object, ...]
-    """In the order of `names`."""
     names: tuple[str, ...]
+    row: "Row"
+    own_of: Callable[["Row"], tuple[object, ...]]
+    """Makes the own values of a row, in the order of `names`; shared, too."""
+
+    @property
+    def own(self) -> tuple[object, ...]:
+        """Its own values; made anew each time."""
+        return self.own_of(self.row)
 
     def __getitem__(self, name: str) -> object:
         return self.own[self.names.index(name)] if name in self.names else self.common[name]

@@ -135,7 +135,8 @@ class _Actions:
         if form is None:
             form = self._forms[id(after.common), after.names] = (after.common, *_form(after.common, after.names))
         _, places, end = form
-        return "".join([before + _value(after.own[place]) for before, place in places]) + end
+        own = after.own
+        return "".join([before + _value(own[place]) for before, place in places]) + end
 
 
 def _form(common: Mapping[str, object], names: tuple[str, ...]) -> tuple[list[tuple[str, int]], str]:

@@ -50,7 +50,8 @@ async def workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[
     """Where signing runs and how many batches are under way: a pool of processes where there is much to sign."""
     signatures = sum(one.action in (Action.ISSUE, Action.RENEW) for one in plan.changes)
     # Of each certificate two answers are signed, one for each hash of a CertID.
-    signatures += sum(2 * int(str((one.after or {}).get("certificates", 0))) for one in plan.changes)
+    told = [one.after or {} for one in plan.changes if one.address.kind in _TELLING]
+    signatures += sum(2 * int(str(after.get("certificates", 0))) for after in told)
     wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
     async with Workers(wanted) as workers:
         # One batch more than workers, so that they sign while the store commits.
