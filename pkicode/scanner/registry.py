@@ -26,6 +26,7 @@ from pkicode.scanner.probes import (
     renegotiation,
     resumption,
     robot,
+    server_hello,
     signatures,
     suites,
     versions,
@@ -73,5 +74,8 @@ DEEP: Final = (
 )
 """Everything that belongs to a deep scan.  What may make somebody on the way shut the door, the attacks, comes last."""
 
-BY_NAME: Final = (Probe("jarm", 4, jarm.judge, jarm.ask),)
-"""Only where it is named: ten connections that say nothing of how well a target speaks TLS."""
+BY_NAME: Final = (
+    Probe("jarm", 4, jarm.judge, jarm.ask),
+    Probe("server-hello", 4, server_hello.judge),
+)
+"""Only where they are named: they say nothing of how well a target speaks TLS, and JARM takes ten connections."""

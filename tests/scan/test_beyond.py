@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,29 @@ def test_a_server_has_the_same_fingerprint_each_time_and_another_one_by_other_su
 def test_a_fingerprint_costs_ten_connections(rsa: Identity):
     with openssl(rsa) as port:
         assert scanned(port, BY_NAME).connections == 11
+
+
+def test_an_answer_is_told_as_openssl_reads_it(rsa: Identity):
+    only = tuple(one for one in BY_NAME if one.name == "server-hello")
+    with openssl(rsa, "-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256") as port:
+        endpoint = scanned(port, only)
+        client = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-trace"]
+        trace = subprocess.run(client, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout
+    assert endpoint.connections == 1
+    version, suite, extensions = found(endpoint, "ServerHello").value.split(" ")
+    assert (version, suite) == ("TLSv1.2", "c02f")
+    answer = trace.partition("ServerHello,")[2].partition("Certificate,")[0]
+    theirs = [f"{int(number):04x}" for number in re.findall(r"extension_type=\w+\((\d+)\)", answer)]
+    assert theirs
+    # s_client names fewer extensions than a browser, and the server answers what it was asked.
+    assert [one for one in extensions.split("-") if one in theirs] == theirs
+
+
+def test_of_a_hello_that_is_refused_nothing_is_told(rsa: Identity):
+    only = tuple(one for one in BY_NAME if one.name == "server-hello")
+    with openssl(rsa, "-tls1_2", "-cipher", "RSA-PSK-AES128-GCM-SHA256", "-psk", "00") as port:
+        one = found(scanned(port, only), "ServerHello")
+    assert (one.grade, one.value) == ("Unknown", "")
 
 
 def test_of_a_server_that_falls_silent_there_is_no_fingerprint(rsa: Identity):

@@ -43,9 +43,10 @@ def test_who_only_wants_to_know_whether_somebody_is_there_asks_nothing_more():
 
 def test_a_fingerprint_is_taken_only_where_it_is_named_and_then_alone():
     assert all("JARM" not in made()[one.name] for one in (*DEEP, *QUICK))
-    for chosen in (choose("JARM"), choose("jarm"), choose(family="Fingerprint"), choose(scanner="JARM")):
-        assert chosen.lines == BY_NAME
-    assert choose("JARM,TCPDial").lines == BY_NAME
+    for chosen in (choose("JARM"), choose("jarm"), choose(scanner="JARM"), choose("JARM,TCPDial")):
+        assert [one.name for one in chosen.lines] == ["jarm"]
+    assert choose(family="Fingerprint").lines == BY_NAME
+    assert [one.name for one in choose("ServerHello").lines] == ["server-hello"]
     assert [one.name for one in choose("JARM,RC4").lines] == ["suites", "certificates", "weak-suites", "jarm"]
     assert choose("quick", family="Fingerprint").lines == (*QUICK, *BY_NAME)
 
