@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from pkicode.config.says import says
+from pkicode.model.tls import VERSIONS
 
 
 @frozen
@@ -12,7 +13,7 @@ class ScanPolicy:
     min_version: str = says(
         "the oldest version of TLS that a target may speak",
         default="TLSv1.2",
-        choices=("SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"),
+        choices=VERSIONS[1:],
     )
     forbid: tuple[str, ...] = says(
         "suites that no target may take, by IANA's name or by kind: RC4 3DES CBC SHA1 MD5 NULL EXPORT ANON RSA "

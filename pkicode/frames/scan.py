@@ -15,18 +15,18 @@ from pkicode.frames import (
     columns,
 )
 from pkicode.model.instants import from_datetime
+from pkicode.model.tls import VERSIONS
 from pkicode.scanner.chain import Role
 from pkicode.scanner.finding import Endpoint, Grade
 from pkicode.scanner.grade import LETTERS
 from pkicode.scanner.tables import Row, rows
+from pkicode.tls.suites import STRENGTHS
 
 STATES = ("tls", "not-tls", "reset", "failed", "filtered", "closed", "unresolved")
 """The most that could be learned first."""
-VERSIONS = ("SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 FAMILIES = (
     "Connectivity", "PKI", "TLSHandshake", "TLSSession", "Vulnerabilities", "HTTP", "MutualTLS", "Fingerprint", "Broad",
 )  # fmt: skip
-STRENGTHS = ("strong", "good", "weak", "insecure")
 
 
 @frozen

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 
 from pkicode.config.forms import SUITE_KINDS
 from pkicode.config.scans import ScanPolicy
+from pkicode.model.tls import VERSIONS
 from pkicode.scanner.finding import Cipher, Endpoint, Finding, Grade
 
-_VERSIONS = ("SSLv2", "SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 _KINDS = {
     "RC4": re.compile(r"_RC4_"),
     "3DES": re.compile(r"_3DES_"),
@@ -30,7 +30,7 @@ def findings(endpoint: Endpoint, policy: ScanPolicy) -> tuple[Finding, ...]:
 
 
 def _version(versions: Iterable[str], least: str) -> Finding:
-    older = [one for one in versions if _VERSIONS.index(one) < _VERSIONS.index(least)]
+    older = [one for one in versions if VERSIONS.index(one) < VERSIONS.index(least)]
     if older:
         detail = f"The policy asks for {least} or later: switch the older ones off."
         return Finding("TLSHandshake", "MinVersion", Grade.BAD, " ".join(older), detail)

@@ -9,20 +9,14 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from pkicode.model.tls import VERSIONS
 from pkicode.tls.records import HANDSHAKE, Cut, Garbled, Message, record
 from pkicode.tls.signatures import SCHEMES
 from pkicode.tls.suites import RENEGOTIATION_SCSV
 
 SSL3, TLS10, TLS11, TLS12, TLS13 = 0x0300, 0x0301, 0x0302, 0x0303, 0x0304
 SSL2: Final = 0x0002
-NAMES: Final = {
-    SSL2: "SSLv2",
-    SSL3: "SSLv3",
-    TLS10: "TLSv1.0",
-    TLS11: "TLSv1.1",
-    TLS12: "TLSv1.2",
-    TLS13: "TLSv1.3",
-}
+NAMES: Final = dict(zip((SSL2, SSL3, TLS10, TLS11, TLS12, TLS13), VERSIONS, strict=True))
 """Versions on the wire, oldest first, and how they are called everywhere."""
 
 CLIENT_HELLO, SERVER_HELLO = 1, 2

@@ -165,6 +165,7 @@ _BITS = (
 )  # fmt: skip
 _SMALL_BLOCKS = ("DES", "IDEA", "RC2", "MAGMA", "28147")
 _TLS13: Final = frozenset({*range(0x1301, 0x1308), 0x00C6, 0x00C7, 0xC0B4, 0xC0B5, *range(0xC103, 0xC107)})
+STRENGTHS = ("strong", "good", "weak", "insecure")
 _FS = ("DHE_", "ECDHE_", "PSK_DHE", "DH_anon", "ECDH_anon", "ECCPWD")
 
 
@@ -255,9 +256,6 @@ def _suite(number: int, name: str) -> Suite:
     )
 
 
-_ORDER = ("strong", "good", "weak", "insecure")
-
-
 @cache
 def offered(version: int) -> tuple[int, ...]:
     """What a client that takes everything offers a server of this version (0x0300 to 0x0304).
@@ -270,7 +268,7 @@ def offered(version: int) -> tuple[int, ...]:
         for suite in suites().values()
         if suite.tls13 == (version >= 0x0304) and not (suite.aead and version < 0x0303) and suite.id
     ]
-    return tuple(suite.id for suite in sorted(fitting, key=lambda one: (_rare(one), _ORDER.index(one.strength))))
+    return tuple(suite.id for suite in sorted(fitting, key=lambda one: (_rare(one), STRENGTHS.index(one.strength))))
 
 
 def _rare(suite: Suite) -> bool:
