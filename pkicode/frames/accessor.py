@@ -5,12 +5,9 @@ import json
 
 import pandas as pd
 
-from pkicode.frames.columns import category, text, whole
+from pkicode.frames.columns import text, whole
 from pkicode.model.instants import parse_duration, parse_instant
 from pkicode.scanner.finding import Grade
-
-_MILDEST_FIRST = (Grade.SKIPPED, Grade.GOOD, Grade.UNKNOWN, Grade.WARNING, Grade.BAD)
-"""Of many checks together; what was not looked at says least."""
 
 
 @pd.api.extensions.register_dataframe_accessor("pki")
@@ -39,15 +36,9 @@ class PkiAccessor:
 
     def posture(self) -> pd.DataFrame:
         """Findings: one row per target, one column per family, the worst grade; missing where nothing was checked."""
-        order = [str(one) for one in _MILDEST_FIRST]
-        codes = {grade: code for code, grade in enumerate(order)}
-        told = self._frame.assign(code=self._frame["grade"].astype("string").map(codes))
-        worst = told.groupby(["target", "family"], observed=True)["code"].max().unstack()
-        made = {
-            name: category([None if pd.isna(code) else order[int(code)] for code in worst[name]], order)
-            for name in worst
-        }
-        return pd.DataFrame({name: one.set_axis(worst.index) for name, one in made.items()}, index=worst.index)
+        worst = self._frame.groupby(["target", "family"], observed=True)["grade"].max().unstack()
+        # A categorical index of columns would take no column of the analyst's own.
+        return worst.set_axis([*worst], axis="columns")
 
     def timeline(self, every: str = "W") -> pd.DataFrame:
         """How many rows end when: `not_after` (the beginning of each week, month or day: W, M, D) and `count`."""

@@ -9,14 +9,22 @@ from attrs import field, frozen
 
 
 class Grade(StrEnum):
-    """Of one check, best first; `max` by order is the worst that counts."""
+    """Of one check, the mildest first, as frames sort it.
 
+    What was not looked at says least.  What is known to be bad counts more than what is not known, and that more than
+    what only should be better.
+    """
+
+    SKIPPED = "Skipped"
     GOOD = "Good"
     WARNING = "Warning"
-    BAD = "Bad"
-    SKIPPED = "Skipped"
     UNKNOWN = "Unknown"
     """Not answered: a timeout or a reset after something had answered is never "not supported"."""
+    BAD = "Bad"
+
+    def weight(self) -> int:
+        """Of several the one with the greatest counts."""
+        return tuple(Grade).index(self)
 
 
 @frozen

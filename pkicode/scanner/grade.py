@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from pkicode.model.instants import DAY
 from pkicode.scanner.chain import Chain, chains
 from pkicode.scanner.finding import Cipher, Endpoint, Finding, Grade
-from pkicode.scanner.strength import BROKEN_HASHES, rsa_equivalent
+from pkicode.scanner.strength import BROKEN_HASHES, RSA_BITS_MIN, rsa_equivalent
 
 LETTERS = ("A+", "A", "A-", "B", "C", "D", "E", "F", "T", "M")
 """Best first; T is not trusted, M another host's certificate."""
@@ -22,7 +21,6 @@ DH_SIZE = "DHSize"
 """The check whose value is the sizes of the Diffie-Hellman groups in bits, the smallest first."""
 
 _PROTOCOL = {"SSLv2": 0, "SSLv3": 80, "TLSv1.0": 90, "TLSv1.1": 95, "TLSv1.2": 100, "TLSv1.3": 100}
-_LONG_HSTS = 180 * DAY
 _SCORES = ((80, "A"), (65, "B"), (50, "C"), (35, "D"), (20, "E"))
 _MODERN = ("TLSv1.1", "TLSv1.2", "TLSv1.3")
 _SMALL_BLOCKS = re.compile(r"_(3DES|DES|DES40|RC2|IDEA)_")
@@ -115,7 +113,8 @@ def _caps(endpoint: Endpoint, sent: tuple[Chain, ...]) -> Iterator[tuple[str, st
     yield from _certificate_caps(sent)
     yield from _version_caps(frozenset(endpoint.versions))
     yield from _cipher_caps(endpoint.ciphers)
-    yield from _dh_caps(_dh_bits(endpoint))
+    bits = _dh_bits(endpoint)
+    yield from _size_caps(bits, f"a Diffie-Hellman group of {bits} bits is used")
     yield from _vulnerability_caps(endpoint)
 
 
@@ -135,10 +134,7 @@ def _certificate_caps(sent: tuple[Chain, ...]) -> Iterator[tuple[str, str]]:
         if any(chain.certificates[at].signature_hash in BROKEN_HASHES for at in chain.path):
             yield "F", "a certificate is signed over MD5, which can be forged"
         bits = rsa_equivalent(chain.leaf)
-        if 0 < bits < 1024:
-            yield "F", f"the certificate's key is as weak as RSA of {bits} bits"
-        elif 0 < bits < 2048:
-            yield "B", f"the certificate's key is as weak as RSA of {bits} bits"
+        yield from _size_caps(bits, f"the certificate's key is as weak as RSA of {bits} bits")
 
 
 def _version_caps(versions: frozenset[str]) -> Iterator[tuple[str, str]]:
@@ -167,11 +163,9 @@ def _cipher_caps(ciphers: tuple[Cipher, ...]) -> Iterator[tuple[str, str]]:
         yield "B", "no suite is AEAD"
 
 
-def _dh_caps(bits: int) -> Iterator[tuple[str, str]]:
-    if 0 < bits < 1024:
-        yield "F", f"a Diffie-Hellman group of {bits} bits is used"
-    elif 0 < bits < 2048:
-        yield "B", f"a Diffie-Hellman group of {bits} bits is used"
+def _size_caps(bits: int, told: str) -> Iterator[tuple[str, str]]:
+    if 0 < bits < RSA_BITS_MIN:
+        yield "F" if bits < 1024 else "B", told
 
 
 def _vulnerability_caps(endpoint: Endpoint) -> Iterator[tuple[str, str]]:
@@ -215,7 +209,6 @@ def _can_be_talked_down(endpoint: Endpoint) -> bool:
 
 
 def _has_long_hsts(endpoint: Endpoint) -> bool:
-    """RFC 6797: the value of the check HSTS holds the header's `max-age=SECONDS`."""
+    """Half a year, of which probes/http.py is the judge."""
     found = _find(endpoint, "HTTP", "HSTS")
-    match = re.search(r"max-age=\"?([0-9]{1,12})\b", found.value) if found else None
-    return match is not None and int(match[1]) >= _LONG_HSTS
+    return found is not None and found.grade is Grade.GOOD

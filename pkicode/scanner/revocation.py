@@ -161,7 +161,8 @@ def _found(entry: Entry | None, whose: str, next_update: int | None) -> Told:
 
 def findings(about: Sequence[Subject], known: Answers) -> tuple[Finding, ...]:
     """OCSP and CRL of one target: the worst of its certificates."""
-    return tuple(_worst(check, [_told(check, one, known) for one in about]) for check in THIRD_PARTIES)
+    nobody = Told(Grade.SKIPPED, "none", "nothing but a root was sent: no CA can revoke it")
+    return tuple(worst(check, [_told(check, one, known) for one in about] or [nobody]) for check in THIRD_PARTIES)
 
 
 def _told(check: str, about: Subject, known: Answers) -> Told:
@@ -176,10 +177,3 @@ def _told(check: str, about: Subject, known: Answers) -> Told:
         message = f"nothing can be verified of `{about.facts.called}`: its issuer is neither sent nor a root"
         return Told(Grade.UNKNOWN, "unverified", message)
     return Told(Grade.UNKNOWN, "unasked", f"`{about.facts.called}` names nobody who can be asked by HTTP")
-
-
-def _worst(check: str, told: Sequence[Told]) -> Finding:
-    """Who can be asked about counts, beside others about whom nobody can."""
-    if not told:
-        return worst(check, [Told(Grade.SKIPPED, "none", "nothing but a root was sent: no CA can revoke it")])
-    return worst(check, [one for one in told if one.grade is not Grade.SKIPPED] or told)

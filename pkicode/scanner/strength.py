@@ -4,7 +4,7 @@ from pkicode.scanner.certificate import Facts
 from pkicode.scanner.finding import Grade
 from pkicode.scanner.told import Told
 
-RSA_BITS_MIN, RSA_BITS_MAX = 2048, 16384
+RSA_BITS_MIN, _RSA_BITS_MAX = 2048, 16384
 """The largest that verifiers take without making everybody wait."""
 _CURVES = frozenset({"ec-secp256r1", "ec-secp384r1", "ec-secp521r1"})
 _EDWARDS = frozenset({"ed25519", "ed448"})
@@ -12,7 +12,7 @@ BROKEN_HASHES = frozenset({"md2", "md4", "md5"})
 _WEAK_HASHES = BROKEN_HASHES | {"sha1"}
 _GOOD_HASHES = frozenset({"sha224", "sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"}) | _EDWARDS
 
-EQUIVALENT_BITS = {160: 1024, 192: 1536, 224: 2048, 256: 3072, 384: 7680, 521: 15360}
+_EQUIVALENT_BITS = {160: 1024, 192: 1536, 224: 2048, 256: 3072, 384: 7680, 521: 15360}
 """Bits of a curve -> bits of an RSA key that is about as strong."""
 
 
@@ -21,7 +21,7 @@ def rsa_equivalent(one: Facts) -> int:
     if one.key_alg in _EDWARDS:
         return 3072 if one.key_alg == "ed25519" else 7680
     if one.key_alg.startswith("ec-"):
-        return next((rsa for bits, rsa in reversed(EQUIVALENT_BITS.items()) if one.key_bits >= bits), 512)
+        return next((rsa for bits, rsa in reversed(_EQUIVALENT_BITS.items()) if one.key_bits >= bits), 512)
     return one.key_bits
 
 
@@ -34,7 +34,7 @@ def key_of(one: Facts) -> Told:
         return Told(Grade.BAD, "dsa", f"`{one.called}` has a DSA key, which TLS clients no longer take")
     if 0 < rsa_equivalent(one) < RSA_BITS_MIN:
         return Told(Grade.BAD, "weak", f"`{one.called}` has a key of {size}; take P-256, or RSA of 3072 bits")
-    if one.key_alg == "rsa" and one.key_bits > RSA_BITS_MAX:
+    if one.key_alg == "rsa" and one.key_bits > _RSA_BITS_MAX:
         return Told(Grade.WARNING, "slow", f"`{one.called}` has a key of {size}, which many clients refuse")
     if one.key_alg.startswith("ec-") and one.key_alg not in _CURVES:
         return Told(Grade.WARNING, "unusual", f"`{one.called}` has a key on {one.key_alg[3:]}, which few clients take")

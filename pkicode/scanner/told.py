@@ -6,8 +6,6 @@ from attrs import frozen
 
 from pkicode.scanner.finding import Finding, Grade
 
-_MILDEST_FIRST = (Grade.GOOD, Grade.SKIPPED, Grade.WARNING, Grade.UNKNOWN, Grade.BAD)
-"""What is known to be bad counts more than what is not known, and that more than what only should be better."""
 _MOST = 5
 """Sentences of one finding."""
 
@@ -27,7 +25,7 @@ def worst(check: str, told: Sequence[Told]) -> Finding:
     """The finding of one check of the family PKI: the worst grade, its first word, its sentences."""
     if not told:
         return Finding("PKI", check, Grade.UNKNOWN, "unknown", "Nothing could be said of it.")
-    grade = max((one.grade for one in told), key=_MILDEST_FIRST.index)
+    grade = max((one.grade for one in told), key=Grade.weight)
     those = [one for one in told if one.grade is grade]
     details = list(dict.fromkeys(f"{one.detail[:1].upper()}{one.detail[1:]}." for one in those))
     more = f" And {len(details) - _MOST} more." if len(details) > _MOST else ""

@@ -88,7 +88,7 @@ def conclusion(rows: Rows) -> str:
     states = Counter(str(row[COLUMNS["endpoints"].index("state")]) for row in rows["endpoints"])
     grades = Counter(str(row[3]) for row in rows["findings"])
     answered = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
-    judged = ", ".join(f"{grades[grade]:,} {grade}" for grade in Grade if grades[grade])
+    judged = ", ".join(f"{grades[grade]:,} {grade}" for grade in reversed(Grade) if grades[grade])
     many = states.total()
     return f"{many:,} target{'s' * (many != 1)}: {answered or 'none'}.   Findings: {judged or 'none'}."
 

@@ -110,7 +110,15 @@ def test_a_certificate_stands_there_once_however_often_it_is_served():
 def test_categories_sort_as_they_mean():
     found = scan([FULL])
     assert found.ciphers.sort_values("version")["version"].tolist() == ["TLSv1.2", "TLSv1.3"]
-    assert list(found.findings["grade"].cat.categories) == ["Good", "Warning", "Bad", "Skipped", "Unknown"]
+    assert list(found.findings["grade"].cat.categories) == ["Skipped", "Good", "Warning", "Unknown", "Bad"]
+
+
+def test_a_posture_tells_what_is_not_known_before_what_could_be_better():
+    grades = (Grade.GOOD, Grade.UNKNOWN, Grade.WARNING, Grade.SKIPPED)
+    told = tuple(Finding("PKI", f"check {one}", one, "", "") for one in grades)
+    posture = scan([evolve(FULL, findings=told)]).findings.pki.posture()
+    posture["mine"] = "a column of the analyst's own"
+    assert posture["PKI"].tolist() == ["Unknown"]
 
 
 def test_texts_of_strangers_stay_data():

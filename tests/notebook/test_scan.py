@@ -100,15 +100,15 @@ def test_posture_is_the_worst_grade_of_each_family(found):
     posture = found.findings.pki.posture()
     assert posture.index.name == "target"
     assert posture.loc[found.endpoints["target"], "Connectivity"].tolist() == ["Good", "Bad"]
-    assert list(posture["PKI"].cat.categories) == ["Skipped", "Good", "Unknown", "Warning", "Bad"]
+    assert list(posture["PKI"].cat.categories) == ["Skipped", "Good", "Warning", "Unknown", "Bad"]
     assert posture["PKI"].isna().sum() == 1
 
 
 def test_the_grade_table_counts_every_finding_once(found):
     table = found.findings.pki.grade_table()
-    assert list(table.columns) == ["Good", "Warning", "Bad", "Skipped", "Unknown"]
+    assert list(table.columns) == ["Skipped", "Good", "Warning", "Unknown", "Bad"]
     assert int(table.to_numpy().sum()) == len(found.findings)
-    assert table.loc[("Connectivity", "TCPDial")].tolist() == [1, 0, 1, 0, 0]
+    assert table.loc[("Connectivity", "TCPDial")].tolist() == [0, 1, 0, 0, 1]
 
 
 def test_expiring_looks_ahead_and_not_back(found):

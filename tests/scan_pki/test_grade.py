@@ -67,7 +67,7 @@ def test_what_speaks_no_tls_or_was_not_asked_has_no_letter():
         (evolve(GOOD, versions=("TLSv1.0", "TLSv1.1")), "C"),
         (evolve(GOOD, versions=("SSLv2", "TLSv1.2")), "F"),
         (found("HTTP", "HSTS", Grade.GOOD, "max-age=31536000; includeSubDomains"), "A+"),
-        (found("HTTP", "HSTS", Grade.GOOD, "max-age=15552000"), "A+"),
+        (found("HTTP", "HSTS", Grade.GOOD, "Max-Age = 15552000"), "A+"),
         (found("HTTP", "HSTS", Grade.WARNING, "max-age=15551999"), "A"),
         (found("HTTP", "HSTS", Grade.WARNING, "none"), "A"),
         (with_findings(LONG_HSTS, Finding("TLSHandshake", "FallbackSCSV", Grade.GOOD, "yes", "")), "A+"),

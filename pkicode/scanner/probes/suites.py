@@ -80,7 +80,6 @@ async def _ask_ssl2(session: Session) -> None:
 
 
 _GRADES = {"strong": Grade.GOOD, "good": Grade.GOOD, "weak": Grade.WARNING, "insecure": Grade.BAD}
-_WORST_FIRST = (Grade.BAD, Grade.WARNING, Grade.GOOD)
 
 
 def judge(known: Known) -> list[Finding]:
@@ -89,7 +88,7 @@ def judge(known: Known) -> list[Finding]:
     taken |= {suite_of(kind) for kind in known.ssl2}
     if not taken:
         return [Finding("TLSHandshake", "CipherSuite", Grade.UNKNOWN, "", "No suite is known to be taken.")]
-    grade = min((_GRADES[suite.strength] for suite in taken), key=_WORST_FIRST.index)
+    grade = max((_GRADES[suite.strength] for suite in taken), key=Grade.weight)
     poor = sorted(suite.name for suite in taken if _GRADES[suite.strength] == grade)
     if grade != Grade.GOOD:
         detail = f"Take these out of the configuration: {', '.join(poor)}."
