@@ -88,7 +88,12 @@ def _job(wanted: Wanted, choice: Choice, declared: Declared | None, spec: ScanSp
     if not found:
         raise PkicodeError("there is nothing to scan", help="name targets: pkicode scan www.example.org 10.0.0.0/24")
     own = declared.roots if declared else b""
-    stores = (*_system(), *([("project", own)] if own else []), *map(_store, wanted.trust))
+    system = next((path for path in map(Path, SYSTEM_BUNDLES) if path.is_file()), None)
+    stores = (
+        *([_store("system", system)] if system else []),
+        *([("project", own)] if own else []),
+        *(_store(path.name, path) for path in wanted.trust),
+    )
     rate = wanted.rate or (spec.rate if spec else RATE)
     terms = Terms(
         choice,
@@ -138,18 +143,13 @@ def _spanned(problem: Problem) -> Problem:
     return evolve(problem, span=Span(place.path, place.line, 1, place.line, 1))
 
 
-def _system() -> Iterable[tuple[str, bytes]]:
-    there = next((path for path in map(Path, SYSTEM_BUNDLES) if path.is_file()), None)
-    return [("system", there.read_bytes())] if there else []
-
-
-def _store(path: Path) -> tuple[str, bytes]:
+def _store(name: str, path: Path) -> tuple[str, bytes]:
     try:
         data = _read(path)
         if len(data) > MOST_OCTETS:
             raise ValueError(f"it has more than {MOST_OCTETS:,} octets")
-        trust_store(path.name, data)
+        trust_store(name, data)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise PkicodeError(f"{path} is no trust store: {why}", help="give roots in a PEM file") from error
-    return path.name, data
+    return name, data

@@ -27,6 +27,8 @@ from pkicode.scanner.target import MOST_TARGETS
 _FORMAT = 2
 _MODE = 0o644
 _KEY_MOST = 64
+_MANIFEST_MOST = 4096
+"""Octets; one of ours has 300.  Of a longer one the beginning is no JSON."""
 MANIFEST, _DONE = "scan.json", "done"
 
 
@@ -148,11 +150,12 @@ def load(folder: Path) -> Parts:
         OtherScan: none does, or one of a newer pkicode.
     """
     try:
-        body = json.loads((folder / MANIFEST).read_bytes())
+        with (folder / MANIFEST).open("rb") as file:
+            body = json.loads(file.read(_MANIFEST_MOST))
         if (body.pop("format"), body.pop("version")) != ("pkicode.scan.parts", _FORMAT):
             raise OtherScan(f"{folder} holds a scan of another version of pkicode", help="read it with that version")
         return Parts(folder, _sound(Manifest(**body)))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OtherScan(
             f"{folder} holds no scan", help="give an empty folder, or one that a scan has written"
         ) from error

@@ -6,6 +6,7 @@ cryptography's verifier decides; this module finds the words for what it refuses
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from attrs import field, frozen
 from cryptography import x509
@@ -43,8 +44,9 @@ class TrustStore:
     by_subject: dict[bytes, tuple[x509.Certificate, ...]] = field(repr=False, eq=False)
 
 
+@lru_cache(maxsize=8)
 def trust_store(name: str, data: bytes) -> TrustStore:
-    """The roots in a PEM file.
+    """The roots in a PEM file; read once by who asks whether it is one and by who judges.
 
     Raises:
         ValueError: no PEM with certificates (pem.decode says why).

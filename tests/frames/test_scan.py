@@ -244,13 +244,19 @@ def test_another_scan_is_not_mixed_into_it(tmp_path, other):
 
 @pytest.mark.parametrize(
     "manifest",
-    [b"", b"{", b"[]", b"{}", json.dumps({"format": "pkicode.scan.parts", "version": 2}).encode()],
+    [b"", b"{", b"[]", b"{}", b"[" * 4096, json.dumps({"format": "pkicode.scan.parts", "version": 2}).encode()],
 )
 def test_a_folder_of_something_else_is_left_alone(tmp_path, manifest):
     (tmp_path / "scan.json").write_bytes(manifest)
     with pytest.raises(OtherScan):
         begin(tmp_path, MANIFEST)
     assert [path.name for path in tmp_path.iterdir()] == ["scan.json"]
+
+
+def test_a_manifest_that_never_ends_is_none(tmp_path):
+    (tmp_path / "scan.json").symlink_to("/dev/zero")
+    with pytest.raises(OtherScan):
+        load(tmp_path)
 
 
 def test_a_part_that_is_damaged_is_named(tmp_path):
