@@ -75,7 +75,7 @@ class TokenKey:
     def attested(self) -> Attested:
         """What the token says of it."""
         said = {name: _said(self.private, attribute) for name, attribute in _ATTESTED.items()}
-        spki = hashlib.sha256(self.facts.spki).hexdigest()
+        spki = x509_keys.digest(self.facts.spki)
         return Attested(self.facts.label, self.facts.alg, bytes(self.private[Attribute.ID]).hex(), spki, **said)
 
     def weaknesses(self) -> Sequence[str]:

@@ -17,7 +17,7 @@ from pkicode.adapters import sql, statefile, wanted
 from pkicode.adapters.journal import Journal, to_be_signed
 from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.ports import Audited, Certificate, Want
-from pkicode.x509 import der
+from pkicode.x509 import der, keys
 
 _SIGNED = frozenset({"issued", "revoked"})
 
@@ -143,7 +143,7 @@ def _facts(tbs: bytes) -> dict[str, Any]:
     return {
         "serial": f"{int.from_bytes(der.only(values[0], der.INTEGER), 'big', signed=True):x}",
         "issuer": values[2],
-        "public key": hashlib.sha256(values[5]).hexdigest(),
+        "public key": keys.digest(values[5]),
     }
 
 

@@ -7,13 +7,13 @@ issue, and what a resource remembers of it, is the caller's.  What a crash left 
 from collections.abc import Sequence
 
 from pkicode.issuing import steps
-from pkicode.issuing.batch import Issued, Order, Ready, Settle, Template, issuer_of
+from pkicode.issuing.batch import Issued, Issuer, Order, Ready, Settle, Template, issuer_of
 from pkicode.issuing.resumption import Remade, resume, waiting
 from pkicode.model.problem import Problem, StateError
 from pkicode.ports import Signer, World
 from pkicode.x509.tbs import IssuerFacts
 
-__all__ = ["Issued", "Order", "Remade", "Settle", "Template", "issue", "reserve", "resume", "waiting"]
+__all__ = ["Issued", "Issuer", "Order", "Remade", "Settle", "Template", "issue", "reserve", "resume", "waiting"]
 
 _DRAWS = 4
 """How often a batch draws its serials: 159 random bits never clash twice."""
@@ -63,7 +63,7 @@ async def _reserved(
     template: Template, orders: Sequence[Order], world: World
 ) -> tuple[list[Ready | Problem], IssuerFacts | None, Signer | None, list[steps.Reserved]]:
     """Each order as prepared; who signs, with which key if it is at hand, and the durable intents; None for nobody."""
-    if template.issuer is None and len(orders) != 1:
+    if template.issuer.facts is None and len(orders) != 1:
         raise ValueError("a self-signed template is for one order")
     for _ in range(_DRAWS):
         prepared = await steps.prepared(template, orders, world)

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 from cryptography import x509
 
+from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.names import Sans, Subject
 from pkicode.model.pickling import by_position
 from pkicode.model.problem import Problem, Severity
@@ -32,21 +33,27 @@ _JSON = json.JSONEncoder(ensure_ascii=False)
 
 
 @frozen
+class Issuer:
+    """Who signs: a generation of a CA that has its certificate, or without the last four one that signs itself."""
+
+    ca: str
+    generation: int
+    key: tuple[str, str]
+    """Keystore and label of the signing key."""
+    facts: IssuerFacts | None = None
+    """None: by the order's own key; a batch then has one order."""
+    certificate: bytes | None = field(default=None, repr=False)
+    not_before: int = 0
+    not_after: int = NO_EXPIRY
+
+
+@frozen
 class Template:
     """What all certificates of a batch have in common."""
 
     profile_name: str
     profile: Profile
-    issuer: IssuerFacts | None
-    """None: self-signed, by the order's own key; a batch then has one order."""
-    ca: str
-    ca_generation: int
-    issuer_key: tuple[str, str]
-    """Keystore and label of the signing key."""
-    issuer_certificate: bytes | None = field(repr=False)
-    """None: self-signed."""
-    issuer_not_before: int
-    issuer_not_after: int
+    issuer: Issuer
     validity: int
     backdate: int
     store: str
@@ -198,7 +205,7 @@ def _certified(template: Template, issuer: IssuerFacts, tbs: bytes, signature: b
     keys.verify(issuer.spki, issuer.alg, tbs, signature)
     made = certificate(tbs, issuer.alg, signature)
     if first:
-        verify_issued(made, template.issuer_certificate or made)
+        verify_issued(made, template.issuer.certificate or made)
         serial = x509.load_der_x509_certificate(made).serial_number
         verify_profile(made, on_shard(template, shard_of(serial, template.crl_shards)))
     return made
@@ -211,7 +218,7 @@ def on_shard(template: Template, shard: str) -> Profile:
 
 def issuer_of(template: Template, subject: Subject, spki: bytes) -> IssuerFacts:
     """Who signs: the template's issuer, or the subject itself."""
-    return template.issuer or self_issued(subject_der(subject), spki)
+    return template.issuer.facts or self_issued(subject_der(subject), spki)
 
 
 def _ready(
@@ -271,7 +278,7 @@ def _with_key(template: Template, asked: Asked, minted: MintedKey | None) -> tup
         offered = request.sans if template.copy else ()
     except ValueError as error:
         raise _Refused("E0521", f"the CSR is refused: {error}", "have the host make a new one") from error
-    if template.issuer and request.spki == template.issuer.spki:
+    if template.issuer.facts and request.spki == template.issuer.facts.spki:
         raise _Refused("E0521", "the CSR is refused: it holds the CA's own key", "have the host make its own key")
     copied = tuple(name for name in offered if name[0] in template.copy and name not in asked.sans)
     return (evolve(asked, sans=asked.sans + copied) if copied else asked), request.spki, request.alg

@@ -114,7 +114,7 @@ async def _prepared_again(
         # A generation is reserved once: of two intents for it, at least one is not ours.
         if steps.identity(intent) in remade and claims[intent.address, intent.generation] == 1:
             template, order, _ = remade[steps.identity(intent)]
-            if template.issuer_not_before <= intent.not_before <= world.now:
+            if template.issuer.not_before <= intent.not_before <= world.now:
                 told.setdefault(template, []).append((order, intent))
     return {template: await _same(template, pairs, world) for template, pairs in told.items()}
 
@@ -130,7 +130,7 @@ async def _same(template: Template, pairs: Sequence[tuple[Order, Certificate]], 
         template, [order for order, _ in pairs], await world.work(prepare, template, batch, None), world
     )
     for (order, intent), ready in zip(pairs, prepared, strict=True):
-        if isinstance(ready, Ready) and ready.not_after <= template.issuer_not_after:
+        if isinstance(ready, Ready) and ready.not_after <= template.issuer.not_after:
             issuer = issuer_of(template, order.subject, ready.spki)
             [ours] = steps.intents(template, issuer, [(order, ready)], world)
             if _but_for_the_occasion(ours.intent) == _but_for_the_occasion(intent):
@@ -161,8 +161,8 @@ async def _journalled(
 ) -> dict[Identity, bytes]:
     """Identity -> certificate of those intents that the journal holds, verified."""
     journal = await world.journalled()
-    known = [template.issuer.spki for template, _, _ in remade.values() if template.issuer]
-    issuers = {hashlib.sha256(spki).hexdigest(): spki for spki in known}
+    known = [template.issuer.facts.spki for template, _, _ in remade.values() if template.issuer.facts]
+    issuers = {keys.digest(spki): spki for spki in known}
     found: dict[Identity, bytes] = {}
     for intent in intents:
         made = journal.get(hashlib.sha256(intent.der).hexdigest())
@@ -185,7 +185,7 @@ async def _issuer(intent: Certificate, made: bytes, world: World) -> Mapping[str
     """Digest -> public key of the issuer, where the inventory or the certificate itself has it."""
     rows = await world.store.certificates(Want(spki=intent.issuer_key, statuses=(CertificateStatus.ISSUED,)))
     spkis = map(_spki, (*(row.der for row in rows), made))
-    return {digest: spki for spki in spkis if (digest := hashlib.sha256(spki).hexdigest()) == intent.issuer_key}
+    return {digest: spki for spki in spkis if (digest := keys.digest(spki)) == intent.issuer_key}
 
 
 def _spki(certificate: bytes) -> bytes:

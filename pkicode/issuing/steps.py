@@ -46,9 +46,9 @@ class Reserved:
 
 async def prepared(template: Template, orders: Sequence[Order], world: World) -> list[Ready | Problem]:
     """Every order with its durable key, serial and linted TBS, or its problem."""
-    not_before = max(world.now - template.backdate, template.issuer_not_before)
+    not_before = max(world.now - template.backdate, template.issuer.not_before)
     not_after = template.not_after(not_before)
-    if not_after > template.issuer_not_after:
+    if not_after > template.issuer.not_after:
         return [_outlives(template, one.address, not_after) for one in orders]
     serials = _serials(len(orders), world)
     held, mint = await _keys(template, orders, world)
@@ -126,7 +126,7 @@ def _outlives(template: Template, address: str, not_after: int) -> Problem:
     return Problem(
         "E0525",
         f"{address} would outlive its issuer: it would end {rfc3339(not_after)}, "
-        f"and ca.{template.ca} ends {rfc3339(template.issuer_not_after)}",
+        f"and ca.{template.issuer.ca} ends {rfc3339(template.issuer.not_after)}",
         help="shorten its validity, or give it an issuer that lives longer",
         address=address,
     )
@@ -136,13 +136,13 @@ async def barred(
     template: Template, orders: Sequence[Order], found: Sequence[Ready | Problem], world: World
 ) -> list[Ready | Problem]:
     """Nothing is issued for a key on the block list, or by a CA whose key is there: never again."""
-    issuer = digest(template.issuer.spki) if template.issuer else ""
-    keys = [digest(one.spki) if isinstance(one, Ready) else "" for one in found]
-    listed = await world.store.blocked([one for one in (issuer, *keys) if one])
+    issuer = keys.digest(template.issuer.facts.spki) if template.issuer.facts else ""
+    spkis = [keys.digest(one.spki) if isinstance(one, Ready) else "" for one in found]
+    listed = await world.store.blocked([one for one in (issuer, *spkis) if one])
 
     def refused(order: Order, key: str) -> Problem:
         one = listed[issuer if issuer in listed else key]
-        whose = f"the key of ca.{template.ca}" if issuer in listed else "its key"
+        whose = f"the key of ca.{template.issuer.ca}" if issuer in listed else "its key"
         text = (
             f"{order.address}: {whose} is on the block list since {rfc3339(one.at)} ({one.reason}, revoke.{one.entry})"
         )
@@ -151,13 +151,8 @@ async def barred(
 
     return [
         refused(order, key) if isinstance(one, Ready) and (issuer in listed or key in listed) else one
-        for order, one, key in zip(orders, found, keys, strict=True)
+        for order, one, key in zip(orders, found, spkis, strict=True)
     ]
-
-
-def digest(spki: bytes) -> str:
-    """What inventory and block list call a public key."""
-    return hashlib.sha256(spki).hexdigest()
 
 
 async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], world: World) -> list[Ready | Problem]:
@@ -170,7 +165,7 @@ async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], w
     ]
     if not brought:
         return answers
-    spkis = [digest(ready.spki) for _, _, ready in brought]
+    spkis = [keys.digest(ready.spki) for _, _, ready in brought]
     for (place, order, _), owners in zip(brought, await world.store.owners(spkis, world.now), strict=True):
         if others := sorted({*owners} - {order.address}):
             answers[place] = _taken(order.address, others[0])
@@ -204,7 +199,7 @@ def intents(
     template: Template, issuer: IssuerFacts, pairs: Iterable[tuple[Order, Ready]], world: World
 ) -> list[Reserved]:
     """The rows that hold what is about to be signed."""
-    issuer_key = digest(issuer.spki)
+    issuer_key = keys.digest(issuer.spki)
     duties = {shard: json.dumps(sharded(template.crl_urls, shard)) for shard in shards(template.crl_shards)}
     return [
         Reserved(
@@ -217,8 +212,8 @@ def intents(
                 status=CertificateStatus.INTENT,
                 address=order.address,
                 generation=order.generation,
-                ca=template.ca,
-                ca_generation=template.ca_generation,
+                ca=template.issuer.ca,
+                ca_generation=template.issuer.generation,
                 profile=template.profile_name,
                 subject=ready.subject,
                 sans=ready.sans,
@@ -226,7 +221,7 @@ def intents(
                 not_after=ready.not_after,
                 key_alg=ready.key_alg,
                 key_label=order.key_label,
-                spki=digest(ready.spki),
+                spki=keys.digest(ready.spki),
                 sha256="",
                 der=ready.tbs,
                 plan_id=world.plan_id,
@@ -264,11 +259,11 @@ async def reserve(reserved: Sequence[Reserved], world: World) -> bool:
 
 async def signer(template: Template, issuer: IssuerFacts, world: World) -> Signer:
     """The issuer's key, which must be the one in its certificate."""
-    store, label = template.issuer_key
+    store, label = template.issuer.key
     found = await world.keystores[store].signer(label)
     if found.facts.spki != issuer.spki:
         raise PkicodeError(
-            f"the key {label} in keystore {store} is not the key of the certificate of ca.{template.ca}",
+            f"the key {label} in keystore {store} is not the key of the certificate of ca.{template.issuer.ca}",
             help="restore the keystore that belongs to this state",
         )
     return found

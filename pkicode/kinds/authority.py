@@ -11,6 +11,7 @@ from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
+from pkicode.issuing import Issuer
 from pkicode.kinds.doomed import barred, compromised
 from pkicode.kinds.generation import (
     Authority,
@@ -303,6 +304,12 @@ def has_expired(certificate: bytes | None, serial: str, authority: Authority, at
 def store_of(name: str, run: Run) -> str:
     """The keystore that holds the key of [ca.NAME], as declared."""
     return run.config.ca(name).key.store or ""
+
+
+def as_issuer(one: Authority, run: Run) -> Issuer:
+    """It as who signs what a template says."""
+    key = store_of(one.name, run), one.at
+    return Issuer(one.name, one.generation, key, one.facts, one.der, one.not_before, one.not_after)
 
 
 def missing(name: str, waiting: Address) -> Problem:

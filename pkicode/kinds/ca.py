@@ -11,7 +11,7 @@ from attrs import evolve
 
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
-from pkicode.issuing import Issued, Order, Remade, Template, issue, reserve
+from pkicode.issuing import Issued, Issuer, Order, Remade, Template, issue, reserve
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import ca_ahead, cross, deny, offline, preview, rotation
 from pkicode.kinds.authority import Authority, crl_urls, issuer_urls, subject_of
@@ -19,7 +19,7 @@ from pkicode.kinds.generation import rotates_at
 from pkicode.kinds.rows import after, block_of, forgotten, rewrite, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
-from pkicode.model.instants import DAY, NO_EXPIRY, duration, rfc3339
+from pkicode.model.instants import DAY, duration, rfc3339
 from pkicode.model.problem import Part, Problem, Related
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
@@ -326,16 +326,11 @@ async def remake(change: Change, run: Run) -> Remade | Problem:
     issuer = await authorities.load_issuing(spec.issuer, run) if spec.issuer else None
     if spec.issuer and issuer is None:
         return authorities.missing(spec.issuer, change.address)
+    own = Issuer(block.name, change.generation, (store, label))
     template = Template(
         profile_name="",
         profile=profile_of(block, issuer.stem if issuer else ""),
-        issuer=issuer.facts if issuer else None,
-        ca=spec.issuer or block.name,
-        ca_generation=issuer.generation if issuer else change.generation,
-        issuer_key=(authorities.store_of(issuer.name, run), issuer.at) if issuer else (store, label),
-        issuer_certificate=issuer.der if issuer else None,
-        issuer_not_before=issuer.not_before if issuer else 0,
-        issuer_not_after=issuer.not_after if issuer else NO_EXPIRY,
+        issuer=authorities.as_issuer(issuer, run) if issuer else own,
         validity=spec.validity,
         backdate=spec.backdate,
         store=store,

@@ -5,7 +5,6 @@ of the CA.  It is signed by that very key: clients refuse answers about @1 from 
 days and followed after 15, unless the CA is offline: then a ceremony signs it, and delegate_away.py says when.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 
@@ -26,6 +25,7 @@ from pkicode.model.row import Block, Held
 from pkicode.plan.kind import Run
 from pkicode.ports import Certificate, CertificateStatus, Want
 from pkicode.revocation.ocsp_response import verify_delegate
+from pkicode.x509 import keys
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import facts_of
 
@@ -141,11 +141,7 @@ async def _is_ours(one: Certificate, authority: Authority, store: str, run: Run)
         verify_delegate(one.der, authority.der, now=run.world.now)
     except (ValueError, x509.ExtensionNotFound):
         return False
-    return held is not None and hashlib.sha256(held.spki).hexdigest() == one.spki == _spki_of(one.der)
-
-
-def _spki_of(certificate: bytes) -> str:
-    return hashlib.sha256(facts_of(certificate).spki).hexdigest()
+    return held is not None and held.spki == facts_of(one.der).spki and keys.digest(held.spki) == one.spki
 
 
 def _delegate(certificate: bytes, label: str, store: str) -> Delegate:
@@ -178,13 +174,7 @@ async def remade(authority: Authority, number: int, not_before: int, reason: str
     template = Template(
         profile_name="",
         profile=_PROFILE,
-        issuer=authority.facts,
-        ca=authority.name,
-        ca_generation=authority.generation,
-        issuer_key=(store, authority.at),
-        issuer_certificate=authority.der,
-        issuer_not_before=authority.not_before,
-        issuer_not_after=authority.not_after,
+        issuer=authorities.as_issuer(authority, run),
         validity=min(life, authority.not_after + 1 - not_before),
         backdate=_BACKDATE,
         store=at_hand,

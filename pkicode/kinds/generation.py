@@ -5,7 +5,6 @@ whether they are believed is authority.py's.  The story is told in docs/explanat
 """
 
 import base64
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -20,6 +19,7 @@ from pkicode.model.instants import DAY, NO_EXPIRY, from_datetime
 from pkicode.model.names import Subject
 from pkicode.model.problem import StateError
 from pkicode.ports import Ends
+from pkicode.x509 import keys
 from pkicode.x509.constraints import Constraints, read
 from pkicode.x509.names import subject as normal_subject
 from pkicode.x509.tbs import IssuerFacts, facts_of
@@ -68,7 +68,7 @@ class Authority:
     @property
     def issuer_key(self) -> str:
         """What the inventory calls this key: sha256 of its SPKI, lower-case hex."""
-        return hashlib.sha256(self.facts.spki).hexdigest()
+        return keys.digest(self.facts.spki)
 
     @property
     def stem(self) -> str:

@@ -1,7 +1,6 @@
 """Who may approve a plan: the keys in pki.toml, each for as long as it is the one that approved first."""
 
 import binascii
-import hashlib
 import json
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def _checked(one: Approval, plan: SavedPlan, config: Config, pin: str | None, no
     if one.approved_at > now + _AHEAD:
         text = f"the approval was made {rfc3339(one.approved_at)}, and this clock says {rfc3339(now)}"
         raise ApprovalError(text, help="set the clock that is wrong")
-    digest = hashlib.sha256(spki).hexdigest()
+    digest = keys.digest(spki)
     if pin is not None and pin != digest:
         raise ApprovalError(
             f"[approver.{one.approver}] has another key in pki.toml than the one that approved first (sha256 {pin})",

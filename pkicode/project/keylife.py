@@ -4,7 +4,6 @@ A certificate names its key by the SPKI.  A key is removable when nothing is val
 valid, and both have been so for RETIRED; nothing is ever destroyed because a line of pki.toml is gone.
 """
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from pkicode.model.instants import DAY, NO_EXPIRY, rfc3339
 from pkicode.model.keyuse import KeyUse, Use
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import CertificateStatus, KeyFacts, KeyStore, Lease, Store, Want, Write
+from pkicode.x509 import keys
 
 RETIRED = 30 * DAY
 """How long a key is kept that nobody needs any more."""
@@ -72,7 +72,7 @@ class _Inventory:
 async def uses(keystore: KeyStore, store: Store | None, now: int) -> list[KeyUse]:
     """Every key of a keystore, by label; needs neither passphrase nor PIN."""
     found = await keystore.find(await keystore.labels())
-    inventory = _Inventory(frozenset(hashlib.sha256(facts.spki).hexdigest() for facts in found.values()))
+    inventory = _Inventory(frozenset(keys.digest(facts.spki) for facts in found.values()))
     current: dict[str, int] = {}
     if store is not None:
         # By a clock that is ahead every certificate has ended: what counts is what the state itself has lived through.
@@ -85,7 +85,7 @@ async def uses(keystore: KeyStore, store: Store | None, now: int) -> list[KeyUse
 
 
 def _use(facts: KeyFacts, inventory: _Inventory, current: dict[str, int], now: int) -> KeyUse:
-    spki = hashlib.sha256(facts.spki).hexdigest()
+    spki = keys.digest(facts.spki)
     told = partial(KeyUse, facts.label, facts.alg, spki)
     certified = inventory.of.get(spki, [])
     if not certified:
@@ -118,7 +118,7 @@ async def condemned(labels: Sequence[str], keystore: KeyStore, store: Store, now
         if label not in known or label not in facts:
             raise KeyStoreError(f"there is no key {label}; nothing was destroyed", help="`pkicode keystore list`")
         one = known[label]
-        if one.use is not Use.REMOVABLE or one.spki != hashlib.sha256(facts[label].spki).hexdigest():
+        if one.use is not Use.REMOVABLE or one.spki != keys.digest(facts[label].spki):
             raise KeyStoreError(
                 f"the key {label} is {one.use} ({one.why}); nothing was destroyed",
                 help="a key that is removable by `pkicode keystore list` can be destroyed, and no other",
@@ -133,11 +133,11 @@ async def destroy(
 
     Interrupted, it is asked for again: what is gone already is not there, what is left is still removable.
     """
-    keys = await condemned(labels, keystore, store, now)
-    told = {one.label: hashlib.sha256(one.spki).hexdigest() for one in keys}
+    doomed = await condemned(labels, keystore, store, now)
+    told = {one.label: keys.digest(one.spki) for one in doomed}
     detail = json.dumps({"keys": told}, sort_keys=True)
-    subject = keys[0].label if len(keys) == 1 else f"{len(keys)} keys"
+    subject = doomed[0].label if len(doomed) == 1 else f"{len(doomed)} keys"
     # First the event: a key that is gone without one would be a theft, or an accident.
     await store.commit(Write(at=now, actor=actor, action="key.destroy", subject=subject, detail=detail), lease)
     reach(FaultPoint.KEYS_CONDEMNED)
-    await keystore.destroy(keys)
+    await keystore.destroy(doomed)

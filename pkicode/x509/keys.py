@@ -5,6 +5,7 @@ gives the same signature, so that a certificate interrupted between signature an
 ML-DSA is pure, with an empty context, and hedged: no two signatures are alike (FIPS 204 section 3.4).
 """
 
+import hashlib
 from functools import lru_cache
 from typing import Literal, NoReturn
 
@@ -188,6 +189,11 @@ def spki(key: PrivateKey | PublicKey) -> bytes:
     return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
+def digest(data: bytes) -> str:
+    """What inventory, block list and keystores call a public key (SubjectPublicKeyInfo): its SHA-256, hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
 def alg_of_spki(data: bytes) -> str:
     """The algorithm's name, read from the header: `load_spki` tells whether the point or modulus is any good.
 
@@ -259,8 +265,7 @@ def sample_spki(alg: str) -> bytes:
         return header + b"\x01" * size
     if alg not in ALGORITHMS:
         raise ValueError(f"`{alg}` is not a key algorithm; write one of {' '.join(ALGORITHMS)}")
-    modulus = der.integer((1 << int(alg[4:])) - 1)
-    key = der.tlv(der.SEQUENCE, modulus, der.integer(65537))
+    key = der.tlv(der.SEQUENCE, der.integer((1 << int(alg[4:])) - 1), der.integer(65537))
     return der.tlv(der.SEQUENCE, _RSA_ALGORITHM, der.bit_string(key))
 
 

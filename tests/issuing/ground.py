@@ -14,7 +14,7 @@ from pkicode.adapters.journal import Journal
 from pkicode.adapters.sealed import SealedKeyStore
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.store import open_sqlite
-from pkicode.issuing import Issued, Order, Settle, Template, issue
+from pkicode.issuing import Issued, Issuer, Order, Settle, Template, issue
 from pkicode.model.faults import FaultPoint, nothing
 from pkicode.model.instants import DAY, NO_EXPIRY, YEAR
 from pkicode.model.names import SanType
@@ -114,13 +114,7 @@ def root_template(alg: str = "ec-p256", **changes: Any) -> tuple[Template, Order
     template = Template(
         profile_name="",
         profile=CA,
-        issuer=None,
-        ca="root",
-        ca_generation=1,
-        issuer_key=("soft", "ca.root@1"),
-        issuer_certificate=None,
-        issuer_not_before=0,
-        issuer_not_after=NO_EXPIRY,
+        issuer=Issuer("root", 1, ("soft", "ca.root@1")),
         validity=20 * YEAR,
         backdate=300,
         store="soft",
@@ -131,16 +125,12 @@ def root_template(alg: str = "ec-p256", **changes: Any) -> tuple[Template, Order
 
 def below(issuer: Issued, ca: str, profile: Profile, **changes: Any) -> Template:
     """The template of what this CA signs."""
+    facts = self_issued(subject_der(issuer.order.subject), issuer.spki)
+    key = "soft", f"ca.{ca}@1"
     template = Template(
         profile_name="server",
         profile=profile,
-        issuer=self_issued(subject_der(issuer.order.subject), issuer.spki),
-        ca=ca,
-        ca_generation=1,
-        issuer_key=("soft", f"ca.{ca}@1"),
-        issuer_certificate=issuer.der,
-        issuer_not_before=issuer.not_before,
-        issuer_not_after=issuer.not_after,
+        issuer=Issuer(ca, 1, key, facts, issuer.der, issuer.not_before, issuer.not_after),
         validity=90 * DAY,
         backdate=300,
         store="soft",

@@ -380,7 +380,8 @@ def test_a_key_that_is_not_the_certificates_signs_nothing(ground: Ground) -> Non
         async with ground.open() as world:
             _, issuing = await authority(world)
             await world.keystores["soft"].create([NewKey("other", "ec-p256")])
-            template = below(issuing, "issuing", SERVER, issuer_key=("soft", "other"))
+            template = below(issuing, "issuing", SERVER)
+            template = evolve(template, issuer=evolve(template.issuer, key=("soft", "other")))
             with pytest.raises(PkicodeError, match="the key other in keystore soft is not the key"):
                 await made(template, leaf("a"), world)
             assert not await world.store.intents()

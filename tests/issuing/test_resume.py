@@ -102,7 +102,7 @@ def test_stopped_anywhere_resume_and_apply_again_reach_the_same_end(ground: Grou
             assert {one.status for one in ended} <= {CertificateStatus.ISSUED}
             for one in ended:
                 assert tbs_of(one.der) == intents[one.serial]
-                assert_verifies(one.der, chain=[template.issuer_certificate], root=before[0], at=NOW)
+                assert_verifies(one.der, chain=[template.issuer.certificate], root=before[0], at=NOW)
             held = {one.name for one in await world.store.held()}
             left = [one for one in ORDERS if one.address.removeprefix("cert.") not in held]
             assert len(left) == (3 if point is FaultPoint.KEYS_MADE else 0)
@@ -225,7 +225,7 @@ def test_an_intent_that_would_outlive_the_issuer_is_never_signed(ground: Ground)
     async def main() -> None:
         template = await stopped(ground, FaultPoint.INTENTS_STORED, ORDERS[:1])
         before = len(ground.signed)
-        ends_earlier = evolve(template, issuer_not_after=NOW + DAY)
+        ends_earlier = evolve(template, issuer=evolve(template.issuer, not_after=NOW + DAY))
         async with ground.open() as world:
             await only_unknown(world, list(await resumed(world, await says(ends_earlier, ORDERS, world))))
             assert len(ground.signed) == before
