@@ -59,6 +59,21 @@ class CertificateStatus:
     REVOKED = "revoked"
 
 
+SEEN_AS = ("good", "revoked", "expired", "unknown")
+"""What relying parties see of a row, best first; `unknown` may have been signed, and counts as issued."""
+
+
+def seen_as(status: str, not_after: int, now: int) -> str | None:
+    """A word of SEEN_AS; None where nothing was ever signed."""
+    if status == CertificateStatus.ABORTED:
+        return None
+    if status == CertificateStatus.REVOKED:
+        return "revoked"
+    if not_after < now:
+        return "expired"
+    return "good" if status == CertificateStatus.ISSUED else "unknown"
+
+
 @frozen
 class Certificate:
     """One row of the inventory: everything ever signed, and every intent to.

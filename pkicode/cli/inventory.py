@@ -12,8 +12,8 @@ import click
 from pkicode.cli.options import addresses, allow_clock, formats, secret, written
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.problem import PkicodeError
-from pkicode.ports import Want
-from pkicode.views.inventory import COLUMNS, FIELDS, SHOWN, STATUSES, Facts, Record, cells, records
+from pkicode.ports import SEEN_AS, Want
+from pkicode.views.inventory import COLUMNS, FIELDS, SHOWN, Facts, Record, cells, records
 
 if TYPE_CHECKING:
     from pkicode.project import Project
@@ -24,7 +24,7 @@ _AT_ONCE = 1000
 
 @click.command("inventory")
 @click.option("--ca", metavar="NAME", help="Signed by this [ca.X].")
-@click.option("--status", "statuses", type=click.Choice(STATUSES), multiple=True, help="As relying parties see it.")
+@click.option("--status", "statuses", type=click.Choice(SEEN_AS), multiple=True, help="As relying parties see it.")
 @click.option("--expiring", metavar="WITHIN", help="Valid now, and not any more after this long: 30d.")
 @formats("table", "json", "csv")
 @click.pass_obj

@@ -5,8 +5,8 @@ import click
 from pkicode.cli.options import addresses, allow_clock, allowing, formats, instant
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
-from pkicode.config.forms import REASONS
 from pkicode.model.problem import PkicodeError
+from pkicode.model.reason import REASONS
 
 
 @click.command("revoke")

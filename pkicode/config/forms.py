@@ -13,6 +13,7 @@ from pkicode.config.wrong import WrongForm
 from pkicode.model import target
 from pkicode.model.address import parse
 from pkicode.model.instants import DAY, YEAR, duration, parse_duration
+from pkicode.model.reason import REASONS
 
 _LONGEST = 1000 * YEAR
 _KEPT = 30 * DAY
@@ -33,18 +34,6 @@ _VERSIONS = re.compile(r"(>=|==|<) *([0-9]+(?:\.[0-9]+){0,2})\Z")
 SUITE_KINDS = ("RC4", "3DES", "CBC", "SHA1", "MD5", "NULL", "EXPORT", "ANON", "RSA")
 """Kinds of cipher suites that `forbid` knows; which suites are of a kind is scanner/policy.py's."""
 _IANA_SUITE = re.compile(r"TLS_[A-Z0-9_]{3,80}\Z", re.IGNORECASE)
-
-REASONS = (
-    "unspecified",
-    "keyCompromise",
-    "cACompromise",
-    "affiliationChanged",
-    "superseded",
-    "cessationOfOperation",
-    "privilegeWithdrawn",
-    "aACompromise",
-)
-"""What a certificate may be revoked for."""
 
 
 @frozen

@@ -12,6 +12,7 @@ from attrs import frozen
 from pkicode.config.says import says
 from pkicode.config.scans import ScanSpec
 from pkicode.model.names import SanType, Subject
+from pkicode.model.reason import REASONS
 
 
 class OnRemove(StrEnum):
@@ -351,8 +352,7 @@ class Revoke:
 
     id: str = says("names this decision for ever; each entry its own", form="entry-id")
     reason: str = says(
-        "unspecified keyCompromise cACompromise affiliationChanged superseded cessationOfOperation privilegeWithdrawn "
-        "aACompromise (RFC 5280 section 5.3.1)",
+        f"{' '.join(REASONS)} (RFC 5280 section 5.3.1)",
         form="reason",
     )
     serial: str | None = says(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pkicode.frames.columns import category, instants, text, whole
-from pkicode.frames.plan import KINDS
+from pkicode.frames.plan import KIND_NAMES
 from pkicode.model.change import Action, Readiness
 from pkicode.plan.forecast import Coming
 
@@ -29,7 +29,7 @@ def forecast_frame(rows: Sequence[Coming]) -> pd.DataFrame:
         {
             "at": instants([one.at for one in rows]),
             "address": text(one.address for one in rows),
-            "kind": category([one.kind or None for one in rows], KINDS),
+            "kind": category([one.kind or None for one in rows], KIND_NAMES),
             "action": category([one.action for one in rows], ACTIONS),
             "reason": text(code for code, _ in reasons),
             "detail": text(detail for _, detail in reasons),

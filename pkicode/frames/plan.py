@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 
 from pkicode.frames.columns import category, text, truth, whole
+from pkicode.kinds import KINDS
 from pkicode.model.change import Action, Change, Plan, Readiness, ReasonCode
 
-KINDS = ("ca", "cert", "revoke", "crl", "ocsp", "publish", "output")
+KIND_NAMES = tuple(one.name for one in KINDS)
 """In the order of their stages, which is how the column sorts."""
 
 
@@ -29,7 +30,7 @@ def plan_frame(plan: Plan) -> pd.DataFrame:
             "address": text(map(str, addresses)),
             "block": text(address.block for address in addresses),
             "key": text(address.key for address in addresses),
-            "kind": category([address.kind for address in addresses], KINDS),
+            "kind": category([address.kind for address in addresses], KIND_NAMES),
             "action": category([one.action for one in changes], Action),
             "reason": category(_codes(changes), ReasonCode),
             "detail": text(one.reasons[0].detail if one.reasons else "" for one in changes),

@@ -12,7 +12,7 @@ from pkicode.model.address import Address
 from pkicode.model.event import Event
 from pkicode.model.served import Seen
 from pkicode.plan.kind import covers
-from pkicode.ports import CertificateStatus, Want
+from pkicode.ports import Want, seen_as
 from pkicode.project.state import State
 from pkicode.scanner.served import Issued, served_by
 
@@ -59,15 +59,6 @@ def _is_meant(address: Address, only: Sequence[str], except_: Sequence[str]) -> 
 def _taken(issued: Issued, now: int, facts: Iterable[Sequence[Any]]) -> list[Any]:
     """Read once, and forgotten: an inventory may be larger than memory."""
     for address, generation, sha256, status, not_after in facts:
-        if status != CertificateStatus.ABORTED:
-            issued.take(address, generation, sha256, _status(status, not_after, now))
+        if is_now := seen_as(status, not_after, now):
+            issued.take(address, generation, sha256, is_now)
     return []
-
-
-def _status(status: str, not_after: int, now: int) -> str:
-    """As the inventory tells it (frames/inventory.py)."""
-    if status == CertificateStatus.REVOKED:
-        return "revoked"
-    if not_after < now:
-        return "expired"
-    return "good" if status == CertificateStatus.ISSUED else "unknown"

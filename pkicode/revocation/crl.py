@@ -8,12 +8,13 @@ tests.  Delta CRLs and certificateHold are not made here.
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from attrs import field, frozen
 from cryptography import x509
 
 from pkicode.model.instants import DAY, MINUTE, from_datetime
+from pkicode.model.reason import REASONS
 from pkicode.x509 import der as asn1
 from pkicode.x509.der import (
     INTEGER,
@@ -33,18 +34,6 @@ from pkicode.x509.der import read as header
 from pkicode.x509.keys import signature_algorithm
 from pkicode.x509.keys import verify as verify_signature
 from pkicode.x509.tbs import IssuerFacts
-
-REASONS: Final = {
-    "unspecified": 0,
-    "keyCompromise": 1,
-    "cACompromise": 2,
-    "affiliationChanged": 3,
-    "superseded": 4,
-    "cessationOfOperation": 5,
-    "privilegeWithdrawn": 9,
-    "aACompromise": 10,
-}
-"""CRLReason (section 5.3.1) without certificateHold and removeFromCRL: nothing here un-revokes."""
 
 MOST = 1 << 159
 """Serials and CRL numbers stay below this: 20 octets, positive (sections 4.1.2.2 and 5.2.3)."""

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import ocsp
 
 from pkicode.model.instants import from_datetime, rfc3339
-from pkicode.revocation.crl import REASONS
+from pkicode.model.reason import REASONS
 from pkicode.revocation.ocsp_request import HASHES, CertId, encode_id, hashes_of
 from pkicode.x509.chain import verify_issued
 from pkicode.x509.der import OCTET_STRING, SEQUENCE, bit_string, children, generalized, integer, oid, only, tlv
@@ -49,7 +49,7 @@ class Standing:
 
     revoked_at: int | None = None
     reason: str | None = None
-    """A word of crl.REASONS; `unspecified` is left out of the answer."""
+    """A word of REASONS of model/reason.py; `unspecified` is left out of the answer."""
 
 
 GOOD: Final = Standing()

@@ -21,7 +21,7 @@ from attrs import field, frozen
 from cryptography import x509
 
 from pkicode.model.instants import NO_EXPIRY
-from pkicode.revocation.crl import REASONS
+from pkicode.model.reason import REASONS
 from pkicode.revocation.ocsp_response import GOOD, Form, Standing, form, verify_delegate
 from pkicode.x509.keys import SignatureError, alg_of_spki
 from pkicode.x509.keys import verify as verify_signature

@@ -6,14 +6,12 @@ from operator import attrgetter
 from typing import Any
 
 from pkicode.model.instants import rfc3339
-from pkicode.ports import CertificateStatus
+from pkicode.ports import seen_as
 
 COLUMNS = (
     "address", "generation", "ca", "profile", "serial_number", "subject", "sans", "not_before", "not_after", "status",
     "revoked_at", "reason", "key_alg", "sha256",
 )  # fmt: skip
-STATUSES = ("good", "revoked", "expired", "unknown")
-
 SHOWN = ("address", "generation", "ca", "serial_number", "not_after", "status", "revoked_at", "reason")
 """The columns a terminal has room for."""
 
@@ -29,23 +27,12 @@ Facts = Sequence[Any]
 Record = Mapping[str, object]
 
 
-def status(stored: str, not_after: int, now: int) -> str | None:
-    """`good`, `revoked`, `expired` or `unknown` (may have been signed); None where nothing ever was."""
-    if stored == CertificateStatus.ABORTED:
-        return None
-    if stored == CertificateStatus.REVOKED:
-        return "revoked"
-    if not_after < now:
-        return "expired"
-    return "good" if stored == CertificateStatus.ISSUED else "unknown"
-
-
 def records(facts: Iterable[Facts], *, now: int) -> Iterator[Record]:
     """The fields of COLUMNS, in that order, of everything that was or may have been signed."""
     for one in facts:
         address, generation, ca, ca_generation, profile, serial, subject, sans, begins, ends, stored, *rest = one
         revoked_at, reason, key_alg, sha256 = rest
-        if is_now := status(stored, ends, now):
+        if is_now := seen_as(stored, ends, now):
             yield {
                 "address": address,
                 "generation": generation,

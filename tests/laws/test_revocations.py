@@ -8,8 +8,8 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkicode.config.forms import REASONS
 from pkicode.model.instants import rfc3339
+from pkicode.model.reason import REASONS
 from pkicode.ports import Want
 from tests.kinds.site import Site
 from tests.laws import corporate

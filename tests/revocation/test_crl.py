@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkicode.model.instants import DAY, as_datetime
+from pkicode.model.reason import REASONS
 from pkicode.revocation import crl
 from pkicode.x509 import der, keys, pem
 from pkicode.x509.tbs import IssuerFacts
@@ -41,7 +42,7 @@ entries = st.lists(
         crl.Entry,
         serial=serials,
         revoked_at=instants,
-        reason=st.sampled_from([None, *crl.REASONS]),
+        reason=st.sampled_from([None, *REASONS]),
         invalidity=st.none() | instants,
     ),
     max_size=20,

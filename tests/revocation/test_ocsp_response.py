@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pkicode.model.instants import DAY, as_datetime
+from pkicode.model.reason import REASONS
 from pkicode.revocation import ocsp_response
-from pkicode.revocation.crl import REASONS
 from pkicode.revocation.ocsp_request import cert_id
 from pkicode.revocation.ocsp_response import GOOD, MALFORMED, TRY_LATER, UNAUTHORIZED, Standing, verified
 from pkicode.x509 import keys

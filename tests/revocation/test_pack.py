@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkicode.model.instants import DAY
+from pkicode.model.reason import REASONS
 from pkicode.revocation import pack
-from pkicode.revocation.crl import REASONS
 from pkicode.revocation.ocsp_request import cert_id
 from pkicode.revocation.ocsp_response import GOOD, Standing, verified
 from pkicode.revocation.presign import Due, presign
