@@ -3,19 +3,17 @@
 `init` and `sign` run on the machine that has the keys, without pki.toml; `export` and `import` where the project is.
 """
 
-import functools
 import os
 import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
 from attrs import frozen
 
-from pkicode.cli.options import allow_clock, formats, instant, secret, written
+from pkicode.cli.options import allow_clock, formats, gathering, instant, secret, written
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, frozen_clock, say, say_json
 from pkicode.model.instants import rfc3339
@@ -98,7 +96,9 @@ class _Keys:
 _ENTRIES_SHOWN = 20
 """Of a list, before it is signed: what else it says stays on the screen. `ceremony show` shows all."""
 _FILE = click.Path(path_type=Path)
-_OPTIONS = (
+_where_the_keys_are = gathering(
+    _Keys,
+    "keys",
     click.option("--keystore", metavar="FILE", type=_FILE, help="The sealed file of keys."),
     click.option("--passphrase-file", metavar="FILE", type=_FILE, help="Its first line; asked for if absent."),
     click.option("--token", metavar="URI", help="Or the token that has them, such as pkcs11:token=vault (RFC 7512)."),
@@ -108,19 +108,6 @@ _OPTIONS = (
     click.option("--pin-command", metavar="COMMAND", help="Or the first line that this prints."),
     click.option("--key", metavar="LABEL=URI", multiple=True, help="A key that has another name on the token."),
 )
-
-
-def _where_the_keys_are(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of _Keys, given to the command as one value, `keys`."""
-    names = [one.name for one in attrs.fields(_Keys)]
-
-    @functools.wraps(command)
-    def gathered(*args: object, **options: Any) -> None:
-        command(*args, keys=_Keys(**{name: options.pop(name) for name in names}), **options)
-
-    for option in reversed(_OPTIONS):
-        gathered = option(gathered)
-    return gathered
 
 
 @ceremony_command.command("init")

@@ -1,11 +1,13 @@
 """Options that several commands share."""
 
+import functools
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import attrs
 import click
 
 from pkicode.cli.session import Session, session_of
@@ -29,6 +31,23 @@ def formats(*names: str) -> Callable[[F], F]:
     return click.option(
         "--format", "form", type=click.Choice(names), default=names[0], show_default=True, help="How to print it."
     )
+
+
+def gathering(into: type, name: str, *options: Callable[[F], F]) -> Callable[[F], F]:
+    """These options, given to the command as one value, called `name`, of an attrs class with a field for each."""
+
+    def decorated(command: F) -> F:
+        @functools.wraps(command)
+        def gathered(*args: object, **given: Any) -> object:
+            value = into(**{one.name: given.pop(one.name) for one in attrs.fields(into)})
+            return command(*args, **{name: value}, **given)
+
+        whole = cast("F", gathered)
+        for option in reversed(options):
+            whole = option(whole)
+        return whole
+
+    return decorated
 
 
 def scope(command: F) -> F:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import asdict, frozen
 
-from pkicode.cli.options import formats
+from pkicode.cli.options import formats, gathering
 from pkicode.cli.session import Session, frozen_clock, say, say_json
 from pkicode.model.extras import framed
 from pkicode.model.problem import ConfigError, PkicodeError
+from pkicode.model.target import PORTS
 
 if TYPE_CHECKING:
     from pkicode.adapters.asked import Wanted
@@ -22,48 +24,91 @@ _FAILS = {"bad": ("Bad",), "warning": ("Bad", "Warning")}
 _SHOWN = ("drift", "address", "generation", "sha256", "not_after", "subject", "targets")
 
 
+@frozen
+class _What:
+    """What is asked, and who is trusted: what a `Wanted` has besides its targets."""
+
+    checks: str
+    family: str
+    scanner: str
+    rate: int | None
+    trust: tuple[Path, ...]
+    starttls: str | None
+    revocation: bool
+    allow_private: bool
+
+    def of(self, targets: tuple[str, ...], session: Session) -> "Wanted":
+        from pkicode.adapters.asked import Wanted
+
+        roots = [session.path(one) for one in self.trust]
+        said = {**asdict(self), "trust": roots, "starttls": self.starttls or ""}
+        return Wanted(targets, folder=session.folder, **said)
+
+
+@frozen
+class _Engine:
+    """Who asks."""
+
+    jobs: int | None
+    engine: str
+    scheduler: str | None
+
+    def how(self) -> dict[str, Any]:
+        from pkicode.adapters.engine import engine
+
+        if (self.engine == "dask") is not bool(self.scheduler):
+            raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
+        return {"processes": self.jobs, "ask": engine(self.engine, self.scheduler)}
+
+
+_FILE = click.Path(path_type=Path)
+_COUNT = click.IntRange(min=1)
+_ENGINES = click.Choice(["local", "dask"])
+
+
 @click.command("scan")
 @click.argument("targets", metavar="TARGET...", nargs=-1)
-@click.option("--checks", metavar="WHICH", default="deep", show_default=True, help="quick, deep, or names: ROBOT,PKI.")
-@click.option("--family", metavar="F", default="", help="Only this family; CFSSL's names do too.")
-@click.option("--scanner", metavar="S", default="", help="Only this check; CFSSL's names do too.")
-@click.option("-o", "--output", metavar="DIR", type=click.Path(path_type=Path), help="Parquet parts; resumes there.")
+@gathering(
+    _What,
+    "what",
+    click.option(
+        "--checks", metavar="WHICH", default="deep", show_default=True, help="quick, deep, or names: ROBOT,PKI."
+    ),
+    click.option("--family", metavar="F", default="", help="Only this family; CFSSL's names do too."),
+    click.option("--scanner", metavar="S", default="", help="Only this check; CFSSL's names do too."),
+    click.option("--rate", metavar="N", type=_COUNT, help="Connections begun each second, at most."),
+    click.option("--trust", metavar="FILE", multiple=True, type=_FILE, help="Roots (PEM) besides the system's."),
+    click.option("--starttls", type=click.Choice(list(PORTS)), help="For targets that name no protocol."),
+    click.option(
+        "--revocation", is_flag=True, help="Ask the CRLs and responders that certificates name: third parties."
+    ),
+    click.option("--allow-private", is_flag=True, help="Ask them at private addresses too."),
+)
+@gathering(
+    _Engine,
+    "by",
+    click.option("--jobs", metavar="N", type=_COUNT, help="Processes, or parts that dask does at once."),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "dask"]),
+        default="local",
+        show_default=True,
+        help="Who asks the targets.",
+    ),
+    click.option("--scheduler", metavar="ADDRESS", help="Of dask, as in tls://10.0.0.5:8786."),
+)
+@click.option("-o", "--output", metavar="DIR", type=_FILE, help="Parquet parts; resumes there.")
 @click.option("--fail-on", type=click.Choice(list(_FAILS)), help="Exit 3 when a finding is that bad.")
-@click.option("--rate", metavar="N", type=click.IntRange(min=1), help="Connections begun each second, at most.")
-@click.option(
-    "--trust", metavar="FILE", multiple=True, type=click.Path(path_type=Path), help="Roots (PEM) besides the system's."
-)
-@click.option(
-    "--starttls",
-    type=click.Choice(["smtp", "imap", "pop3", "ftp", "ldap", "xmpp", "postgres", "mysql"]),
-    help="For targets that name no protocol.",
-)
-@click.option("--revocation", is_flag=True, help="Ask the CRLs and responders that certificates name: third parties.")
-@click.option("--allow-private", is_flag=True, help="Ask them at private addresses too.")
-@click.option("--jobs", metavar="N", type=click.IntRange(min=1), help="Processes, or parts that dask does at once.")
-@click.option(
-    "--engine", type=click.Choice(["local", "dask"]), default="local", show_default=True, help="Who asks the targets."
-)
-@click.option("--scheduler", metavar="ADDRESS", help="Of dask, as in tls://10.0.0.5:8786.")
 @formats("table", "json", "csv", "parquet")
 @click.pass_obj
 def scan_command(
     session: Session,
     *,
     targets: tuple[str, ...],
-    checks: str,
-    family: str,
-    scanner: str,
+    what: _What,
+    by: _Engine,
     output: Path | None,
     fail_on: str | None,
-    rate: int | None,
-    trust: tuple[Path, ...],
-    starttls: str | None,
-    revocation: bool,
-    allow_private: bool,
-    jobs: int | None,
-    engine: str,
-    scheduler: str | None,
     form: str,
 ) -> int:
     """Look at how hosts speak TLS and what they serve.  Needs no pki.toml.
@@ -72,22 +117,14 @@ def scan_command(
     (lines, or CSV with a column host), cert.NAME for its endpoints; or a declared scan.NAME, or several; without any,
     all that are declared.
     """
-    from pkicode.adapters.asked import Wanted
-    from pkicode.adapters.engine import engine as asking
     from pkicode.cli.progress import progress
     from pkicode.scanner.terms import scan_id
     from pkicode.views import scan as views
 
-    if (engine == "dask") is not bool(scheduler):
-        raise click.UsageError("--engine dask and --scheduler ADDRESS go together")
     if form == "parquet" and output is None:
         raise click.UsageError("--format parquet is written into a folder: give -o DIR")
-    roots = [session.path(one) for one in trust]
-    wanted = Wanted(
-        targets, checks, family, scanner, starttls or "", rate, roots, session.folder, revocation, allow_private
-    )
-    how = {"processes": jobs, "ask": asking(engine, scheduler)}
-    meant = _meant(session, wanted)
+    how = by.how()
+    meant = _meant(session, what.of(targets, session))
     with progress(session) as emit:
         # Of a folder that is only filled nothing has to fit into memory.
         shown = form != "parquet" or fail_on is not None
