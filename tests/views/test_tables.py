@@ -6,9 +6,9 @@ import io
 from attrs import evolve
 
 from pkicode.model.change import ReasonCode
-from pkicode.ports import Certificate
+from pkicode.ports import Certificate, seen_as
 from pkicode.views.explain import REASONS, explanation, reason
-from pkicode.views.inventory import COLUMNS, cells, facts_of, records, status
+from pkicode.views.inventory import COLUMNS, cells, facts_of, records
 from pkicode.views.table import csv_text, table
 from tests.views.plans import AT, HOSTILE
 
@@ -35,11 +35,11 @@ def test_a_record_has_the_documented_fields_in_their_order():
 
 
 def test_the_status_is_the_one_relying_parties_see():
-    assert status("issued", AT, AT) == "good"
-    assert status("issued", AT, AT + 1) == "expired"
-    assert status("revoked", AT, AT + 1) == "revoked"
-    assert status("unknown", AT, AT) == "unknown"
-    assert status("intent", AT, AT) == "unknown"
+    assert seen_as("issued", AT, AT) == "good"
+    assert seen_as("issued", AT, AT + 1) == "expired"
+    assert seen_as("revoked", AT, AT + 1) == "revoked"
+    assert seen_as("unknown", AT, AT) == "unknown"
+    assert seen_as("intent", AT, AT) == "unknown"
 
 
 def test_what_was_never_signed_is_not_in_the_inventory():
