@@ -37,7 +37,7 @@ class Decision:
 
 
 decisions = st.lists(
-    st.builds(Decision, st.sampled_from(NAMES), st.sampled_from(REASONS), st.booleans(), st.booleans()), max_size=4
+    st.builds(Decision, st.sampled_from(NAMES), st.sampled_from([*REASONS]), st.booleans(), st.booleans()), max_size=4
 )
 
 
