@@ -3,16 +3,21 @@
 With the cost people get (0.4 s a guess) a hundred applies would take minutes and say nothing more.
 """
 
+import asyncio
 import hashlib
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pkicode.adapters.envelope import Envelope, Header
 from pkicode.adapters.keyfile import make_key_file
+from pkicode.ports import KeyStore
 
 PASSPHRASE = b"planted-Passphrase-9f2c17"
+_Store = TypeVar("_Store", bound=KeyStore)
 _COST, _BLOCK, _LANES = 16, 8, 1
 
 
@@ -22,6 +27,18 @@ _numbers = count(1)
 def another(folder: Path, name: str) -> Path:
     """A folder that nobody has used: with several processes a ground may be made twice."""
     return folder / f"{name}-{next(_numbers)}"
+
+
+def using(store: _Store, use: Callable[[_Store], Awaitable[Any]]) -> Any:
+    """What `use(store)` returns; the store is closed afterwards, as a command does."""
+
+    async def main() -> Any:
+        try:
+            return await use(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(main())
 
 
 def quick_keystore(root: Path) -> None:

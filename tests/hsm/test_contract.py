@@ -19,7 +19,7 @@ from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyStore, NewKey
 from pkicode.x509 import keys as x509_keys
 from tests.guards.tree import ROOT
-from tests.quick import PASSPHRASE, quick_keystore
+from tests.quick import PASSPHRASE, quick_keystore, using
 from tests.softhsm import PIN, SoftHsm
 
 
@@ -56,27 +56,17 @@ def opened(request: pytest.FixtureRequest, quick_path: Path) -> Callable[..., Ke
     return call
 
 
-def within(store: KeyStore, use: Callable[[KeyStore], Awaitable[object]]):
-    async def main():
-        try:
-            return await use(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
-
-
 def test_creating_is_idempotent_and_in_the_order_asked(opened) -> None:
     wanted = [NewKey(label, "ec-p256") for label in ("ca.b@1", "ca.a@1", "ca.b@1")]
-    first = within(opened(), lambda store: store.create(wanted))
+    first = using(opened(), lambda store: store.create(wanted))
     assert [one.label for one in first] == ["ca.b@1", "ca.a@1", "ca.b@1"]
     assert first[0] == first[2] != first[1]
-    assert within(opened(), lambda store: store.create(wanted)) == first
+    assert using(opened(), lambda store: store.create(wanted)) == first
 
 
 def test_what_is_public_is_found_without_a_secret(opened) -> None:
     label = 'cert.fleet["ä \\" b"]@12'
-    [facts] = within(opened(), lambda store: store.create([NewKey(label, "ed25519")]))
+    [facts] = using(opened(), lambda store: store.create([NewKey(label, "ed25519")]))
 
     async def use(store: KeyStore):
         assert await store.find([label, "ca.gone@1"]) == {label: facts}
@@ -84,7 +74,7 @@ def test_what_is_public_is_found_without_a_secret(opened) -> None:
         assert await store.labels() == [label]
         assert await store.about()
 
-    within(opened(locked=True), use)
+    using(opened(locked=True), use)
 
 
 @pytest.mark.parametrize("alg", ["ec-p256", "rsa-2048", "ed25519"])
@@ -100,24 +90,24 @@ def test_a_signer_signs_as_its_facts_say_and_the_same_again_where_it_is_determin
         portable = signer.portable()
         assert portable is None or x509_keys.spki(x509_keys.load_pkcs8(portable)) == facts.spki
 
-    within(opened(), use)
+    using(opened(), use)
 
 
 def test_a_label_keeps_its_algorithm_for_ever(opened) -> None:
-    within(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
+    using(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
     with pytest.raises(KeyStoreError, match=r"ca.root@1 is there already, as ec-p256 and not ec-p384"):
-        within(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p384")]))
+        using(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p384")]))
 
 
 def test_a_key_that_is_not_there_has_no_signer(opened) -> None:
-    within(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
+    using(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
     with pytest.raises(KeyStoreError, match=r"holds no key ca.root@2"):
-        within(opened(), lambda store: store.signer("ca.root@2"))
+        using(opened(), lambda store: store.signer("ca.root@2"))
 
 
 def test_a_sound_keystore_has_nothing_to_tell(opened) -> None:
-    within(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p384"), NewKey("ca.issuing@1", "rsa-2048")]))
-    assert within(opened(), lambda store: store.verify()) == []
+    using(opened(), lambda store: store.create([NewKey("ca.root@1", "ec-p384"), NewKey("ca.issuing@1", "rsa-2048")]))
+    assert using(opened(), lambda store: store.verify()) == []
 
 
 def test_keys_are_minted_by_a_worker_or_made_where_they_stay(opened) -> None:
@@ -130,7 +120,7 @@ def test_keys_are_minted_by_a_worker_or_made_where_they_stay(opened) -> None:
         minted = mint([NewKey("ca.root@1", "ec-p256")])
         assert await store.keep(minted) == [one.facts for one in minted]
 
-    within(opened(), use)
+    using(opened(), use)
 
 
 def test_what_is_destroyed_is_gone_and_another_key_is_not_destroyed(opened) -> None:
@@ -151,4 +141,4 @@ def test_what_is_destroyed_is_gone_and_another_key_is_not_destroyed(opened) -> N
         with pytest.raises(KeyStoreError):
             await store.signer("ca.a@1")
 
-    within(opened(), use)
+    using(opened(), use)

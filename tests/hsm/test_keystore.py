@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from pkicode.ports import KeyFacts, NewKey, Signer
 from pkicode.x509 import keys as x509_keys
 from tests.guards.tree import ROOT
 from tests.oracles import openssl
+from tests.quick import using
 from tests.softhsm import PIN, SoftHsm
 
 NAME = "[keystore.hsm]"
@@ -37,20 +38,8 @@ def opened(
     return Pkcs11KeyStore("[keystore.hsm]", on, read, keys or {})
 
 
-def with_store(store: Pkcs11KeyStore, use: Callable[[Pkcs11KeyStore], Awaitable[object]]):
-    """What `use(store)` returns; the store is closed afterwards, as a command does."""
-
-    async def main():
-        try:
-            return await use(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
-
-
 def made(hsm: SoftHsm, token: str, *labels: str, alg: str = "ec-p256") -> list[KeyFacts]:
-    return with_store(opened(hsm, token), lambda store: store.create([NewKey(one, alg) for one in labels]))
+    return using(opened(hsm, token), lambda store: store.create([NewKey(one, alg) for one in labels]))
 
 
 def assert_signs(signer: Signer, folder: Path, message: bytes = b"to be signed") -> None:
@@ -116,7 +105,7 @@ def test_labels_are_seen_without_a_pin_and_foreign_objects_are_left_out(hsm: Sof
         nobody,
         {},
     )
-    assert with_store(store, lambda store: store.labels()) == ["ca.issuing@2", "ca.root@1"]
+    assert using(store, lambda store: store.labels()) == ["ca.issuing@2", "ca.root@1"]
 
 
 def test_a_foreign_key_whose_label_is_no_utf8_is_left_out(hsm: SoftHsm, token: str) -> None:
@@ -124,8 +113,8 @@ def test_a_foreign_key_whose_label_is_no_utf8_is_left_out(hsm: SoftHsm, token: s
     hsm.tool(
         token, "--keypairgen", "--key-type", "EC:prime256v1", "--label", os.fsdecode(b"Schl\xfcssel"), "--id", "aa"
     )
-    assert with_store(opened(hsm, token), lambda store: store.labels()) == ["ca.root@1"]
-    assert with_store(opened(hsm, token), lambda store: store.verify()) == []
+    assert using(opened(hsm, token), lambda store: store.labels()) == ["ca.root@1"]
+    assert using(opened(hsm, token), lambda store: store.verify()) == []
 
 
 def test_a_label_keeps_its_algorithm(hsm: SoftHsm, token: str) -> None:
@@ -144,7 +133,7 @@ def test_two_keys_of_one_label_are_an_error_until_it_is_said_which(hsm: SoftHsm,
         made(hsm, token, "ca.root@1")
     assert 'keys = { "ca.root@1" = "pkcs11:id=..." }' in told.value.help
     store = opened(hsm, token, keys={"ca.root@1": "pkcs11:id=%02"})
-    (facts,) = with_store(store, lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
+    (facts,) = using(store, lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
     shown = hsm.tool(
         token, "--read-object", "--type", "pubkey", "--id", "02", "--output-file", str(tmp_path / "public")
     )
@@ -161,7 +150,7 @@ def test_two_public_keys_of_one_identity_are_an_error(hsm: SoftHsm, token: str, 
         token, "--write-object", str(tmp_path / "other"), "--type", "pubkey", "--id", identity, "--label", "planted"
     )
     with pytest.raises(KeyStoreError, match=r"2 public keys of the private key's CKA_ID for ca.root@1"):
-        with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
+        using(opened(hsm, token), lambda store: store.signer("ca.root@1"))
 
 
 def test_an_exchanged_public_key_is_found_by_verify(hsm: SoftHsm, token: str, tmp_path: Path) -> None:
@@ -173,7 +162,7 @@ def test_an_exchanged_public_key_is_found_by_verify(hsm: SoftHsm, token: str, tm
     hsm.tool(
         token, "--write-object", str(tmp_path / "other"), "--type", "pubkey", "--id", identity, "--label", "ca.root@1"
     )
-    found = with_store(opened(hsm, token), lambda store: store.verify())
+    found = using(opened(hsm, token), lambda store: store.verify())
     assert found == ["what was signed with the key ca.root@1 does not verify with its public key"]
 
 
@@ -200,7 +189,7 @@ def test_a_key_that_is_there_already_is_adopted_and_never_made(hsm: SoftHsm, tok
         with pytest.raises(KeyStoreError, match=r"no key on the token is what .* says of ca.gone@1"):
             await store.create([NewKey("ca.gone@1", "ec-p256")])
 
-    with_store(opened(hsm, token, keys=keys), use)
+    using(opened(hsm, token, keys=keys), use)
     assert hsm.tool(token, "--list-objects", "--type", "privkey").count("Private Key Object") == 1
 
 
@@ -209,7 +198,7 @@ def test_one_key_is_not_adopted_twice(hsm: SoftHsm, token: str) -> None:
     store = opened(hsm, token, keys={"ca.root@1": "pkcs11:id=%01", "ca.issuing@1": "pkcs11:object=old"})
     wanted = [NewKey(label, "ec-p256") for label in ("ca.root@1", "ca.issuing@1")]
     with pytest.raises(KeyStoreError, match=r"ca.issuing@1 and ca.root@1 are one key on the token"):
-        with_store(store, lambda store: store.create(wanted))
+        using(store, lambda store: store.create(wanted))
 
 
 @pytest.mark.parametrize("kind", ["EC:prime256v1", "RSA:2048", "EC:edwards25519"])
@@ -223,7 +212,7 @@ def test_a_key_that_wants_its_pin_each_time_gets_it(hsm: SoftHsm, token: str, ki
             await asyncio.to_thread(assert_signs, signer, tmp_path)
         assert await store.verify() == []
 
-    with_store(opened(hsm, token), use)
+    using(opened(hsm, token), use)
 
 
 def test_a_key_that_may_not_sign_is_told(hsm: SoftHsm, token: str) -> None:
@@ -234,14 +223,14 @@ def test_a_key_that_may_not_sign_is_told(hsm: SoftHsm, token: str) -> None:
     )
     subprocess.run([sys.executable, "-c", code], env={**os.environ, **hsm.environ}, check=True, timeout=60)
     with pytest.raises(KeyStoreError, match=r"the key ca.root@1 on the token may not sign"):
-        with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
+        using(opened(hsm, token), lambda store: store.signer("ca.root@1"))
 
 
 def test_verify_finds_keys_that_could_leave(hsm: SoftHsm, token: str) -> None:
     made(hsm, token, "ca.root@1")
     generate = ("--keypairgen", "--key-type", "EC:prime256v1", "--extractable")
     hsm.tool(token, *generate, "--label", "ca.weak@1", "--id", "01")
-    found = with_store(opened(hsm, token), lambda store: store.verify())
+    found = using(opened(hsm, token), lambda store: store.verify())
     assert "the key ca.weak@1 may be taken off the token" in found
     assert not [one for one in found if "ca.root" in one]
 
@@ -252,18 +241,18 @@ def test_a_key_that_could_leave_is_used_only_if_it_is_adopted(hsm: SoftHsm, toke
     with pytest.raises(KeyStoreError, match=r"the key ca.root@1 may be taken off the token"):
         made(hsm, token, "ca.root@1")
     store = opened(hsm, token, keys={"ca.root@1": "pkcs11:id=%01"})
-    assert with_store(store, lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
+    assert using(store, lambda store: store.create([NewKey("ca.root@1", "ec-p256")]))
 
 
 def test_private_keys_are_not_exported(hsm: SoftHsm, token: str) -> None:
     made(hsm, token, "ca.root@1")
     with pytest.raises(KeyStoreError, match=r"the private key of ca.root@1 never leaves \[keystore.hsm\]"):
-        with_store(opened(hsm, token), lambda store: store.export(["ca.root@1"]))
+        using(opened(hsm, token), lambda store: store.export(["ca.root@1"]))
 
 
 def test_a_key_that_is_not_there_is_told(hsm: SoftHsm, token: str) -> None:
     with pytest.raises(KeyStoreError, match=r"\[keystore.hsm\] holds no key ca.root@1"):
-        with_store(opened(hsm, token), lambda store: store.signer("ca.root@1"))
+        using(opened(hsm, token), lambda store: store.signer("ca.root@1"))
 
 
 def test_a_missing_token_is_told_beside_those_that_are_there(hsm: SoftHsm, token: str) -> None:
@@ -280,7 +269,7 @@ def test_two_tokens_of_one_label_are_told_apart_by_their_serials(hsm: SoftHsm) -
     assert second in told.value.help
     made(hsm, f"pkcs11:token=twin;serial={second}", "ca.root@1")
     store = opened(hsm, f"pkcs11:token=twin;serial={first}")
-    assert with_store(store, lambda store: store.labels()) == []
+    assert using(store, lambda store: store.labels()) == []
 
 
 @pytest.mark.parametrize(
@@ -303,16 +292,16 @@ def test_two_tokens_of_one_label_are_told_apart_by_their_serials(hsm: SoftHsm) -
 def test_every_attribute_of_the_uri_must_match(hsm: SoftHsm, token: str, attribute: str, matches: bool) -> None:
     store = opened(hsm, f"pkcs11:token={token};{attribute}")
     if matches:
-        assert with_store(store, lambda store: store.labels()) == []
+        assert using(store, lambda store: store.labels()) == []
     else:
         with pytest.raises(KeyStoreError, match="no token matches"):
-            with_store(store, lambda store: store.labels())
+            using(store, lambda store: store.labels())
 
 
 def test_a_module_that_cannot_be_loaded_is_told(hsm: SoftHsm, token: str, tmp_path: Path) -> None:
     (tmp_path / "no.so").write_bytes(b"not a library")
     with pytest.raises(KeyStoreError, match=r"the module .*no.so cannot be loaded"):
-        with_store(opened(hsm, token, module=tmp_path / "no.so"), lambda store: store.labels())
+        using(opened(hsm, token, module=tmp_path / "no.so"), lambda store: store.labels())
 
 
 def test_a_module_that_does_not_start_is_told(hsm: SoftHsm, token: str, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tests.files.processes import ends
 from tests.guards.tree import ROOT
 from tests.kinds import site
 from tests.kinds.site import Site
-from tests.quick import quick_keystore
+from tests.quick import quick_keystore, using
 
 PROGRAM = [sys.executable, "-m", "tests.keys.signing_command"]
 
@@ -28,16 +27,6 @@ def opened(folder: Path, how: str = "", *, command: list[str] | None = None, sec
     ours = [*PROGRAM, str(folder / "keys"), *([how] if how else [])]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     return CommandKeyStore("kms", Talking(command or ours, root=folder, environ=environ, seconds=seconds))
-
-
-def with_store(store: CommandKeyStore, use: Callable[[CommandKeyStore], Awaitable[object]]):
-    async def main():
-        try:
-            return await use(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
 
 
 async def signs(store: CommandKeyStore, label: str = "ca.root@1", alg: str = "ec-p256") -> bytes:
@@ -59,7 +48,7 @@ def test_a_command_makes_keys_and_signs_with_them(tmp_path: Path, alg: str) -> N
         x509_keys.verify(facts.spki, alg, b"x" * 5000, await asyncio.to_thread(signer.sign, b"x" * 5000))
         assert await store.verify() == []
 
-    with_store(opened(tmp_path), use)
+    using(opened(tmp_path), use)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +71,7 @@ def test_what_is_no_answer_is_told_and_the_next_question_is_asked_anew(tmp_path:
             await signs(store)
         assert await store.labels() == ["ca.root@1"]
 
-    with_store(opened(tmp_path, how), use)
+    using(opened(tmp_path, how), use)
 
 
 def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
@@ -90,14 +79,14 @@ def test_a_command_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path) 
         with pytest.raises(KeyStoreError, match=r"gave no answer in 3 s"):
             await signs(store)
 
-    with_store(opened(tmp_path, "hang", seconds=3), use)
+    using(opened(tmp_path, "hang", seconds=3), use)
     for pid in (tmp_path / "pids").read_text().split():
         assert ends(int(pid))
 
 
 def test_a_command_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(KeyStoreError, match="could not be started or written to: No such file"):
-        with_store(opened(tmp_path, command=["no-such-signer"]), lambda store: store.labels())
+        using(opened(tmp_path, command=["no-such-signer"]), lambda store: store.labels())
 
 
 def test_a_question_and_an_answer_may_be_larger_than_a_pipe(tmp_path: Path) -> None:
@@ -107,18 +96,18 @@ def test_a_question_and_an_answer_may_be_larger_than_a_pipe(tmp_path: Path) -> N
         await store.create([NewKey(one, "ed25519") for one in labels[:600]])
         return await store.find(labels)
 
-    assert list(with_store(opened(tmp_path), use)) == labels[:600]
+    assert list(using(opened(tmp_path), use)) == labels[:600]
 
 
 def test_a_label_keeps_its_algorithm(tmp_path: Path) -> None:
-    with_store(opened(tmp_path), signs)
+    using(opened(tmp_path), signs)
     with pytest.raises(KeyStoreError, match=r"is there already, as ec-p256 and not ed25519"):
-        with_store(opened(tmp_path), lambda store: store.create([NewKey("ca.root@1", "ed25519")]))
+        using(opened(tmp_path), lambda store: store.create([NewKey("ca.root@1", "ed25519")]))
 
 
 def test_private_keys_are_not_exported(tmp_path: Path) -> None:
     with pytest.raises(KeyStoreError, match=r"never leaves \[keystore.kms\]"):
-        with_store(opened(tmp_path), lambda store: store.export(["ca.root@1"]))
+        using(opened(tmp_path), lambda store: store.export(["ca.root@1"]))
 
 
 @pytest.mark.parametrize(
@@ -140,11 +129,11 @@ def test_what_is_told_of_keys_is_read_with_care(tmp_path: Path, told: str, messa
     (tmp_path / "line").write_text(line + "\n")
     command = ["sh", "-c", "read question && cat line && cat > rest"]
     with pytest.raises(KeyStoreError, match=message):
-        with_store(opened(tmp_path, command=command), lambda store: store.find(["ca.root@1"]))
+        using(opened(tmp_path, command=command), lambda store: store.find(["ca.root@1"]))
 
 
 def test_a_program_ends_when_its_keystore_is_closed(tmp_path: Path) -> None:
-    with_store(
+    using(
         opened(tmp_path, command=["sh", "-c", 'read q && echo \'{"id":1,"labels":[]}\'; cat; touch ended']),
         lambda store: store.labels(),
     )

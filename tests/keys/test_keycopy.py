@@ -1,6 +1,5 @@
 """Copies of a sealed keystore, and the way back: whole or not at all, and never over a key that they lack."""
 
-import asyncio
 import errno
 import os
 import shutil
@@ -18,7 +17,7 @@ from pkicode.model.problem import KeyStoreError
 from pkicode.ports import NewKey
 from tests.guards.tree import ROOT
 from tests.kinds.site import NOW
-from tests.quick import PASSPHRASE, quick_key_file
+from tests.quick import PASSPHRASE, quick_key_file, using
 
 MAKER = """
 import asyncio, select, sys
@@ -46,14 +45,7 @@ def opened(path: Path, secret: bytes = PASSPHRASE) -> SealedKeyStore:
 
 
 def with_store(path: Path, use: Callable[[SealedKeyStore], Awaitable[object]], secret: bytes = PASSPHRASE):
-    async def main():
-        store = opened(path, secret)
-        try:
-            return await use(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
+    return using(opened(path, secret), use)
 
 
 def made(path: Path, *labels: str) -> None:

@@ -18,6 +18,7 @@ from pkicode.model.problem import KeyStoreError
 from pkicode.ports import MintedKey, NewKey
 from pkicode.x509 import keys as x509_keys
 from tests.oracles import openssl, openssl_bytes
+from tests.quick import using
 
 PASSPHRASE = b"correct horse battery staple"
 
@@ -35,15 +36,7 @@ async def refuse() -> bytes:
 
 def with_store(path: Path, use, ask: Callable[[], Awaitable[bytes]] | None = None):
     """What `use(store)` returns; the store is opened and closed around it, as a command does."""
-
-    async def main():
-        store = SealedKeyStore(path, ask or passphrase())
-        try:
-            return await use(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(main())
+    return using(SealedKeyStore(path, ask or passphrase()), use)
 
 
 def made(path: Path, *labels: str, alg: str = "ec-p256"):

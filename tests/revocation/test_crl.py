@@ -258,15 +258,16 @@ def test_gnutls_verifies_full_lists_and_shards(urls, tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("extension", "critical"),
+    ("extension", "critical", "why"),
     [
-        (point(*URLS, only_contains_user_certs=True), True),
-        (point(*URLS, indirect_crl=True), True),
-        (point(*URLS), False),
-        (point(only_contains_ca_certs=True), True),
+        (point(*URLS, only_contains_user_certs=True), True, "issuing distribution point"),
+        (point(*URLS, indirect_crl=True), True, "issuing distribution point"),
+        (point(*URLS), False, "issuing distribution point"),
+        (point(only_contains_ca_certs=True), True, "issuing distribution point"),
+        (x509.DeltaCRLIndicator(1), True, "critical extension"),
     ],
 )
-def test_a_scope_that_is_not_made_here_is_not_read(extension, critical):
+def test_a_scope_that_is_not_made_here_is_not_read(extension, critical, why):
     whole = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(NAME)
@@ -279,7 +280,7 @@ def test_a_scope_that_is_not_made_here_is_not_read(extension, critical):
         .public_bytes(Encoding.DER)
     )
     for reader in (lambda: crl.read(whole, limit=10_000), lambda: crl.verify(whole, issuer())):
-        with pytest.raises(ValueError, match="issuing distribution point"):
+        with pytest.raises(ValueError, match=why):
             reader()
 
 
@@ -288,23 +289,6 @@ def test_a_longer_crl_than_allowed_is_not_parsed():
     assert crl.read(der_of, limit=len(der_of))
     with pytest.raises(ValueError, match=f"more than the {len(der_of) - 1} allowed"):
         crl.read(der_of, limit=len(der_of) - 1)
-
-
-def test_a_list_of_another_scope_is_not_read_as_a_full_one():
-    sharded = (
-        x509.CertificateRevocationListBuilder()
-        .issuer_name(NAME)
-        .last_update(as_datetime(NOW))
-        .next_update(as_datetime(NOW + DAY))
-        .add_extension(x509.AuthorityKeyIdentifier(issuer().ski, None, None), critical=False)
-        .add_extension(x509.CRLNumber(1), critical=False)
-        .add_extension(x509.DeltaCRLIndicator(1), critical=True)
-        .sign(KEYS["ec-p256"], hashes.SHA256())
-        .public_bytes(Encoding.DER)
-    )
-    for reader in (lambda: crl.read(sharded, limit=10_000), lambda: crl.verify(sharded, issuer())):
-        with pytest.raises(ValueError, match="critical extension"):
-            reader()
 
 
 @given(data=st.data())
