@@ -86,7 +86,7 @@ class Guarded:
     turn: Callable[[str], Awaitable[None]] = field(repr=False)
     """Waits until a connection to an address may begin."""
     seconds: float = SECONDS
-    resolve: Callable[[str], Awaitable[tuple[str, ...]]] = field(default=addresses, repr=False)
+    resolve: Callable[[str], Awaitable[tuple[str, ...] | None]] = field(default=addresses, repr=False)
     fetches: int = 0
     octets: int = 0
     _failed: Counter[str] = field(factory=Counter, repr=False)

@@ -6,8 +6,9 @@ What is said is handed in (pkicode/tls); names are resolved once, before.
 import asyncio
 import errno
 import socket
+import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from typing import Final
 
@@ -29,16 +30,45 @@ _OURS: Final = (
 """What goes wrong on this side."""
 
 
-async def addresses(name: str, *, seconds: float = 5.0) -> tuple[str, ...]:
-    """The IPv4 and IPv6 addresses of a name, ADDRESSES_MOST at most; none where it does not resolve in time."""
+def _resolve(name: str) -> list[str]:
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    # An address with a zone means something on this host alone.
+    return [str(one[4][0]) for one in found if "%" not in str(one[4][0])]
+
+
+async def addresses(
+    name: str, *, seconds: float = 5.0, resolve: Callable[[str], Sequence[str]] = _resolve
+) -> tuple[str, ...] | None:
+    """The IPv4 and IPv6 addresses of a name, ADDRESSES_MOST at most; () where it has none, None where time was up.
+
+    Args:
+        resolve: what asks; it may block, and raise OSError or UnicodeError.
+    """
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[Sequence[str]] = loop.create_future()
+
+    def tell(found: Sequence[str]) -> None:
+        if not told.done():
+            told.set_result(found)
+
+    def ask() -> None:
+        try:
+            found = resolve(name)
+        except (OSError, UnicodeError):
+            found = ()
+        # Nobody listens any more where the scan is over.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(tell, found)
+
+    # A thread for each: nobody can end a lookup, and a pool that is full of slow names starves the others and holds
+    # up the end of the process.
+    threading.Thread(target=ask, name="resolver", daemon=True).start()
     try:
         async with asyncio.timeout(seconds):
-            found = await asyncio.get_running_loop().getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        return ()
-    # An address with a zone means something on this host alone.
-    there = dict.fromkeys(str(one[4][0]) for one in found if "%" not in str(one[4][0]))
-    return tuple(there)[:ADDRESSES_MOST]
+            found = await told
+    except TimeoutError:
+        return None
+    return tuple(dict.fromkeys(found))[:ADDRESSES_MOST]
 
 
 class Network:

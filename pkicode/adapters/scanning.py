@@ -20,7 +20,7 @@ from pkicode.adapters.network import Network, addresses
 from pkicode.adapters.workers import Workers
 from pkicode.model.event import Event
 from pkicode.scanner import grade, pki
-from pkicode.scanner.asking import discover, scan_one
+from pkicode.scanner.asking import discover, looked_up, scan_one
 from pkicode.scanner.finding import Endpoint, Finding, Grade, Target
 from pkicode.scanner.pace import Pace, Rate
 from pkicode.scanner.pki import WARN_EXPIRY, Means
@@ -88,6 +88,7 @@ class Scanning:
     _done: int
     _reach: Paced = field(repr=False)
     _lookups: "Lookups | None" = field(repr=False)
+    _late: set[int] = field(factory=set, repr=False)  # Targets whose names nobody resolved in time.
 
     async def part(self, numbers: Sequence[int]) -> list[Endpoint]:
         """The records of these targets of the job, in their order; a name has one for each of its addresses."""
@@ -106,7 +107,7 @@ class Scanning:
         records: list[Endpoint] = []
         for number, task in zip(numbers, named, strict=True):
             here, found = found[: len(task.result())], found[len(task.result()) :]
-            records += _told(here, self.job, number)
+            records += _told(here, self.job, number, is_late=number in self._late)
         return records
 
     async def _addressed(self, number: int, room: asyncio.Semaphore) -> list[Target]:
@@ -114,7 +115,10 @@ class Scanning:
         if target.address:
             return [target]
         async with room:
-            return [evolve(target, address=one) for one in await addresses(target.host)] or [target]
+            found = await addresses(target.host)
+        if found is None:
+            self._late.add(number)
+        return [evolve(target, address=one) for one in found or ()] or [target]
 
     async def _asked(self, targets: Sequence[Target]) -> list[Endpoint]:
         """In the order of the targets."""
@@ -363,7 +367,7 @@ def _is_open(endpoint: Endpoint) -> bool:
     return endpoint.state in ("tls", *_UNDECIDED)
 
 
-def _told(found: Sequence[Endpoint], job: Job, number: int) -> Iterable[Endpoint]:
+def _told(found: Sequence[Endpoint], job: Job, number: int, *, is_late: bool) -> Iterable[Endpoint]:
     """The records of one target of the job: what is said of its name, and of its addresses together."""
     kept = job.terms.choice.kept
     if job.targets.is_of_network(number):
@@ -372,10 +376,7 @@ def _told(found: Sequence[Endpoint], job: Job, number: int) -> Iterable[Endpoint
     if target.address:
         return found
     there = [one.target.address for one in found if one.target.address]
-    if there:
-        lookup = Finding("Connectivity", "DNSLookup", Grade.GOOD, " ".join(there), "The name resolves.")
-    else:
-        lookup = Finding("Connectivity", "DNSLookup", Grade.BAD, "unresolved", "The name has no address.")
+    lookup = looked_up(there, is_late=is_late)
     same = pki.same_everywhere(found)
     return [
         evolve(

@@ -167,8 +167,15 @@ def _named(project: "Project", name: str | None, mend: str = "give its name") ->
 
 def _sealed(project: "Project", name: str | None, mend: str = _OPTION) -> str:
     """The one that is named, else the only one that is a file to be copied."""
+    types = {one.name: one.type for one in project.config.settings.keystores}
     files = [one.name for one in project.config.settings.keystores if one.type == "file" and not one.offline]
-    return files[0] if name is None and len(files) == 1 else _named(project, name, mend)
+    found = files[0] if name is None and len(files) == 1 else _named(project, name, mend)
+    if types[found] != "file":
+        raise PkicodeError(
+            f"[keystore.{found}] is no sealed file: it is of type {types[found]}",
+            help="a token has its own tools, for its PIN and for copies",
+        )
+    return found
 
 
 def _is_offline(project: "Project", name: str) -> bool:

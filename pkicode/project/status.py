@@ -35,6 +35,7 @@ from pkicode.project.state import State
 from pkicode.revocation import crl, pack, shards
 from pkicode.x509.keys import SignatureError
 
+_PUT_BACK = "; `pkicode apply --refresh published` puts it back"
 CA_WARNING = 60 * DAY
 """A CA that ends sooner, with nothing to follow it, needs somebody's attention."""
 
@@ -329,6 +330,7 @@ class _Look:
                 if record.target == name:
                     data = await lookout.read(publisher, record)
                     level, message = self._read(record, data)
+                    message += _PUT_BACK if level is Level.CRITICAL else ""
                     self._tell("published", f"{name} {record.path}", level, message)
                     self._figure("published_ok", int(level is Level.OK), target=name, path=record.path)
         except PkicodeError as error:

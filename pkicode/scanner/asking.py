@@ -161,8 +161,18 @@ def _judged(known: Known, probe: Probe) -> list[Finding]:
 _DIALLED = {
     "closed": "The port is closed.",
     "filtered": "Nobody answers at the address: it is not there, or something before it drops what is sent.",
-    "unresolved": "The name has no address.",
+    "unresolved": "No address of the name is known.",
 }
+
+
+def looked_up(addresses: Sequence[str], *, is_late: bool) -> Finding:
+    """What is said of a name; `is_late`: time was up before anybody told its addresses."""
+    if addresses:
+        return Finding("Connectivity", "DNSLookup", Grade.GOOD, " ".join(addresses), "The name resolves.")
+    if is_late:
+        detail = "No answer came in time: the name may have an address all the same."
+        return Finding("Connectivity", "DNSLookup", Grade.UNKNOWN, "timeout", detail)
+    return Finding("Connectivity", "DNSLookup", Grade.BAD, "unresolved", "The name has no address.")
 
 
 def _connectivity(session: Session, state: str) -> list[Finding]:

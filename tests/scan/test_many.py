@@ -1,6 +1,7 @@
 """Scans of many targets: good and bad ones among each other, names, networks, processes.  Every one is a record."""
 
 import asyncio
+import threading
 from collections import Counter
 from contextlib import AsyncExitStack
 
@@ -8,8 +9,10 @@ import pytest
 from attrs import evolve
 
 from pkicode.adapters.asked import Wanted, jobs
+from pkicode.adapters.network import addresses
 from pkicode.adapters.scanning import AT_ONCE, reach_of, whole
 from pkicode.model.problem import ConfigError
+from pkicode.scanner.asking import looked_up
 from pkicode.scanner.finding import Grade
 from pkicode.scanner.terms import RATE
 from tests.scan import strange
@@ -91,6 +94,27 @@ def test_a_name_has_a_record_for_each_address_and_says_that_it_resolves(port):
 def test_a_name_without_an_address_is_a_record_too():
     (one,) = scanned("nobody.invalid")
     assert (one.state, found(one, "DNSLookup").grade) == ("unresolved", Grade.BAD)
+
+
+def test_names_that_nobody_answers_for_starve_no_other():
+    held = threading.Event()
+
+    def never(_: str) -> list[str]:
+        held.wait()
+        return []
+
+    async def all_of_them() -> tuple[list[object], object]:
+        slow = await asyncio.gather(*(addresses(f"n{n}.example", seconds=0.05, resolve=never) for n in range(100)))
+        return slow, await addresses("localhost")
+
+    try:
+        slow, there = asyncio.run(all_of_them())
+    finally:
+        held.set()
+    assert slow == [None] * 100
+    assert there
+    assert set(there) <= {"127.0.0.1", "::1"}
+    assert looked_up((), is_late=True).grade is Grade.UNKNOWN
 
 
 def test_silence_in_a_network_is_no_finding_but_a_named_host_that_is_silent_is():
