@@ -146,7 +146,8 @@ def test_status_reads_what_is_published_only_when_asked_and_says_what_is_wrong_w
     ran = at(0, "--format", "nagios", "--refresh", "published")
     assert (ran.code, f"published web {meddled}" in ran.out.splitlines()[0]) == (2, True)
     path.unlink()
-    assert f"published web {meddled}: is gone" in at(0, "--format", "nagios", "--refresh", "published").out
+    gone = f"published web {meddled}: is gone; `pkicode apply --refresh published` puts it back"
+    assert gone in at(0, "--format", "nagios", "--refresh", "published").out
 
 
 def test_an_older_crl_put_back_by_somebody_is_told(at, applied, run, monkeypatch):
