@@ -26,13 +26,18 @@ def make_folder(path: Path, mode: int) -> None:
     sync(path.parent)
 
 
-def write_new(path: Path, data: bytes, mode: int) -> None:
+def write_new(path: Path | str, data: bytes, mode: int, *, folder: int | None = None) -> None:
     """A new file with these bytes, on disk when this returns; its name is durable after sync of its folder.
+
+    Args:
+        folder: an open folder that a relative path is in.
 
     Raises:
         FileExistsError: something is there, be it a link that leads nowhere.
     """
-    file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600)
+    file = os.open(
+        path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, mode & 0o600, dir_fd=folder
+    )
     try:
         write_all(file, data)
         # The umask has no say, and nobody could read it before it was whole.

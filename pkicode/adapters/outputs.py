@@ -25,6 +25,7 @@ from attrs import field, frozen
 from pkicode.adapters.durable import make_folder, sync, write_all
 from pkicode.adapters.lock import Check, alone
 from pkicode.adapters.process import CommandFailed, run
+from pkicode.config.files import resolved
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.ports import OutputSet
 
@@ -136,7 +137,7 @@ def _printable(output: bytes) -> str:
 
 
 def _stage_all(sets: Sequence[OutputSet], root: Path) -> Sequence[_Staged | str]:
-    inside = root.resolve()
+    inside = resolved(root)
     return _synced([_told(_stage, one, inside) for one in sets], _written)
 
 
@@ -181,7 +182,7 @@ def _planned(one: OutputSet, root: Path) -> _Set:
     if len(set(names)) < len(names):
         names = [f"{number}-{name}" for number, name in enumerate(names)]
     folder = links[0].parent / ".gen" / _slug(one.address)
-    if folder.resolve() != folder:
+    if resolved(folder) != folder:
         raise _Refused(f"{folder} leads elsewhere through a link; remove the link")
     files = tuple(
         _File(name, link, file.data, one.mode if file.secret else _PUBLIC_MODE)
@@ -201,7 +202,7 @@ def _link(path: str, root: Path) -> Path:
     declared = Path(path)
     if "\0" in path or declared.name in ("", "..") or ".gen" in declared.parts:
         raise _Refused(f"`{path!r}` is not a path an output can have; name a file, outside of `.gen`")
-    folder = (root / declared).parent.resolve()
+    folder = resolved((root / declared).parent)
     if not declared.is_absolute() and not folder.is_relative_to(root):
         raise _Refused(f"`{path}` leaves the project's folder; relative outputs stay inside it, links included")
     return folder / declared.name

@@ -9,13 +9,16 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pkicode.adapters.durable import make_folder, sync, write_new
+from attrs import frozen
+
+from pkicode.adapters.durable import make_folder, write_new
 from pkicode.adapters.lock import Check, alone
+from pkicode.config.files import resolved
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.problem import Foreign, PkicodeError
 from pkicode.ports import Publisher
@@ -24,6 +27,7 @@ CACHE_CONTROL = "public, max-age=3600, must-revalidate"
 """A CRL replaced today must not be hidden by a cache until its nextUpdate."""
 _LOCK = ".pkicode.lock"
 _MODE = 0o644
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_publisher(url: str, root: Path, *, reach: Reach, check: Check) -> Publisher:
@@ -43,8 +47,8 @@ def open_publisher(url: str, root: Path, *, reach: Reach, check: Check) -> Publi
         return RemotePublisher(url, reach=reach, check=check)
     path = Path(unquote(url.removeprefix(f"{scheme}:").removeprefix("//")) if scheme else url)
     if not path.is_absolute():
-        path = (root / path).resolve()
-        if not path.is_relative_to(root.resolve()):
+        path = resolved(root / path)
+        if not path.is_relative_to(resolved(root)):
             raise PkicodeError(
                 f"the publish target `{url}` leaves the project's folder",
                 help="a relative target stays inside, links included; write file:///the/absolute/path if you mean it",
@@ -69,30 +73,24 @@ class LocalPublisher:
         if not files:
             return
         with _telling(str(self._folder)):
-            places = [(self._place(path), data) for path, data, _ in files]
+            for path, _, _ in files:
+                _refuse_away(self._folder, path)
             await asyncio.to_thread(make_folder, self._folder, 0o755)
             lock = self._folder / _LOCK
             async with alone(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, doing=f"publishing to {self._folder}"):
-                drafts = await asyncio.to_thread(_stage, places)
-                self._reach(FaultPoint.PUBLISH_STAGED)
-                await self._check()
-                await asyncio.to_thread(_switch, drafts)
-                await asyncio.to_thread(_compare, places)
+                with ExitStack() as folders:
+                    places = await asyncio.to_thread(_stage, self._folder, files, folders)
+                    self._reach(FaultPoint.PUBLISH_STAGED)
+                    await self._check()
+                    await asyncio.to_thread(_switch, places)
+                    await asyncio.to_thread(_compare, self._folder, files)
 
     async def read(self, path: str, *, limit: int) -> bytes | None:
         """ports.Publisher.read."""
         with _telling(str(self._folder)):
-            data = await asyncio.to_thread(_read, self._place(path), limit)
+            data = await asyncio.to_thread(_read_at, self._folder, path, limit)
         _refuse_longer(path, data, limit)
         return data
-
-    def _place(self, path: str) -> Path:
-        target = self._folder.resolve()
-        place = target.joinpath(*_parts(path))
-        folder = place.parent.resolve()
-        if not folder.is_relative_to(target):
-            raise PkicodeError(f"`{path}` leaves the publish target {target} through a link", help="remove the link")
-        return folder / place.name
 
 
 class RemotePublisher:
@@ -157,49 +155,110 @@ def _parts(path: str) -> list[str]:
     return parts
 
 
-def _stage(places: Sequence[tuple[Path, bytes]]) -> Sequence[tuple[Path, Path]]:
-    drafts = []
-    for place, data in places:
-        make_folder(place.parent, 0o755)
-        # Always the same name: what a crash leaves behind is overwritten, nobody has to sweep a public folder.
-        draft = place.with_name(f".{place.name}.draft")
-        draft.unlink(missing_ok=True)
-        write_new(draft, data, _MODE)
-        drafts.append((draft, place))
-    return drafts
+@frozen
+class _Place:
+    """A name in a folder that is open: whoever owns the target may put a link above it at any time."""
+
+    folder: int
+    name: str
+
+    @property
+    def draft(self) -> str:
+        """Always the same name: what a crash leaves behind is overwritten, nobody has to sweep a public folder."""
+        return f".{self.name}.draft"
 
 
-def _switch(drafts: Sequence[tuple[Path, Path]]) -> None:
-    for draft, place in drafts:
-        draft.replace(place)
+def _refuse_away(target: Path, path: str) -> tuple[Path, Path]:
+    """The target and the folder of a path below it, links followed."""
+    base = resolved(target)
+    folder = resolved(base.joinpath(*_parts(path)[:-1]))
+    if not folder.is_relative_to(base):
+        raise PkicodeError(f"`{path}` leaves the publish target {base} through a link", help="remove the link")
+    return base, folder
+
+
+def _opened(target: Path, path: str, *, make: bool) -> int:
+    """The folder of a path, to be closed; made with those above it where it is not there.
+
+    Links that are there lead inside.  What was seen is opened name by name, and no link that came since is followed.
+    """
+    base, folder = _refuse_away(target, path)
+    handle = os.open(base, _FOLDER)
+    for name in folder.relative_to(base).parts:
+        try:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(name, 0o755, dir_fd=handle)
+                    os.fsync(handle)
+            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=handle)
+        finally:
+            os.close(handle)
+        handle = inner
+    return handle
+
+
+def _stage(target: Path, files: Sequence[tuple[str, bytes, str]], folders: ExitStack) -> Sequence[_Place]:
+    opened: dict[str, int] = {}
+    places = []
+    for path, data, _ in files:
+        above, _, name = path.rpartition("/")
+        if above not in opened:
+            opened[above] = _opened(target, path, make=True)
+            folders.callback(os.close, opened[above])
+        place = _Place(opened[above], name)
+        with suppress(FileNotFoundError):
+            os.unlink(place.draft, dir_fd=place.folder)
+        write_new(place.draft, data, _MODE, folder=place.folder)
+        places.append(place)
+    return places
+
+
+def _switch(places: Sequence[_Place]) -> None:
+    for place in places:
+        os.replace(place.draft, place.name, src_dir_fd=place.folder, dst_dir_fd=place.folder)
         # Each before the next: a CRL must not be on disk before the certificate of who signed it.
-        sync(place.parent)
+        os.fsync(place.folder)
 
 
-def _compare(places: Sequence[tuple[Path, bytes]]) -> None:
-    for place, data in places:
-        _refuse_other(str(place), place.read_bytes(), data)
+def _compare(target: Path, files: Sequence[tuple[str, bytes, str]]) -> None:
+    """As readers find them, who do not know which folder was open."""
+    for path, data, _ in files:
+        try:
+            there = _read_at(target, path, len(data))
+        except Foreign:
+            there = None
+        _refuse_other(f"{target}/{path}", there, data)
 
 
-def _read(place: Path, limit: int) -> bytes | None:
+def _read_at(target: Path, path: str, limit: int) -> bytes | None:
     try:
-        with open(place, "rb", opener=_open) as file:
+        folder = _opened(target, path, make=False)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read(folder, path.rpartition("/")[2], f"{target}/{path}", limit)
+    finally:
+        os.close(folder)
+
+
+def _read(folder: int, name: str, shown: str, limit: int) -> bytes | None:
+    def opener(path: str, flags: int) -> int:
+        # A pipe that somebody put there must not make us wait for ever.
+        return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW, dir_fd=folder)
+
+    try:
+        with open(name, "rb", opener=opener) as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
-                raise _foreign(str(place), limit)
+                raise _foreign(shown, limit)
             return file.read(limit + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         # ELOOP is how O_NOFOLLOW says that it is a link.
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise _foreign(str(place), limit) from error
+            raise _foreign(shown, limit) from error
         raise
-
-
-def _open(path: str, flags: int) -> int:
-    # A pipe that somebody put there must not make us wait for ever.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def _foreign(path: str, limit: int) -> Foreign:
@@ -220,7 +279,7 @@ def _headers(protocols: str | tuple[str, ...], content_type: str) -> Mapping[str
     return {}
 
 
-def _refuse_other(path: str, there: bytes, data: bytes) -> None:
+def _refuse_other(path: str, there: bytes | None, data: bytes) -> None:
     if there != data:
         raise PkicodeError(
             f"{path} was published, but reading it back gives something else",
@@ -245,6 +304,8 @@ def _telling(target: str) -> Iterator[None]:
         yield
     except OSError as error:
         what = error.strerror or type(error).__name__
+        if error.filename and str(error.filename) != target:
+            what = f"{os.path.basename(error.filename)}: {what}"
         raise PkicodeError(f"publish target {target}: {what}", help="see that it is there and ours to write") from error
 
 

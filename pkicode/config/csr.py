@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from pkicode.config.check_paths import escapes
-from pkicode.config.files import contained
+from pkicode.config.files import contained, resolved
 from pkicode.model.problem import PkicodeError
 
 LARGEST = 64 * 1024
@@ -46,7 +46,7 @@ class CsrFiles:
         return "" if data is None else hashlib.sha256(data).hexdigest()
 
     def _folder(self, parent: str) -> str:
-        folder = (self._root / parent).resolve()
+        folder = resolved(self._root / parent)
         if not contained(self._root, folder):
             raise CsrError("E0112", f"the CSR folder `{parent}` leads out of the project's root")
         return str(folder)

@@ -1,6 +1,7 @@
 """The files of a configuration: pki.toml and what it includes, limited, inside the root.  Knows no meaning of keys."""
 
 import hashlib
+import os
 import re
 import tomllib
 from io import BufferedReader
@@ -47,9 +48,15 @@ def digest_of(stream: BufferedReader) -> str:
     return "sha256:" + hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def resolved(path: Path) -> Path:
+    """A path, links followed; one that leads to itself stays as it is, and whoever opens it is told."""
+    # Path.resolve raises RuntimeError for that before Python 3.13.
+    return Path(os.path.realpath(path))
+
+
 def contained(root: Path, path: Path) -> bool:
     """Whether a path, links followed, is inside the root (which is resolved already) and in no private folder."""
-    aim = path.resolve()
+    aim = resolved(path)
     return aim.is_relative_to(root) and PRIVATE.isdisjoint(aim.relative_to(root).parts)
 
 

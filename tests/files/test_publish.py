@@ -148,6 +148,35 @@ def test_a_link_below_the_target_that_leaves_it_is_refused(tmp_path: Path) -> No
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+def test_a_folder_that_leads_to_itself_is_an_error_and_no_surprise(tmp_path: Path) -> None:
+    target = publisher("public", tmp_path)
+    (tmp_path / "public").mkdir()
+    (tmp_path / "public/crl").symlink_to("crl")
+    with pytest.raises(PkicodeError, match="crl: Not a directory"):
+        put(target, ("crl/a.crl", b"data"))
+    with pytest.raises(PkicodeError, match="crl: Not a directory"):
+        read(target, "crl/a.crl")
+
+
+def test_a_link_that_comes_while_files_are_put_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+
+    async def swapped() -> None:
+        (tmp_path / "public/crl").rename(tmp_path / "public/aside")
+        (tmp_path / "public/crl").symlink_to(tmp_path / "outside")
+
+    with pytest.raises(PkicodeError, match="through a link"):
+        put(publisher("public", tmp_path, check=swapped), ("crl/a.crl", b"data"))
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    target = publisher("public", tmp_path)
+    (tmp_path / "public/crl/a.crl").mkdir(parents=True)
+    with pytest.raises(PkicodeError, match=r"public: .*a\.crl.*: Is a directory"):
+        put(target, ("crl/a.crl", b"data"))
+
+
 def test_a_link_in_place_of_a_file_is_replaced_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "public").mkdir()
     (tmp_path / "precious").write_bytes(b"precious")
