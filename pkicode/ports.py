@@ -203,6 +203,7 @@ class Published:
     target: str
     path: str
     sha256: str
+    """"" in a Write: what lies there is looked after no more, and Store.published is silent about it."""
     at: int
 
 

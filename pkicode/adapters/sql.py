@@ -235,7 +235,7 @@ ARTEFACT_PUT = (
     " WHERE (length(excluded.number), excluded.number) > (length(artefacts.number), artefacts.number)"
 )
 
-PUBLISHED = "SELECT target, path, sha256, at FROM published"
+PUBLISHED = "SELECT target, path, sha256, at FROM published WHERE sha256 <> ''"
 PUBLISHED_PUT = (
     "INSERT INTO published (target, path, sha256, at) VALUES ($1, $2, $3, $4) ON CONFLICT (target, path) DO UPDATE"
     " SET sha256 = excluded.sha256, at = excluded.at"

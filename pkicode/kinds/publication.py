@@ -18,6 +18,7 @@ from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
+from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import Foreign, LeaseLost, PkicodeError, Problem
@@ -152,16 +153,19 @@ async def _publish(change: Change, run: Run) -> Problem | None:
     target = world.publishers[block.name]
     try:
         fresh = [one for one in files if not await _holds(target, one[0], one[1])]
-        newer = [one for one in fresh if one[0] in lists and await _is_newer(target, *lists[one[0]], run)]
-        await target.put([one for one in fresh if one not in newer])
+        above = [one for one in fresh if one[0] in lists and await _is_newer(target, one[0], *lists[one[0]], run)]
+        await target.put([one for one in fresh if one not in above])
     except LeaseLost:
         # Not the target's fault, and no reason to go on.
         raise
     except PkicodeError as error:
         return Problem("E0510", f"publish.{block.name}: {error.message}", help=error.help, address=str(change.address))
     world.reach(FaultPoint.PUBLISHED)
-    there = [one for one in files if one not in newer]
+    there = [one for one in files if one not in above]
     published = [Published(block.name, one, _sha256(data), world.now) for one, data, _ in there]
+    ours = {one[0] for one in files}
+    left = [one for one in await world.store.published() if one.target == block.name and one.path not in ours]
+    published += [evolve(one, sha256="", at=world.now) for one in left]
     row = after(change, await template_number(block, run), due=NO_EXPIRY, needs="")
     values = json.dumps([_digest(facts)])
     stored = write(run, "publish", [change], held=[(evolve(row, values=values), "{}")], published=published)
@@ -177,23 +181,40 @@ async def _holds(target: Publisher, path: str, data: bytes) -> bool:
         return False
 
 
-async def _is_newer(target: Publisher, authority: Authority, artefact: Artefact, run: Run) -> bool:
-    """Whether a list of ours with a higher number is published, as after the restore of a backup.
+async def _is_newer(target: Publisher, path: str, authority: Authority, artefact: Artefact, run: Run) -> bool:
+    """Whether a list or pack of ours that is above the state's is published, as after the restore of a backup.
 
     It stays: the one that state keeps may lack what that one revokes.  The next that is signed will be above it.
     """
-    where = shards.path(authority.stem, artefact.scope)
     try:
-        there = await target.read(where, limit=crl_lists.LIMIT)
+        there = await target.read(path, limit=limit_of(path))
     except Foreign:
         return False
-    found = await run.world.work(crl_lists.genuine, there, authority, artefact.scope) if there else ""
-    if isinstance(found, str) or found.number <= int(artefact.number, 16):
-        return False
-    crl_lists.alarm(
-        authority, run, f"{where} is number {found.number} where it is published, and older in the state; it stays"
-    )
-    return True
+    named = await run.world.work(newer, there, authority, evolve(artefact, der=None)) if there else ""
+    if named:
+        told = f"{path} is {named} where it is published, and older in the state; it stays"
+        address = f"{artefact.kind}.{authority.name}"
+        run.world.emit(Event(artefact.kind, f"{address} {told}", address=address, failed=True))
+    return bool(named)
+
+
+def newer(data: bytes, authority: Authority, artefact: Artefact) -> str:
+    """What a list or pack that is above this one says it is; "" where it is not, or somebody else's."""
+    if artefact.kind == "crl":
+        facts = crl_lists.genuine(data, authority, artefact.scope)
+        is_above = not isinstance(facts, str) and facts.number > int(artefact.number, 16)
+        return f"number {facts.number}" if is_above and not isinstance(facts, str) else ""
+    try:
+        found = pack.read(data)
+    except ValueError:
+        return ""
+    is_above = found.maker.ca == authority.der and found.made > artefact.this_update
+    return f"of {rfc3339(found.made)}" if is_above else ""
+
+
+def limit_of(path: str) -> int:
+    """The largest published file of this name that is read."""
+    return pack.LIMIT if path.endswith(".pack") else crl_lists.LIMIT
 
 
 async def _files(
@@ -201,7 +222,7 @@ async def _files(
 ) -> list[tuple[str, bytes, str]]:
     """(path, bytes, content type) in the order they are put.
 
-    `facts` gets what `rows` makes its digest of, `lists` which path holds which list.
+    `facts` gets what `rows` makes its digest of, `lists` which path holds which list or pack.
     """
     certificates, signed, bundles = [], [], []
     index: dict[str, dict[str, object]] = {}
@@ -223,7 +244,7 @@ async def _files(
                     where, media = pack.path(one.stem), _PACK
                 else:
                     where, media = shards.path(one.stem, scope), _CRL
-                    lists[where] = (one, artefact)
+                lists[where] = (one, artefact)
                 signed.append((where, artefact.der, media))
                 index[where] = {
                     "next_update": rfc3339(artefact.next_update),

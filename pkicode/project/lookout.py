@@ -1,17 +1,24 @@
 """What is published, compared with what was: for a plan that is to say so, and an apply that is to mend it."""
 
+import asyncio
 import hashlib
+from collections import defaultdict
 from collections.abc import Sequence
+
+from attrs import evolve
 
 from pkicode.adapters.publish import open_publisher
 from pkicode.config.reader import Config
-from pkicode.kinds.crl_lists import LIMIT
+from pkicode.kinds import authority as authorities
+from pkicode.kinds import publication
+from pkicode.kinds.authority import Authority
 from pkicode.model.change import Plan, ReasonCode
 from pkicode.model.faults import nothing
-from pkicode.model.problem import Foreign
+from pkicode.model.problem import Foreign, PkicodeError
+from pkicode.plan.kind import Snapshot
 from pkicode.plan.planfile import SavedPlan
-from pkicode.ports import Published, Publisher
-from pkicode.revocation import pack
+from pkicode.ports import Artefact, Published, Publisher
+from pkicode.revocation import pack, shards
 
 
 def looked(plan: Plan | SavedPlan) -> bool:
@@ -33,40 +40,70 @@ def publisher(url: str, config: Config) -> Publisher:
 
 
 async def read(target: Publisher, record: Published) -> bytes | None:
-    """A published file as it is there now, None where it is gone.
+    """A published file as it is there now: None where it is gone, b"" where what stands there cannot be a file of ours.
 
     Raises:
-        Foreign: what stands there cannot be a file of ours.
         PkicodeError: the target cannot be read.
     """
-    return await target.read(record.path, limit=pack.LIMIT if record.path.endswith(".pack") else LIMIT)
+    try:
+        return await target.read(record.path, limit=publication.limit_of(record.path))
+    except Foreign:
+        return b""
 
 
-async def adrift(config: Config, published: Sequence[Published]) -> dict[str, str]:
-    """[publish.X] name -> what is not there as it was published, in words.
+def issuer(path: str, snapshot: Snapshot) -> Authority | None:
+    """Who answers for the CRL, whole or a shard, or the pack of a path; None where it is something else."""
+    folder, _, rest = path.partition("/")
+    name = rest.partition("/")[0]
+    stem = name.removesuffix(".crl").removesuffix(".pack") if folder in ("crl", "ocsp") else ""
+    for (name, generation), record in snapshot.authorities.items():
+        if stem == f"{name}-g{generation}":
+            return authorities.from_record(name, generation, record)
+    return None
 
-    Raises:
-        PkicodeError: a target cannot be read.
+
+async def looking(config: Config, snapshot: Snapshot, published: Sequence[Published]) -> Snapshot:
+    """The snapshot with what is not there as it was published.
+
+    A target that cannot be read is told like any other: whoever owns one stops nothing that is due elsewhere.
     """
-    found: dict[str, str] = {}
+    adrift = {}
     for declared in config.settings.publish:
-        target = publisher(declared.url, config)
-        gone, other = [], []
-        for record in published:
-            if record.target == declared.name:
-                try:
-                    data = await read(target, record)
-                except Foreign:
-                    data = b""
-                if data is None:
-                    gone.append(record.path)
-                elif hashlib.sha256(data).hexdigest() != record.sha256:
-                    other.append(record.path)
-        told = [_told(paths, word) for paths, word in ((gone, "gone"), (other, "not as published")) if paths]
-        if told:
-            found[declared.name] = ", ".join(told)
-    return found
+        records = [one for one in published if one.target == declared.name]
+        if told := await _adrift(declared.url, config, records, snapshot):
+            adrift[declared.name] = told
+    return evolve(snapshot, adrift=adrift)
 
 
-def _told(paths: Sequence[str], word: str) -> str:
-    return f"{paths[0]} is {word}" if len(paths) == 1 else f"{len(paths)} files are {word}"
+async def _adrift(url: str, config: Config, records: Sequence[Published], snapshot: Snapshot) -> str:
+    """What of this is not there as it was published, in words."""
+    wrong: dict[str, list[str]] = defaultdict(list)
+    unread = []
+    try:
+        target = publisher(url, config)
+        for record in records:
+            data = await read(target, record)
+            if word := await asyncio.to_thread(_wrong, record, data, snapshot):
+                wrong[word].append(record.path)
+    except PkicodeError as error:
+        unread = [f"it cannot be read: {error.message}"]
+    told = [
+        f"{paths[0]} is {word}" if len(paths) == 1 else f"{len(paths)} files are {word}"
+        for word, paths in sorted(wrong.items())
+    ]
+    return ", ".join([*told, *unread])
+
+
+def _wrong(record: Published, data: bytes | None, snapshot: Snapshot) -> str:
+    if data is None:
+        return "gone"
+    if hashlib.sha256(data).hexdigest() == record.sha256:
+        return ""
+    authority = issuer(record.path, snapshot)
+    artefact = next((one for one in snapshot.artefacts if _path(one) == record.path), None)
+    above = publication.newer(data, authority, artefact) if authority and artefact else ""
+    return f"{above}, which the state does not know, and stays" if above else "not as published"
+
+
+def _path(artefact: Artefact) -> str:
+    return pack.path(artefact.name) if artefact.kind == "ocsp" else shards.path(artefact.name, artefact.scope)

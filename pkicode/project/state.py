@@ -29,7 +29,7 @@ from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
 from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
 from pkicode.project.leases import PROJECT, TTL, Leave
-from pkicode.project.lookout import adrift
+from pkicode.project.lookout import looking
 
 _POLL = 0.2
 
@@ -265,7 +265,7 @@ class State:
         if several(snapshot.authorities, snapshot.held, self.config):
             snapshot = evolve(snapshot, ends=await store.ends())
         if published:
-            snapshot = evolve(snapshot, adrift=await adrift(self.config, await store.published()))
+            snapshot = await looking(self.config, snapshot, await store.published())
         return snapshot
 
 

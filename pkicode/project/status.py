@@ -340,7 +340,7 @@ class _Look:
         if data is None:
             return Level.CRITICAL, "is gone"
         same = hashlib.sha256(data).hexdigest() == record.sha256
-        issuer = self._issuer(record.path)
+        issuer = lookout.issuer(record.path, self.facts.snapshot)
         if issuer is None:
             return (Level.OK, "is as published") if same else (Level.CRITICAL, "is not what was published")
         if record.path.endswith(".pack"):
@@ -367,16 +367,6 @@ class _Look:
         if first < self.now:
             return Level.CRITICAL, f"of {rfc3339(found.made)}, clients refuse answers since {rfc3339(first)}"
         return Level.OK, f"of {rfc3339(found.made)}, good until {rfc3339(first)}"
-
-    def _issuer(self, path: str) -> Authority | None:
-        """Who answers for the CRL, whole or a shard, or the pack of a path; None where it is something else."""
-        folder, _, rest = path.partition("/")
-        name = rest.partition("/")[0]
-        stem = name.removesuffix(".crl").removesuffix(".pack") if folder in ("crl", "ocsp") else ""
-        for (name, generation), record in self.facts.snapshot.authorities.items():
-            if stem == f"{name}-g{generation}":
-                return authorities.from_record(name, generation, record)
-        return None
 
 
 def _path(artefact: Artefact) -> str:

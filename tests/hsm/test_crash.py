@@ -71,6 +71,11 @@ def assert_sound(site: Site) -> None:
     assert {one.serial for one in there if one.status == "revoked"} <= listed
 
 
+def test_an_apply_may_end_after_each_key_that_the_token_made(reached: Callable[[str], Counter[At]]) -> None:
+    """Of the root, the issuing CA and its delegate; the other two are of leaves, and in a file."""
+    assert reached("ec-p256")[At.KEYS_MADE] == 5
+
+
 @pytest.mark.invariant(4)
 @pytest.mark.invariant(5)
 @pytest.mark.parametrize("point", POINTS)

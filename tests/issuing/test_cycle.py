@@ -13,7 +13,8 @@ from attrs import evolve
 from cryptography import x509
 
 from pkicode.adapters.workers import Workers
-from pkicode.issuing import Issued, Order, issue
+from pkicode.issuing import Issued, Order, issue, steps
+from pkicode.issuing.batch import prepare
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, YEAR
 from pkicode.model.names import SanType
@@ -305,8 +306,10 @@ def test_a_taken_serial_is_drawn_again(ground: Ground) -> None:
             drawn = iter([first.serial, 12345])
             second = await made(template, leaf("b"), evolve(world, serials=lambda count: [*islice(drawn, count)]))
             assert second.serial == 12345
+            taken = iter([12345] * 4)
             with pytest.raises(StateError, match="every serial number drawn is taken"):
-                await made(template, leaf("c"), evolve(world, serials=lambda count: [12345] * count))
+                await made(template, leaf("c"), evolve(world, serials=lambda count: [*islice(taken, count)]))
+            assert not [*taken]
             assert not await world.store.intents()
 
     asyncio.run(main())
@@ -339,6 +342,17 @@ def test_intents_that_were_stored_although_the_store_failed_are_gone_on_with(gro
             with pytest.raises(StateError, match="disk went away"):
                 await issue(template, [leaf("b")], dead, settle=settle)
             assert len(ground.signed) == before
+
+    asyncio.run(main())
+
+
+def test_a_key_that_is_gone_is_named(ground: Ground) -> None:
+    async def main() -> None:
+        async with ground.open() as world:
+            _, issuing = await authority(world)
+            wanted = steps.asked(leaf("a"), {}, 1, NOW, NOW + DAY)
+            [answer] = prepare(below(issuing, "issuing", SERVER), [wanted], None)
+            assert problem(answer) == "E0527 cert.a: the keystore holds no key cert.a@1"
 
     asyncio.run(main())
 

@@ -1,13 +1,16 @@
 """Published files that somebody removed or altered: found where it is asked for, and put back."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pkicode.model.change import ReasonCode
-from pkicode.model.problem import PkicodeError, StalePlan
-from tests.kinds.site import Site, told
+from pkicode.model.problem import StalePlan
+from pkicode.project.status import Level
+from tests.kinds.site import BASE, Site, told
 
 CRL = "public/crl/issuing-g1.crl"
 PORTAL = '[cert.portal]\nprofile = "server"\ndns = ["portal.corp.example"]\n'
@@ -80,9 +83,49 @@ def test_what_is_left_out_is_not_put_back(applied: Site) -> None:
     assert applied.apply(published=True, only=["publish.*"]).counts == {"publish": 1}
 
 
-def test_a_target_that_cannot_be_read_is_an_error_and_not_called_gone(applied: Site) -> None:
+def test_a_target_that_cannot_be_read_is_not_called_gone_and_stops_nothing_else(applied: Site) -> None:
     folder = applied.root / "public/crl"
     folder.rename(applied.root / "aside")
     folder.write_text("no folder")
-    with pytest.raises(PkicodeError):
-        applied.plan(published=True)
+    applied.write(PORTAL + PORTAL.replace("portal", "mail"))
+    publish = next(one for one in applied.plan(published=True).changes if one.address.kind == "publish")
+    assert "it cannot be read: publish target" in publish.reasons[0].detail
+    done = applied.apply(published=True)
+    assert ([one.code for one in done.problems], done.counts) == (["E0510"], {"issue": 1})
+
+
+def test_what_a_target_is_to_hold_no_more_may_go(applied: Site) -> None:
+    applied.write(PORTAL, base=BASE.replace('url = "public"', 'url = "public"\ncontent = ["ca", "crl"]'))
+    applied.apply()
+    (applied.root / "public/bundle/trust.pem").unlink()
+    assert applied.plan(published=True).changes == ()
+    status = applied.open().vitals.status(published=True)
+    assert "web bundle/trust.pem" not in {one.subject for one in status.checks}
+    applied.write(PORTAL).apply()
+    (applied.root / "public/bundle/trust.pem").unlink()
+    assert told(applied.plan(published=True).changes) == ["publish publish.web@1 drift-published"]
+
+
+def test_a_list_that_is_newer_than_the_state_is_told_and_stays(applied: Site, tmp_path: Path) -> None:
+    applied.write(PORTAL + 'on_remove = "revoke"\n').apply()
+    shutil.copy(applied.root / ".pkicode/state.db", tmp_path / "backup")
+    applied.write("").later(0.1).apply()
+    there = (applied.root / CRL).read_bytes()
+    for path in (applied.root / ".pkicode").glob("state.db*"):
+        path.unlink()
+    shutil.copy(tmp_path / "backup", applied.root / ".pkicode/state.db")
+    applied.write(PORTAL + 'on_remove = "revoke"\n').later(0.1)
+    [change] = applied.plan(published=True).changes
+    name = CRL.removeprefix("public/")
+    assert f"{name} is number 2, which the state does not know, and stays" in change.reasons[0].detail
+    applied.apply(published=True)
+    assert (applied.root / CRL).read_bytes() == there
+
+
+def test_one_pipe_hides_no_other_file_from_status(applied: Site) -> None:
+    (applied.root / CRL).unlink()
+    os.mkfifo(applied.root / CRL)
+    (applied.root / "public/index.json").unlink()
+    status = applied.open().vitals.status(published=True)
+    wrong = {one.subject: one.message for one in status.checks if one.level is Level.CRITICAL}
+    assert wrong.keys() == {f"web {CRL.removeprefix('public/')}", "web index.json"}

@@ -170,6 +170,18 @@ def test_a_restored_state_puts_no_older_list_over_a_newer_one(site: Site, tmp_pa
     assert published(site).read_bytes() == before
 
 
+@pytest.mark.parametrize(("behind", "codes"), [(300, set()), (301, {"E0511"})])
+def test_a_clock_may_be_five_minutes_behind_the_published_list(
+    site: Site, tmp_path: Path, behind: int, codes: set[str]
+) -> None:
+    site.apply()
+    shutil.copy(site.root / ".pkicode/state.db", tmp_path / "backup")
+    site.later(30).apply()
+    restored(site, tmp_path / "backup")
+    site.now -= behind
+    assert {one.code for one in site.open().apply().problems} == codes
+
+
 def test_a_clock_behind_the_published_list_signs_nothing_until_it_is_set(site: Site, tmp_path: Path) -> None:
     """The state would refuse such a clock itself, but a restored one has forgotten."""
     site.apply()

@@ -67,6 +67,15 @@ def four(site: Site) -> Site:
     return site
 
 
+def test_a_plan_says_how_many_shards_are_signed(site: Site) -> None:
+    site.write(base=sharded(4, *HOSTS))
+    found = {str(one.address): one.after for one in site.plan().changes if one.address.kind == "crl"}
+    assert {address: after and after.get("shards") for address, after in found.items()} == {
+        "crl.root": None,
+        "crl.issuing": 4,
+    }
+
+
 def test_each_leaf_names_the_shard_of_its_serial_and_owes_it(four: Site) -> None:
     for one in leaves(four).values():
         url = f"http://pki.corp.example/crl/issuing-g1/{int(one.serial, 16) % 4}.crl"

@@ -1,5 +1,6 @@
 """OCSP answers: when they are signed, who signs them, and what of earlier ones counts."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -389,3 +390,24 @@ def test_other_dates_in_pki_toml_reach_the_next_answers(corp: Site) -> None:
 
 def test_good_is_the_only_word_without_a_date() -> None:
     assert GOOD.revoked_at is None
+
+
+@pytest.mark.invariant(8)
+def test_a_restored_state_puts_no_older_pack_over_a_newer_one(corp: Site, tmp_path: Path) -> None:
+    serial = newest(corp, "cert.portal").serial
+    shutil.copy(corp.root / ".pkicode/state.db", tmp_path / "backup")
+    corp.write(OTHER, base=OCSP).later(0.1).apply()
+    assert status(corp, serial) == "revoked"
+    for name in ("state.db", "state.db-wal", "state.db-shm"):
+        (corp.root / ".pkicode" / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup", corp.root / ".pkicode/state.db")
+    corp.write(PORTAL + OTHER, base=OCSP).later(0.1)
+    [change] = corp.plan(published=True).changes
+    assert "ocsp/issuing-g1.pack is of 2026-11-23T11:24:00Z, which the state does not know, and stays" in str(change)
+    events: list[Event] = []
+    assert corp.open().apply(published=True, emit=events.append).counts == {"publish": 1}
+    assert any("ocsp/issuing-g1.pack is of 2026-11-23T11:24:00Z where it is published" in one.message for one in events)
+    assert status(corp, serial) == "revoked"
+    corp.later(1).apply()
+    assert status(corp, serial) == "revoked"
+    assert corp.plan(published=True).changes == ()

@@ -228,6 +228,17 @@ def test_what_is_read_quickly_is_what_the_parser_reads(listed):
     assert crl.read(der_of, limit=100_000).entries == slowly
 
 
+def test_what_is_written_here_is_read_quickly():
+    listed = (
+        crl.Entry(1, NOW),
+        crl.Entry(300, NOW + DAY, "superseded"),
+        crl.Entry(1 << 100, NOW, "keyCompromise", NOW - 9),
+    )
+    der_of = made(*listed)
+    _, start, end = crl._places(der_of)
+    assert crl._quickly(der_of[start:end]) == listed
+
+
 @pytest.mark.parametrize("urls", [URLS[:1], URLS])
 def test_a_shard_says_which_it_is_and_openssl_and_gnutls_read_it(urls, tmp_path: Path):
     tbs = crl.tbs(issuer(), [crl.Entry(5, NOW)], number=3, this_update=NOW, next_update=NOW + DAY, urls=urls)

@@ -386,6 +386,15 @@ def test_what_was_published_last_is_remembered(store, run, lease):
     assert sorted(run(store.published()), key=lambda one: one.path) == [second, other]
 
 
+def test_what_a_target_is_to_hold_no_more_is_silent_until_it_is_published_again(store, run, lease):
+    first, other = Published("web", "crl/a.crl", "aa", NOW), Published("web", "crl/b.crl", "cc", NOW)
+    run(store.commit(write(published=[first, other]), lease))
+    run(store.commit(write(published=[evolve(first, sha256="")]), lease))
+    assert run(store.published()) == [other]
+    run(store.commit(write(published=[first]), lease))
+    assert sorted(run(store.published()), key=lambda one: one.path) == [first, other]
+
+
 def test_a_lease_is_held_by_one(store, run, lease):
     with pytest.raises(LeaseHeld) as caught:
         run(store.acquire("project", holder="bob", now=NOW + 59, ttl=60))
