@@ -10,7 +10,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     "plan/template": {"difference: 1 -> 2": "only the first part of the split is used"},
     "issuing/__init__": {"_reserved: True -> False": "a batch is as long as what it was made from"},
     "revocation/crl": {
-        "_places: place < signed_end -> place <= signed_end": "an AlgorithmIdentifier comes next, and is read as no entry",
+        "_places: place < signed_end -> place <= signed_end": "an AlgorithmIdentifier is next, and no entry",
     },
     "issuing/batch": {
         "sign: True -> False": _CHECKED_ALL_THE_SAME,
