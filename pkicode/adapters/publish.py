@@ -132,7 +132,7 @@ class RemotePublisher:
     def _replace(self, place: str, data: bytes, content_type: str) -> bytes:
         with _telling_remote(self._name):
             self._filesystem.pipe_file(place, data, **_headers(self._filesystem.protocol, content_type))
-            there: bytes = self._filesystem.cat_file(place)
+            there: bytes = self._filesystem.cat_file(place, start=0, end=len(data) + 1)
         return there
 
     def _read(self, place: str, limit: int) -> bytes | None:

@@ -13,7 +13,7 @@ from attrs import evolve
 from cryptography import x509
 
 from pkicode.adapters.workers import Workers
-from pkicode.issuing import Issued, Order, issue, steps
+from pkicode.issuing import Issued, Order, issue, reserve, steps
 from pkicode.issuing.batch import prepare
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY, YEAR
@@ -342,6 +342,17 @@ def test_intents_that_were_stored_although_the_store_failed_are_gone_on_with(gro
             with pytest.raises(StateError, match="disk went away"):
                 await issue(template, [leaf("b")], dead, settle=settle)
             assert len(ground.signed) == before
+
+    asyncio.run(main())
+
+
+def test_a_key_that_is_at_hand_reserves_nothing(ground: Ground) -> None:
+    async def main() -> None:
+        async with ground.open() as world:
+            _, issuing = await authority(world)
+            with pytest.raises(ValueError, match="signs at once"):
+                await reserve(below(issuing, "issuing", SERVER), [leaf("a")], world)
+            assert not await world.store.intents()
 
     asyncio.run(main())
 

@@ -25,7 +25,12 @@ from tests.mutation.mutants import Mutant, mutants
 
 ROOT = Path(__file__).parents[2]
 TESTS = {
-    "plan/planner": ("tests/plan", "tests/kinds/test_life.py", "tests/kinds/test_revocation.py"),
+    "plan/planner": (
+        "tests/plan",
+        "tests/kinds/test_life.py",
+        "tests/kinds/test_revocation.py",
+        "tests/security/test_approvals.py",
+    ),
     "plan/template": ("tests/plan/test_template.py",),
     "issuing/__init__": ("tests/issuing", "tests/ceremony"),
     "issuing/batch": ("tests/issuing",),

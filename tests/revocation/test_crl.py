@@ -373,6 +373,12 @@ def test_a_list_made_by_hand_with_all_it_needs_is_read():
     crl.verify(whole, issuer())
 
 
+def test_a_date_under_another_name_is_no_invalidity_date():
+    known = made(crl.Entry(5, NOW, None, NOW - DAY))
+    _, start, end = crl._places(known)
+    assert crl._quickly(known[start:end].replace(der.oid("2.5.29.24"), der.oid("2.5.29.99"))) is None
+
+
 def test_an_entry_with_a_critical_extension_nobody_knows_is_not_read():
     unknown = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
     row = x509.RevokedCertificateBuilder().serial_number(5).revocation_date(as_datetime(NOW))
