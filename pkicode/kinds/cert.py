@@ -21,7 +21,7 @@ from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of
-from pkicode.kinds.leaf import filled, keeps_key, profile_of
+from pkicode.kinds.leaf import due_elsewhere, filled, keeps_key, profile_of
 from pkicode.kinds.rows import columns, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Layered, Readiness, Reason, ReasonCode
@@ -386,6 +386,7 @@ KIND = Kind(
     audit_rows=audit_rows,
     again=ahead.again,
     ends=ahead.ends,
+    arrives=due_elsewhere,
     ahead=ahead.ahead,
     signs=ahead.signs,
     parallel=True,

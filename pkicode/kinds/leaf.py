@@ -13,7 +13,7 @@ from pkicode.config.rows import filler
 from pkicode.kinds.authority import crl_urls, issuer_urls
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
-from pkicode.model.instants import renewal_window
+from pkicode.model.instants import NO_EXPIRY, renewal_window
 from pkicode.model.row import Block, Held, Row
 from pkicode.x509.profile import Profile
 
@@ -112,6 +112,15 @@ def life_of(held: Held, template: str, project: str) -> Life:
     not_before = held.due - declared + drawn(width, seed_of(project, held.address, held.generation))
     until = not_before + declared
     return Life(not_before, not_before + validity - 1, until, until - width)
+
+
+def due_elsewhere(held: Held, address: Address, template: str, project: str) -> int:
+    """When a row that is given another address is due there: jitter is drawn from the address, the dates stay."""
+    if held.due == NO_EXPIRY:
+        return held.due
+    _, width = renewal_window(*_renewal(template))
+    here, there = (drawn(width, seed_of(project, one, held.generation)) for one in (held.address, address))
+    return held.due + here - there
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import groupby, takewhile
 from typing import TypeVar
 
@@ -15,9 +16,9 @@ from attrs import evolve, field, frozen
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Plan, Readiness, Stage
 from pkicode.model.event import Event
-from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.instants import NO_EXPIRY, from_datetime
 from pkicode.model.problem import LeaseHeld, Problem
-from pkicode.model.row import FORGOTTEN
+from pkicode.model.row import FORGOTTEN, Held
 from pkicode.plan.kind import Kind, Run
 from pkicode.ports import Write
 
@@ -211,6 +212,12 @@ def moved_to(address: Address) -> str:
     return f"moved to {address}"
 
 
+def arrived(old: Held, change: Change, *, version: int) -> Held:
+    """The row that a move leaves at its new address."""
+    due = from_datetime(datetime.fromisoformat(str((change.after or {})["due"])))
+    return evolve(old, name=change.address.name, key=change.address.key, version=version, due=due)
+
+
 async def _rename(changes: Sequence[Change], run: Run) -> None:
     for batch in _batches(changes):
         rows, moved = [], []
@@ -220,7 +227,7 @@ async def _rename(changes: Sequence[Change], run: Run) -> None:
             old, replaces = change.held, int(str((change.before or {}).get("replaces", 0)))
             records = await run.world.store.records(old.kind, old.name, [old.key])
             record = records[old.key, old.generation]
-            rows.append((evolve(old, name=change.address.name, key=change.address.key, version=replaces), record))
+            rows.append((arrived(old, change, version=replaces), record))
             # What is declared under the old name one day goes on counting, and never gets the moved one's key.
             left = evolve(old, status=FORGOTTEN, due=NO_EXPIRY, needs=moved_to(change.address))
             rows.append((left, record))

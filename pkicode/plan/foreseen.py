@@ -14,7 +14,7 @@ from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.instants import NO_EXPIRY
 from pkicode.model.row import FORGOTTEN, Block, Held, Row
-from pkicode.plan.applier import moved_to
+from pkicode.plan.applier import arrived, moved_to
 from pkicode.plan.kind import Ahead, Kind, Outlook, Snapshot
 from pkicode.plan.planner import plan
 from pkicode.ports import Ends
@@ -227,7 +227,7 @@ class Foreseen:
         address, held, row, block = change.address, change.held, change.row, change.block
         self._steady.pop(_place(change), None)
         if change.action is Action.MOVE and held:
-            self._keep(evolve(held, name=address.name, key=address.key))
+            self._keep(arrived(held, change, version=held.version))
             self._keep(evolve(held, status=FORGOTTEN, due=NO_EXPIRY, needs=moved_to(address)))
         elif block and row:
             self._made(change, block, row, outlook)

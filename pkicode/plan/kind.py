@@ -197,6 +197,8 @@ class Kind:
     renewal; None where a renewal today may be something else."""
     ends: Callable[[Held, Outlook], int] | None = None
     """The last instant at which what a row stands for is valid."""
+    arrives: Callable[[Held, Address, str, str], int] | None = None
+    """When a row is due once [[moved]] gave it an address: row, address, its template, the project's name."""
     ahead: Callable[[Block, Outlook], Iterable[Ahead]] | None = None
     """What will come over a block by itself, as far as can be seen from what there is now."""
     audit_rows: Callable[[Block, Row, Outlook], Iterable[Problem]] | None = None

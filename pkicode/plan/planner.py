@@ -12,10 +12,10 @@ from attrs import define, evolve, field
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
 from pkicode.model.change import APPROVAL, Action, Change, Pending, Plan, Readiness, Reason, ReasonCode, Stage
-from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.applier import moved_to
+from pkicode.plan.applier import arrived, moved_to
 from pkicode.plan.brakes import judge, refuse_unknown
 from pkicode.plan.following import following
 from pkicode.plan.kind import Difference, Kind, Outlook, Snapshot, covers
@@ -49,14 +49,14 @@ def plan(
         PkicodeError: `allow` lifts nothing.
     """
     refuse_unknown(allow or {})
-    moves, immovable, snapshot = _moved(config, snapshot)
     by_kind = {kind.name: kind for kind in kinds}
+    moves, immovable, snapshot = _moved(config, snapshot, by_kind)
     idle = {*only, *except_} - {f"{kind.name}.*" for kind in kinds}
     scope = _Scope(only, except_, unapproved, idle=idle)
     while True:
         outlook = Outlook(config, snapshot, now, dict(allow or {}))
         outlook.problems.extend(immovable)
-        shelf, pending = _Shelf(snapshot), list[Pending]()
+        shelf, pending = _Shelf(snapshot, moves), list[Pending]()
         _plan_kinds(kinds, outlook, shelf, pending, scope)
         decided = [change for found in outlook.changes.values() for change in found]
         kept = [*scope.kept(moves), *(change for stage in Stage for change in decided if change.stage is stage)]
@@ -108,7 +108,9 @@ def _plan_kinds(
 class _Shelf:
     """The held rows by block and key, taken off one by one; what stays was declared once and is gone."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, moves: Sequence[Change]) -> None:
+        self.gone = {one.held.address for one in moves if one.held}
+        """Certificates that moved or are let go: what follows them goes with them, and is no news."""
         self.blocks: dict[tuple[str, str], dict[str, Held]] = {}
         for held in snapshot.held:
             rows = self.blocks.setdefault((held.kind, held.name), {})
@@ -183,12 +185,14 @@ def _plan_removed(kind: Kind, block: Address, rows: Sequence[Held], outlook: Out
             planned.append(Change(address, Action.FORGET, held.generation, (reason,), held=held))
         elif change := kind.diff(None, None, held, outlook, _SAME):
             planned.append(change)
+    news = [one for one in planned if Address("cert", one.address.name, one.address.key) not in shelf.gone]
     if (
-        planned
+        news
         and not kind.tells
-        and (problem := _removal_brake(block, planned, shelf.sizes.get((block.kind, block.name), 0), outlook))
+        and (problem := _removal_brake(block, news, shelf.sizes.get((block.kind, block.name), 0), outlook))
     ):
         outlook.problems.append(problem)
+    shelf.gone.update(one.address for one in planned)
     changes.extend(planned)
 
 
@@ -201,16 +205,20 @@ def _removal_brake(block: Address, gone: Sequence[Change], size: int, outlook: O
         return None
     declared = outlook.config.block(block.kind, block.name)
     what = "the source is empty" if declared and len(gone) == size else f"{len(gone)} of {size} keys are gone"
+    would = f"remove {len(gone)} certificates at once" if block.kind == "cert" else f"let go of {len(gone)} at once"
     return Problem(
         "E0370",
-        f"{block}: {what}, which would remove {len(gone)} certificates at once",
-        help=f"check the source of the fan-out; if it is meant, run with --allow remove={len(gone)}",
+        f"{block}: {what}, which would {would}",
+        help=f"check the source of the fan-out; if it is another name for it, say so with [[moved]]; if it is meant, "
+        f"run with --allow remove={len(gone)}",
         place=declared.source.place("for_each") if declared else None,
         address=str(block),
     )
 
 
-def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Problem], Snapshot]:
+def _moved(
+    config: Config, snapshot: Snapshot, kinds: Mapping[str, Kind]
+) -> tuple[list[Change], list[Problem], Snapshot]:
     """Re-address held rows as [[moved]] says; a move whose `from` is not there is done already."""
     changes: list[Change] = []
     problems: list[Problem] = []
@@ -234,12 +242,17 @@ def _moved(config: Config, snapshot: Snapshot) -> tuple[list[Change], list[Probl
             continue
         replaces = there.version if there else 0
         # The move is committed first and leaves the next version, over what is left of an earlier stay.
-        rows.append(evolve(held, name=address.name, key=address.key, version=replaces + 1))
         reason = Reason(ReasonCode.NEW, f"[[moved]] from {source}")
         before = {"address": source, "replaces": replaces}
-        changes.append(Change(address, Action.MOVE, held.generation, (reason,), held=held, before=before))
-    arrived = {one.address for one in changes}
-    left = [one for one in rows if not one.is_forgotten or one.address not in arrived]
+        template, kind = snapshot.templates.get(held.template), kinds.get(held.kind)
+        known = kind.arrives if kind and template else None
+        due = known(held, address, template or "", config.settings.project.name) if known else held.due
+        after = {"due": rfc3339(due)}
+        change = Change(address, Action.MOVE, held.generation, (reason,), held=held, before=before, after=after)
+        rows.append(arrived(held, change, version=replaces + 1))
+        changes.append(change)
+    new = {one.address for one in changes}
+    left = [one for one in rows if not one.is_forgotten or one.address not in new]
     return changes, problems, evolve(snapshot, held=left)
 
 

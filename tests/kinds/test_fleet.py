@@ -198,3 +198,38 @@ def test_a_csr_with_a_cas_key_is_refused_be_it_a_ca_far_above(site: Site) -> Non
     (problem,) = site.apply().problems
     assert problem.code == "E0526"
     assert "also ca.root's" in problem.message
+
+
+def test_a_fleet_with_another_name_keeps_its_certificates_and_their_dates(site: Site) -> None:
+    rows(site, [f"h{one}" for one in range(12)])
+    fleet = FLEET + 'output = { chain = "out/${each.host}.pem", key = "out/${each.host}.key" }\n'
+    site.write(fleet)
+    site.apply()
+    told_before = {one: _valid(site, f'cert.fleet["h{one}"]') for one in range(12)}
+    site.write(fleet.replace("cert.fleet", "cert.hosts") + '[[moved]]\nfrom = "cert.fleet"\nto = "cert.hosts"\n')
+    plan = site.plan()
+    assert {str(one.action) for one in plan.changes if one.address.kind == "cert"} == {"move"}
+    site.apply()
+    assert site.plan().changes == ()
+    assert {one: _valid(site, f'cert.hosts["h{one}"]') for one in range(12)} == told_before
+
+
+def _valid(site: Site, address: str) -> list[str]:
+    """The dates as `explain` works them out from the row."""
+    return [line for line in site.open().explain(address).lines if line.startswith("valid ")]
+
+
+def test_files_that_go_with_their_certificates_are_not_told_of_twice(site: Site) -> None:
+    rows(site, [f"h{one}" for one in range(12)])
+    files = 'output = { chain = "out/${each.host}.pem", key = "out/${each.host}.key" }\n'
+    site.write(FLEET + files)
+    site.apply()
+    rows(site, [])
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [(one.code, one.address) for one in caught.value.problems] == [("E0370", "cert.fleet")]
+    rows(site, [f"h{one}" for one in range(12)])
+    site.write(FLEET)
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [(one.code, one.address) for one in caught.value.problems] == [("E0370", "output.fleet")]
