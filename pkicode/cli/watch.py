@@ -9,6 +9,7 @@ import click
 
 from pkicode.cli.session import CLOCK, Session
 from pkicode.cli.summary import summary
+from pkicode.model.change import Readiness
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError, Severity
 
@@ -86,6 +87,9 @@ def said(done: "Round") -> str:
         made, failed = done.applied, done.applied.problems
         parts += [f"error: {one.message}." for one in failed[:1]]
         parts.append(summary(made.counts, made.resumed, made.plan, failed=len(failed)))
+        held = [str(one.address) for one in made.plan.changes if one.readiness is Readiness.WAITING]
+        more = f" and {len(held) - 1:,} more" if len(held) > 1 else ""
+        parts += [f"Held back: {held[0]}{more}."] if held else []
     if done.wait:
         parts.append(f"Tried again within {done.wait} s.")
     return printable("  ".join(parts))

@@ -34,6 +34,7 @@ def plan(
     except_: Sequence[str] = (),
     allow: Mapping[str, str] | None = None,
     unapproved: Sequence[str] = (),
+    held: Mapping[Address, str] | None = None,
 ) -> Plan:
     """What apply would do at `now`.
 
@@ -43,6 +44,7 @@ def plan(
         except_: address globs left out.
         allow: what lifts a brake for this run: {"issue": "98010"}.
         unapproved: address globs whose changes wait for an approval, and what follows with them.
+        held: what is held back, and why; no list is signed for what it would have changed.
 
     Raises:
         ConfigError: the configuration cannot be planned; every mistake, located.
@@ -52,7 +54,7 @@ def plan(
     by_kind = {kind.name: kind for kind in kinds}
     moves, immovable, snapshot = _moved(config, snapshot, by_kind)
     idle = {*only, *except_} - {f"{kind.name}.*" for kind in kinds}
-    scope = _Scope(only, except_, unapproved, idle=idle)
+    scope = _Scope(only, except_, unapproved, idle=idle, held=dict(held or {}))
     while True:
         outlook = Outlook(config, snapshot, now, dict(allow or {}))
         outlook.problems.extend(immovable)
@@ -278,13 +280,13 @@ class _Scope:
     _unapproved: Sequence[str]
     _idle: set[str]
     """Globs by which nothing was met yet; every project may have all of a kind, or none."""
-    left_out: list[Change] = field(factory=list)
-    _held: dict[Address, str] = field(factory=dict)
+    _held: dict[Address, str]
     """What is held back -> why."""
+    left_out: list[Change] = field(factory=list)
 
     def narrow(self, block: Address, outlook: Outlook) -> None:
         """What is left out is not planned: no list is signed for a revocation that is not made."""
-        if self._only or self._leaving or self._unapproved:
+        if self._only or self._leaving or self._unapproved or self._held:
             changes = outlook.changes[str(block)]
             self._meet(block)
             for one in changes if self._idle else ():

@@ -159,10 +159,12 @@ class Project:
         allow: Mapping[str, str] | None = None,
         kinds: Sequence[Kind] = KINDS,
         unapproved: Sequence[str] = (),
+        only_reasons: Sequence[str] = (),
     ) -> Plan:
         """In a thread: a fleet takes seconds, and whatever else this loop does goes on."""
         scope: dict[str, Any] = {"only": only, "except_": except_, "allow": allow, "unapproved": unapproved}
-        return await asyncio.to_thread(planner.plan, self.config, snapshot, now=now, kinds=kinds, **scope)
+        made = partial(planner.plan, self.config, snapshot, now=now, kinds=kinds, **scope)
+        return await asyncio.to_thread(held_to, made, only_reasons)
 
     def validate(self) -> tuple[Problem, ...]:
         """Everything that can be said of pki.toml without state."""
@@ -226,15 +228,16 @@ class Project:
                 await asyncio.to_thread(planfile.check, expected, fresh, now=now, finished=finished)
             if unapproved := await approving.unapproved(plan, fresh, self.config, world):
                 planned = partial(planned, unapproved=unapproved)
+            if unapproved or only_reasons:
+                planned = partial(planned, only_reasons=only_reasons)
                 fresh = await planned(snapshot, kinds=kinds)
-            fresh = held_to(fresh, only_reasons)
             show(fresh)
             refuse_denied(fresh)
             async with workers(fresh, jobs) as (work, width):
                 fit = evolve(world, plan_id=await asyncio.to_thread(planfile.plan_id, fresh), work=work)
 
                 async def again() -> Plan:
-                    return held_to(await planned(await self.state.snapshot(store, published=published)), only_reasons)
+                    return await planned(await self.state.snapshot(store, published=published))
 
                 parts = apply_plan(fresh, evolve(run, world=fit), again, kinds=KINDS, width=width)
                 outcome = await kept_alive(run.world.keep, parts)

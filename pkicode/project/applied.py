@@ -15,6 +15,7 @@ from pkicode.plan.planfile import SavedPlan
 from pkicode.project.leases import Leave
 
 LISTS = tuple(kind for kind in KINDS if kind.tells)
+_OTHER_REASON = "its reason is not among --only-reasons"
 _TELLING = frozenset(kind.name for kind in LISTS)
 POOL_FROM = 2000
 """Signatures from which a process pool pays."""
@@ -80,10 +81,19 @@ def refuse_denied(plan: Plan) -> None:
         raise Denied(f"policy denies this plan: {listed}", help="; ".join(one.help for one in denied if one.help))
 
 
-def held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
-    """The plan with everything waiting that is done for another reason, and what stands on it."""
+def held_to(planned: Callable[..., Plan], only_reasons: Sequence[str]) -> Plan:
+    """The plan with everything waiting that is done for another reason, and what stands on it.
+
+    It is made a second time, knowing what waits: no list is signed for a revocation that is not made.
+    """
+    plan = planned()
     if not only_reasons:
         return plan
+    held = {one.address: one.waits for one in _held_to(plan, only_reasons).changes if one.waits == _OTHER_REASON}
+    return _held_to(planned(held=held), only_reasons) if held else plan
+
+
+def _held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
     waiting: set[str] = set()
     changes: list[Change] = []
     for planned in plan.changes:
@@ -91,7 +101,7 @@ def held_to(plan: Plan, only_reasons: Sequence[str]) -> Plan:
         follows = change.address.kind in ("publish", "output")
         meant = follows or all(str(one.code) in only_reasons for one in change.reasons)
         if change.readiness is Readiness.READY and (not meant or waiting.intersection(change.depends_on)):
-            change = evolve(change, readiness=Readiness.WAITING, waits="its reason is not among --only-reasons")
+            change = evolve(change, readiness=Readiness.WAITING, waits=_OTHER_REASON)
         if change.readiness is not Readiness.READY:
             waiting.add(str(change.address))
         changes.append(change)

@@ -7,6 +7,7 @@ import pytest
 from attrs import define, field
 
 from pkicode.adapters import loop
+from pkicode.cli.watch import said
 from pkicode.model.instants import DAY, HOUR, MINUTE
 from pkicode.model.problem import ConfigError, Denied, LeaseHeld, StateError
 from pkicode.ports import Revocation, Want, Write
@@ -169,6 +170,20 @@ def test_only_reasons_are_held_to_in_every_round(days: Days) -> None:
     days.happens[NOW + 100] = lambda: days.site.write(WEB)
     days.live(NOW + DAY + HOUR, poll=HOUR, only_reasons=UNATTENDED)
     assert days.done == [(DAY, {"sign": 2, "publish": 1})]
+
+
+def test_no_list_is_signed_for_a_revocation_that_waits_for_a_person(days: Days) -> None:
+    entry = '[[revoke]]\nid = "inc-1"\ncert = "cert.web"\ngeneration = 1\nreason = "keyCompromise"\n'
+    days.happens[NOW + 100] = lambda: days.site.write(WEB + KEEP + entry)
+    days.live(NOW + HOUR, poll=MINUTE, only_reasons=(*UNATTENDED, "ocsp-missing"))
+    assert days.done == []
+    held = days.rounds[-1].applied
+    assert held is not None
+    assert [(str(one.address), one.waits) for one in held.plan.changes if one.address.kind == "revoke"] == [
+        ('revoke.inc-1["cert.web@1"]', "its reason is not among --only-reasons")
+    ]
+    assert [one for one in held.plan.changes if one.address.kind in ("crl", "publish")] == []
+    assert said(days.rounds[-1]).endswith('Held back: revoke.inc-1["cert.web@1"] and 1 more.')
 
 
 def test_an_unattended_service_keeps_ocsp_answers_fresh_also_while_pki_toml_is_broken(site: Site) -> None:
