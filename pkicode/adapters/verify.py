@@ -7,7 +7,7 @@ the journal is found by those who kept a signed head of the audit, not by this.
 import hashlib
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +220,20 @@ def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapp
         held = f"the journal holds {len(ended)} certificates that ended by {rfc3339(newest)}"
         yield f"{held} and are not in the inventory, but only {count} were archived"
     rest = sorted(missing - ended)
-    yield from (f"the journal holds a certificate that is not in the inventory: TBS {tbs}" for tbs in rest)
+    yield from (
+        f"the journal holds a certificate that is not in the inventory: {_named(journalled[one])}" for one in rest
+    )
+
+
+def _named(certificate: bytes) -> str:
+    """By what people know it: the journal has no address."""
+    found = x509.load_der_x509_certificate(certificate)
+    names = found.subject.rfc4514_string() or "no subject"
+    with suppress(x509.ExtensionNotFound, ValueError):
+        san = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = ", ".join(san.get_values_for_type(x509.DNSName)[:3]) or names
+    issued = rfc3339(from_datetime(found.not_valid_before_utc))
+    return f"serial {found.serial_number:x}, {names}, valid from {issued}"
 
 
 def _not_after(certificate: bytes) -> int:

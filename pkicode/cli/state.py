@@ -66,8 +66,13 @@ def state_backup(session: Session, *, file: Path) -> None:
 @click.pass_obj
 def state_restore(session: Session, *, file: Path, allow_clock: bool) -> None:
     """Put a backup in place, unless that would lose a certificate, a revocation or a CRL number."""
-    session.writable(allow_clock=allow_clock).upkeep.restore(session.path(file))
+    upkeep = session.writable(allow_clock=allow_clock).upkeep
+    upkeep.restore(session.path(file))
     say(printable(f"State restored from {session.path(file)}."))
+    if found := upkeep.verify():
+        told = f"it does not agree with what lies beside it: {found[0]}"
+        more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
+        click.echo(printable(f"warning: {told}{more}; look at `pkicode state verify` before you apply"), err=True)
 
 
 @state_command.command("migrate")

@@ -1,7 +1,7 @@
 """TOML values to the classes of language.py: nothing is coerced, every mistake is told once.  Joins nothing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from enum import EnumType
 from typing import Any, get_args, get_origin
@@ -77,13 +77,17 @@ def _unknown(notes: Notes, path: Path, raw: Mapping[str, Any], shape: Table) -> 
                 help=shape.elsewhere[name],
             )
         else:
-            meant.add(unknown_key(notes, (*path, name), (*shape.keys, *shape.elsewhere)))
+            meant.add(unknown_key(notes, (*path, name), shape.keys, elsewhere=tuple(shape.elsewhere)))
     return meant
 
 
-def unknown_key(notes: Notes, path: Path, options: Any) -> str:
-    """Tell of one unknown key; gives the key that was probably meant, or ""."""
-    guess = closest(str(path[-1]), options)
+def unknown_key(notes: Notes, path: Path, options: Any, *, elsewhere: Sequence[str] = ()) -> str:
+    """Tell of one unknown key; gives the key that was probably meant, or "".
+
+    Args:
+        elsewhere: what may be meant, and is refused here with words of its own.
+    """
+    guess = closest(str(path[-1]), (*options, *elsewhere))
     around = path[:-1]
     nested = len(around) > _depth(around)
     notes.add(

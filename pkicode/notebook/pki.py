@@ -1,7 +1,7 @@
 """`pkicode.open`: a pki.toml in the hands of Python.  Blocking methods; each has an async one with an `a` in front."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ def open_pki(
     """Open a pki.toml.
 
     Args:
-        path: the file; without it, it is looked for from the working directory upward.
+        path: the file, or its folder; without it, it is looked for from the working directory upward.
         env: the overlay [env.NAME] to merge.
         variables: values for [vars].
 
@@ -45,7 +45,9 @@ def open_pki(
         ConfigError: every mistake in it, located.
     """
     with mended():
-        config = open_project(None if path is None else Path(path), env=env, variables=variables).config
+        file = None if path is None else Path(path)
+        file = file / "pki.toml" if file and file.is_dir() else file
+        config = open_project(file, env=env, variables=variables).config
     return Pki(config.path.absolute(), env, dict(variables or {}))
 
 
@@ -59,7 +61,7 @@ class Pki:
 
     def plan(
         self,
-        at: str | datetime | None = None,
+        at: str | date | None = None,
         *,
         only: Globs = (),
         except_: Globs = (),
@@ -69,7 +71,7 @@ class Pki:
         """What apply would do.  Reads only: no key, no lock, and no network unless `refresh` asks for it.
 
         Args:
-            at: as of then: `+60d`, `2027-01-11`, an RFC 3339 time, or an aware datetime; now if absent.
+            at: as of then: `+60d`, `2027-01-11`, an RFC 3339 time, a date, or an aware datetime; now if absent.
             only: addresses to look at, as globs: `cert.mesh*`.
             except_: addresses to leave out.
             allow: brakes to lift, as in {"issue": 12000}; recorded in the plan.
@@ -85,7 +87,7 @@ class Pki:
 
     async def aplan(
         self,
-        at: str | datetime | None = None,
+        at: str | date | None = None,
         *,
         only: Globs = (),
         except_: Globs = (),
@@ -177,11 +179,11 @@ class Pki:
             paths = await project.upkeep.aarchives()
             return inventory_frame(archived(paths), now=project.clock())
 
-    def forecast(self, until: str | datetime, *, full: bool = False) -> Foretold:
+    def forecast(self, until: str | date, *, full: bool = False) -> Foretold:
         """Every coming action up to an instant, as an apply a day would do them.  Reads only: no key, no lock.
 
         Args:
-            until: `+1y`, `2036-01-01`, an RFC 3339 time, or an aware datetime.
+            until: `+1y`, `2036-01-01`, an RFC 3339 time, a date, or an aware datetime.
             full: a row for every certificate; else the rows of a fan-out that do the same on one day are one.
 
         Raises:
@@ -190,7 +192,7 @@ class Pki:
         """
         return loop.run(self.aforecast(until, full=full))
 
-    async def aforecast(self, until: str | datetime, *, full: bool = False) -> Foretold:
+    async def aforecast(self, until: str | date, *, full: bool = False) -> Foretold:
         """See `forecast`."""
         with mended():
             project = self._project()
@@ -293,12 +295,15 @@ class Pki:
         return open_project(self.path, env=self.env, variables=self.variables)
 
 
-def _instant(at: str | datetime | None, now: int) -> int | None:
+def _instant(at: str | date | None, now: int) -> int | None:
     return None if at is None else _moment(at, now)
 
 
-def _moment(at: str | datetime, now: int) -> int:
-    return from_datetime(at) if isinstance(at, datetime) else parse_instant(at, now=now)
+def _moment(at: str | date, now: int) -> int:
+    """A date is its first instant in UTC, as in text."""
+    if isinstance(at, str):
+        return parse_instant(at, now=now)
+    return from_datetime(at if isinstance(at, datetime) else datetime.combine(at, time(), UTC))
 
 
 def _globs(given: Globs) -> tuple[str, ...]:

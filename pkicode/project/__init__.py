@@ -133,6 +133,7 @@ class Project:
             ConfigError: pki.toml cannot be planned.
             StateError: the state cannot be read.
         """
+        await self.state.refuse_keys_of_another()
         async with self.state.reading(commands=commands) as store:
             snapshot = await self.state.snapshot(store, at, published=published)
         return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)

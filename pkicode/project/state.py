@@ -28,6 +28,7 @@ from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
 from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
+from pkicode.project.keystores import keystore
 from pkicode.project.leases import PROJECT, TTL, Leave
 from pkicode.project.lookout import looking
 
@@ -129,6 +130,35 @@ class State:
                 "to begin anew for good, move the whole folder away",
             )
 
+    async def refuse_keys_of_another(self) -> None:
+        """CA keys without the state that made them: what was issued with them could not be revoked by a new one.
+
+        Only sealed files are looked at, and only beside a state in a file: its other half says that it was lost.
+
+        Raises:
+            StateError: there is no state, and a keystore has keys of the CAs that pki.toml declares.
+        """
+        place = self.place
+        if not isinstance(place, Path) or place.exists():
+            return
+        self._refuse_lost(there=False)
+        names = {block.name for block in self.config.blocks if block.kind == "ca"}
+        for spec in self.config.settings.keystores:
+            path = self.config.root / spec.path
+            if spec.type != "file" or spec.offline or not path.exists():
+                continue
+            keys = keystore(self.config, spec.name, self.environ, lambda _: None)
+            labels = await keys.labels()
+            await keys.close()
+            found = [label for label in labels if label.startswith("ca.") and label[3:].partition("@")[0] in names]
+            if found:
+                raise StateError(
+                    f"there is no state {place}, and the keystore {path} has the key of {found[0]}: "
+                    "a new state knows nothing of what it signed, and its CRLs would lack what was revoked",
+                    help="`pkicode state restore BACKUP`; an overlay or another project needs a [keystore.X] path of "
+                    "its own; to begin anew with these keys, knowing that, `pkicode state migrate` makes a state",
+                )
+
     @asynccontextmanager
     async def reading(self, *, commands: bool = True) -> AsyncIterator[StateStore | None]:
         """The store for reading, None while there is no state yet.
@@ -181,6 +211,7 @@ class State:
             LeaseHeld: somebody else is applying.
             StateError: it cannot be opened, or this clock is behind what it holds.
         """
+        await self.refuse_keys_of_another()
         store = await self.open()
         try:
             lease = await self._leave(store, leave)

@@ -90,6 +90,8 @@ def human(told: Forecast) -> str:
         if one.action not in _TOLD and one.status != "waiting":
             total[one.action] += one.count
     done = ", ".join(f"{number:,} to {action}" for action, number in sorted(total.items())) or "nothing to do"
+    if stops := [one.at for one in told.rows if one.action == "error"]:
+        done += f", and no plan can be made from {rfc3339(min(stops))} on"
     parts = [
         f"{rfc3339(told.at)} to {rfc3339(told.until)}, {days:,} day{'s' * (days != 1)} with an apply each: {done}.",
         "",

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pkicode.adapters import loop
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Want
+from pkicode.project.moving import migrate
 from tests.kinds.site import Site
 
 PORTAL = """
@@ -30,6 +32,35 @@ def test_a_state_that_is_gone_is_not_begun_anew_while_the_journal_knows_of_certi
     assert not (site.root / ".pkicode/state.db").exists()
     site.open().upkeep.restore(site.root / "copy.db")
     assert site.plan().changes == ()
+
+
+def test_keys_whose_state_and_journal_are_gone_sign_for_no_new_state_unasked(site: Site) -> None:
+    site.write(PORTAL)
+    site.apply()
+    for name in ("state.db*", "journal.log"):
+        for path in (site.root / ".pkicode").glob(name):
+            path.unlink()
+    with pytest.raises(StateError, match=r"keys\.db has the key of ca\.") as caught:
+        site.plan()
+    assert "pkicode state restore BACKUP" in str(caught.value.help)
+    for _ in range(2):
+        with pytest.raises(StateError, match=r"keys\.db has the key of ca\."):
+            site.apply()
+    assert not (site.root / ".pkicode/state.db").exists()
+    loop.run(migrate(site.open().state))
+    site.apply()
+    site.verify("cert.portal")
+
+
+def test_an_overlay_with_a_state_of_its_own_does_not_take_the_keys_of_another(site: Site) -> None:
+    stage = '[env.stage.state]\nurl = "sqlite:///.pkicode/stage/state.db"\n'
+    site.write(PORTAL + stage)
+    site.apply()
+    with pytest.raises(StateError, match="has the key of ca"):
+        site.open(env="stage").apply()
+    own = '[env.stage.keystore.main]\npath = ".pkicode/stage/keys.db"\n'
+    site.write(PORTAL + stage + own)
+    assert site.open(env="stage").apply().problems == ()
 
 
 def test_a_passphrase_that_is_gone_is_not_made_anew_while_its_keystore_is_there(site: Site) -> None:

@@ -173,6 +173,7 @@ def test_a_plan_of_another_state_is_refused(site: Site, saved: Path) -> None:
         path.unlink()
     site.write(LEAVES)
     (site.root / ".pkicode/journal.log").rename(site.root / "journal.old")
+    (site.root / ".pkicode/keys.db").rename(site.root / "keys.old")
     site.apply()
     site.write(LEAVES + NEW + CSR)
     with pytest.raises(StalePlan, match="lineage"):
