@@ -112,7 +112,7 @@ async def run_hook(command: Sequence[str], environ: Mapping[str, str], *, root: 
         outer: our own environment.
 
     Returns:
-        An empty text for success, else what went wrong with the (printable) output of the hook.
+        An empty text for success, else what went wrong with the (printable) output of the hook, in one line.
     """
     kept = {name: outer[name] for name in _HOOK_ENVIRONMENT if name in outer}
     try:
@@ -125,7 +125,8 @@ async def run_hook(command: Sequence[str], environ: Mapping[str, str], *, root: 
             stderr=asyncio.subprocess.STDOUT,
         )
     except CommandFailed as error:
-        return f"`{command[0]}` {error.why}\n{_printable(error.output)}".rstrip()
+        said = "; ".join(line for line in _printable(error.output).split("\n") if line.strip())
+        return f"`{command[0]}` {error.why}{f': {said}' if said else ''}"
     return ""
 
 

@@ -140,6 +140,20 @@ def test_state_restore_refuses_to_lose_certificates(run, applied):
     assert len(run("inventory", "--format", "json").json) == 7
 
 
+def test_state_restore_warns_of_certificates_that_only_the_journal_knows(run, applied):
+    assert run("state", "backup", "copy.db").code == 0
+    (applied / "pki.toml").write_text(CONFIG + ONE_MORE)
+    assert run("apply", "-y", "--allow-clock").code == 0
+    issued = run("inventory", "--format", "json").json
+    (serial,) = (one["serial_number"] for one in issued if one["address"] == "cert.new")
+    for path in (applied / ".pkicode").glob("state.db*"):
+        path.unlink()
+    ran = run("state", "restore", "copy.db", "--allow-clock")
+    assert ran.code == 0
+    assert f"the journal holds a certificate that is not in the inventory: serial {serial}, " in ran.err
+    assert "look at `pkicode state verify` before you apply" in ran.err
+
+
 def test_state_lock_show_is_empty_between_applies(run, applied):
     assert run("state", "lock", "show").out == "No lease is held.\n"
     assert run("state", "lock", "show", "--format", "json").json == []

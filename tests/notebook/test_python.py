@@ -48,6 +48,15 @@ def test_a_plan_is_applied_and_the_next_one_is_empty(pki, folder):
     assert (folder / "out/portal.key").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_date_is_its_first_instant_and_a_folder_its_pki_toml(applied):
+    pki = pkicode.open(applied.path.parent)
+    assert pki.path == applied.path
+    day = datetime.now(UTC).date() + timedelta(days=90)
+    assert str(pki.plan(at=day)) == str(pki.plan(at=f"{day}"))
+    assert str(pki.plan(at=day)).startswith(f"At {day}T00:00:00Z ")
+    assert pki.forecast(until=day).forecast.until == pki.forecast(until=f"{day}").forecast.until
+
+
 def test_a_forecast_is_shown_and_taken_apart(applied):
     foretold = applied.forecast(until="+60d")
     assert "Signatures by day" in repr(foretold)
