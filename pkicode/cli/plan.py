@@ -86,13 +86,17 @@ def plan_command(
 
 def rendered(session: Session, plan: Plan, *, form: str = "human", full: bool = False, max_bytes: int = 65000) -> str:
     """A plan as text for people, in one of the FORMS that are that."""
-    from pkicode.views.html import html
-    from pkicode.views.human import human
-    from pkicode.views.markdown import markdown
-
     if form == "markdown":
+        from pkicode.views.markdown import markdown
+
         return markdown(plan, max_bytes=max_bytes)
-    return html(plan) if form == "html" else human(plan, full=full, color=session.coloured)
+    if form == "html":
+        from pkicode.views.html import html
+
+        return html(plan)
+    from pkicode.views.human import human
+
+    return human(plan, full=full, color=session.coloured)
 
 
 def exit_code(plan: Plan, *, detailed: bool) -> int:

@@ -1,17 +1,18 @@
 """The composition root: opens a pki.toml, joins adapters to kinds, and offers what faces need.
 
 The only place that reads the clock and draws randomness; everything below gets them handed in.
+
+Everybody plans, all day: what a plan does not need is imported by the method that needs it (tests/guards/test_imports).
 """
 
 import asyncio
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
 
@@ -20,29 +21,26 @@ from pkicode.adapters.store import StateStore
 from pkicode.config.find import find
 from pkicode.config.reader import Config, read
 from pkicode.kinds import KINDS, revocation
-from pkicode.kinds.resume import resume
-from pkicode.model.address import parse
-from pkicode.model.change import Action, Change, Plan, Readiness
+from pkicode.model.change import Action, Change, Plan
 from pkicode.model.event import Event
 from pkicode.model.faults import Reach, nothing
-from pkicode.model.problem import PkicodeError, Problem
+from pkicode.model.problem import Problem
 from pkicode.plan import planfile, planner
-from pkicode.plan.applier import Outcome as Outcome
-from pkicode.plan.applier import apply_plan
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import NO_LEASE, Certificate, KeyStore, Lease, Want, World
-from pkicode.project import approving, breakglass, keystores, lookout, telling
-from pkicode.project import world as worlds
-from pkicode.project.applied import LISTS, Applied, held_to, leave_for, refuse_denied, scope_of, workers
-from pkicode.project.breakglass import Asked, Revoked
-from pkicode.project.ceremony import Ceremonies
-from pkicode.project.foresight import Foresight
+from pkicode.project import telling
 from pkicode.project.leases import Leave, kept_alive
 from pkicode.project.state import State
-from pkicode.project.status import Vitals
 from pkicode.project.telling import Explanation, Exported
-from pkicode.project.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from pkicode.project.applied import Applied
+    from pkicode.project.breakglass import Asked, Revoked
+    from pkicode.project.ceremony import Ceremonies
+    from pkicode.project.foresight import Foresight
+    from pkicode.project.status import Vitals
+    from pkicode.project.upkeep import Upkeep
 
 
 def drop(told: object) -> None:
@@ -90,23 +88,31 @@ class Project:
         return int(time.time()) if now is None else now if isinstance(now, int) else now()
 
     @property
-    def foresight(self) -> Foresight:
+    def foresight(self) -> "Foresight":
         """What is to come."""
+        from pkicode.project.foresight import Foresight
+
         return Foresight(self.config, self.state)
 
     @property
-    def vitals(self) -> Vitals:
+    def vitals(self) -> "Vitals":
         """Whether all is well."""
+        from pkicode.project.status import Vitals
+
         return Vitals(self.config, self.state, self.keystore)
 
     @property
-    def ceremonies(self) -> Ceremonies:
+    def ceremonies(self) -> "Ceremonies":
         """What is carried to offline keys, and back."""
+        from pkicode.project.ceremony import Ceremonies
+
         return Ceremonies(self.config, self.state, self.clock, self._planned, self._world)
 
     @property
-    def upkeep(self) -> Upkeep:
+    def upkeep(self) -> "Upkeep":
         """Looking after the state and the keystores."""
+        from pkicode.project.upkeep import Upkeep
+
         return Upkeep(self.state, self.keystore, self._reach)
 
     def plan(self, at: int | None = None, **options: object) -> Plan:
@@ -171,7 +177,7 @@ class Project:
         """Everything that can be said of pki.toml without state."""
         return planner.validate(self.config, now=self.clock(), kinds=KINDS, empty=self.state.empty())
 
-    def apply(self, plan: Plan | SavedPlan | None = None, **options: object) -> Applied:
+    def apply(self, plan: Plan | SavedPlan | None = None, **options: object) -> "Applied":
         """Make it so; see `aapply`.  The first ^C finishes what is under way, the second aborts."""
         self._stopping = False
         return loop.run(self.aapply(plan, **options), stop=self.stop)  # type: ignore[arg-type]
@@ -193,7 +199,7 @@ class Project:
         jobs: int | None = None,
         emit: Callable[[Event], None] = drop,
         show: Callable[[Plan], None] = drop,
-    ) -> Applied:
+    ) -> "Applied":
         """Plan under the lease at this clock, and do it.
 
         Args:
@@ -209,6 +215,11 @@ class Project:
         Raises:
             StalePlan, Denied, Unapproved, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
         """
+        from pkicode.kinds.resume import resume
+        from pkicode.plan.applier import apply_plan
+        from pkicode.project import approving, lookout
+        from pkicode.project.applied import LISTS, came_to, held_to, leave_for, refuse_denied, scope_of, workers
+
         now = self.clock()
         if plan is not None:
             only, except_, allow = scope_of(plan)
@@ -242,19 +253,13 @@ class Project:
 
                 parts = apply_plan(fresh, evolve(run, world=fit), again, kinds=KINDS, width=width)
                 outcome = await kept_alive(run.world.keep, parts)
-        ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
-        left = ready - outcome.done.total() - len(outcome.failed)
-        return Applied(
-            fresh,
-            dict(outcome.done),
-            tuple(outcome.failed.values()),
-            Counter(one.status for one in ended),
-            stopped=self._stopping and left > 0,
-        )
+        return came_to(fresh, outcome, ended, stopping=self._stopping)
 
     def _world(
         self, store: StateStore, lease: Lease, now: int, emit: Callable[[Event], None]
     ) -> AbstractAsyncContextManager[World]:
+        from pkicode.project import world as worlds
+
         return worlds.opened(
             self.config,
             store,
@@ -268,13 +273,13 @@ class Project:
             reach=self._reach,
         )
 
-    def revoke(self, asked: Asked, **options: object) -> Revoked:
+    def revoke(self, asked: "Asked", **options: object) -> "Revoked":
         """Break-glass: revoke now; see `arevoke`."""
         return loop.run(self.arevoke(asked, **options))  # type: ignore[arg-type]
 
     async def arevoke(
-        self, asked: Asked, *, allow: Mapping[str, str] | None = None, emit: Callable[[Event], None] = drop
-    ) -> Revoked:
+        self, asked: "Asked", *, allow: Mapping[str, str] | None = None, emit: Callable[[Event], None] = drop
+    ) -> "Revoked":
         """Revoke, publish the lists that say so, and write the [[revoke]] entry into pki.toml, in this order.
 
         Nobody else's apply is waited for: what it took away there is found by the next plan in the inventory.
@@ -282,6 +287,10 @@ class Project:
         Raises:
             PkicodeError: nothing is selected, or a brake holds it: nothing was done.
         """
+        from pkicode.plan.applier import apply_plan
+        from pkicode.project import breakglass
+        from pkicode.project.applied import refuse_denied
+
         now = self.clock()
         opened = self.state.writing(now, Leave.EITHER)
         async with opened as (store, lease), self._world(store, lease, now, emit) as world:
@@ -354,10 +363,7 @@ class Project:
 
     async def aexplain(self, address: str, *, plan: Plan | None = None) -> Explanation:
         """See `explain`; with `plan`, what that one would do."""
-        try:
-            parsed, _ = parse(address)
-        except ValueError as error:
-            raise PkicodeError(str(error)) from error
+        parsed = telling.meant(address)
         async with self.state.reading(commands=False) as store:
             snapshot = await self.state.snapshot(store)
             told = await telling.revocations(parsed, store) if store else ()
@@ -378,15 +384,14 @@ class Project:
         return loop.run(self._export(address, with_key=with_key))
 
     async def _export(self, address: str, *, with_key: bool) -> Exported:
-        try:
-            parsed, _ = parse(address)
-        except ValueError as error:
-            raise PkicodeError(str(error)) from error
+        parsed = telling.meant(address)
         async with self.state.existing() as store:
             return await telling.export(parsed, self.config, store, self.keystore, now=self.clock(), with_key=with_key)
 
     def keystore(self, name: str, warn: Callable[[str], None] = drop) -> KeyStore:
         """[keystore.NAME]; opened when a private key is first needed, closed by the caller."""
+        from pkicode.project import keystores
+
         return keystores.keystore(self.config, name, self._environ, warn)
 
     @property

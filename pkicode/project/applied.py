@@ -1,6 +1,7 @@
 """One apply: what it may do of a plan, where it signs, and what it did."""
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,7 +12,9 @@ from pkicode.adapters.workers import Workers
 from pkicode.kinds import KINDS
 from pkicode.model.change import Action, Change, Plan, Readiness
 from pkicode.model.problem import Denied, Problem
+from pkicode.plan.applier import Outcome
 from pkicode.plan.planfile import SavedPlan
+from pkicode.ports import Certificate
 from pkicode.project.leases import Leave
 
 LISTS = tuple(kind for kind in KINDS if kind.tells)
@@ -44,6 +47,19 @@ class Applied:
         # What was reserved waits for a ceremony now.
         waits = any(one.readiness is Readiness.WAITING for one in self.plan.changes)
         return 7 if waits or self.counts.get(Action.RESERVE) else 0
+
+
+def came_to(fresh: Plan, outcome: Outcome, ended: Sequence[Certificate], *, stopping: bool) -> Applied:
+    """What is told of an apply: of its plan, and of the intents that it finished or gave up first."""
+    ready = sum(one.readiness is Readiness.READY for one in fresh.changes)
+    left = ready - outcome.done.total() - len(outcome.failed)
+    return Applied(
+        fresh,
+        dict(outcome.done),
+        tuple(outcome.failed.values()),
+        Counter(one.status for one in ended),
+        stopped=stopping and left > 0,
+    )
 
 
 @asynccontextmanager

@@ -30,7 +30,6 @@ from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
 from pkicode.project.keystores import keystore
 from pkicode.project.leases import PROJECT, TTL, Leave
-from pkicode.project.lookout import looking
 
 _POLL = 0.2
 
@@ -296,6 +295,9 @@ class State:
         if several(snapshot.authorities, snapshot.held, self.config):
             snapshot = evolve(snapshot, ends=await store.ends())
         if published:
+            # Targets come with fsspec's schemes, and few plans look at them.
+            from pkicode.project.lookout import looking
+
             snapshot = await looking(self.config, snapshot, await store.published())
         return snapshot
 

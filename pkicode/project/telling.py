@@ -14,7 +14,7 @@ from pkicode.config import files
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.leaf import life_of, owns
-from pkicode.model.address import Address
+from pkicode.model.address import Address, parse
 from pkicode.model.change import Change, Plan
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import PkicodeError, StateError
@@ -51,6 +51,18 @@ class Exported:
 
     chain_pem: bytes
     key_pkcs8: bytes | None = field(repr=False)
+
+
+def meant(text: str) -> Address:
+    """The address that somebody wrote.
+
+    Raises:
+        PkicodeError: it is none.
+    """
+    try:
+        return parse(text)[0]
+    except ValueError as error:
+        raise PkicodeError(str(error)) from error
 
 
 async def revocations(address: Address, store: Store) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from pkicode.ceremony.bundle import Request, Response, decode_request, decode_re
 from pkicode.model.change import Readiness
 from pkicode.model.event import Event
 from pkicode.ports import Want
-from pkicode.project import Applied
+from pkicode.project.applied import Applied
 from pkicode.project.ceremony import Received
 from pkicode.project.offline import Offline, sealed
 from tests.kinds.site import BASE, Site

@@ -14,7 +14,7 @@ from pkicode.plan import approval
 from pkicode.plan.approval import ApprovalError
 from pkicode.plan.planfile import canonical
 from pkicode.ports import Want
-from pkicode.project import Applied
+from pkicode.project.applied import Applied
 from pkicode.project.approving import approve
 from tests.kinds.site import BASE, Site, certificates
 from tests.oracles import openssl
