@@ -5,13 +5,13 @@ Read from the records of `ca` rows; what each generation does when is decided in
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import asdict, evolve, frozen
 from cryptography import x509
 
 from pkicode.config.language import CaSpec, NameConstraints
 from pkicode.config.reader import Config
-from pkicode.issuing import Issuer
 from pkicode.kinds.doomed import barred, compromised
 from pkicode.kinds.generation import (
     Authority,
@@ -34,6 +34,9 @@ from pkicode.x509.chain import verify_issued
 from pkicode.x509.constraints import Constraints
 from pkicode.x509.names import subject_der
 from pkicode.x509.tbs import facts_of
+
+if TYPE_CHECKING:
+    from pkicode.issuing import Issuer
 
 __all__ = ["Authority", "Generations", "from_record", "of_certificate", "subject_of"]
 
@@ -306,8 +309,11 @@ def store_of(name: str, run: Run) -> str:
     return run.config.ca(name).key.store or ""
 
 
-def as_issuer(one: Authority, run: Run) -> Issuer:
+def as_issuer(one: Authority, run: Run) -> "Issuer":
     """It as who signs what a template says."""
+    # As in ca.py: a plan signs nothing.
+    from pkicode.issuing import Issuer
+
     key = store_of(one.name, run), one.at
     return Issuer(one.name, one.generation, key, one.facts, one.der, one.not_before, one.not_after)
 

@@ -1,7 +1,7 @@
 """CAs (RFC 5280 section 4.2.1.9): what [ca.X] says, when a generation is made, and what state remembers of it.
 
 A generation is a key; the next one stands beside it under another name, and is never made in its place.  What each does
-when is generation.py's; more certificates of one key are cross.py's.
+when is generation.py's; more certificates of one key are cross.py's.  How it is made is ca_apply.py's.
 """
 
 import json
@@ -11,12 +11,11 @@ from attrs import evolve
 
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
-from pkicode.issuing import Issued, Issuer, Order, Remade, Template, issue, reserve
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import ca_ahead, cross, deny, offline, preview, rotation
-from pkicode.kinds.authority import Authority, crl_urls, issuer_urls, subject_of
-from pkicode.kinds.generation import rotates_at
-from pkicode.kinds.rows import after, block_of, forgotten, rewrite, template_number
+from pkicode.kinds.authority import subject_of
+from pkicode.kinds.ca_profile import profile_of
+from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import DAY, duration, rfc3339
@@ -25,7 +24,6 @@ from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.x509.constraints import wider
 from pkicode.x509.names import subject_text
-from pkicode.x509.profile import Profile
 
 CLASSES = {
     "subject": FieldClass.ROTATE,
@@ -82,25 +80,6 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     by = {one.by for one in newest.crosses} if newest else set()
     by |= {f"{one.name}@{one.generation}" for one in cross.wanted(block.name, known, newest)} if newest else set()
     yield Row("", json.dumps(sorted(by)))
-
-
-def profile_of(block: Block, issuer_stem: str) -> Profile:
-    """What the certificate of this CA says (RFC 5280 section 4.2)."""
-    spec: CaSpec = block.spec
-    return Profile(
-        is_ca=True,
-        path_len=spec.path_len,
-        usage=("keyCertSign", "cRLSign"),
-        eku=(),
-        policies=spec.policies,
-        constraints=authorities.constraints(spec.name_constraints),
-        must_staple=False,
-        ocsp_nocheck=False,
-        no_rev_avail=False,
-        crl_urls=crl_urls(spec.base_urls, issuer_stem) if spec.issuer else (),
-        ca_issuer_urls=issuer_urls(spec.base_urls, issuer_stem) if spec.issuer else (),
-        ocsp_urls=spec.ocsp_urls if spec.issuer else (),
-    )
 
 
 def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
@@ -285,87 +264,10 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
-    answers: list[Problem | None] = []
-    for change in changes:
-        if change.action is Action.UPDATE:
-            await rewrite([change], run, _due)
-            answers.append(None)
-        else:
-            answers.append(await _issue(change, run))
-    return answers
+    # The issuance cycle and lint take as long to import as a plan takes to think, and a plan signs nothing.
+    from pkicode.kinds import ca_apply
 
-
-def _due(change: Change, record: str) -> int:
-    spec: CaSpec = block_of(change).spec
-    return rotates_at(spec, authorities.from_record(change.address.name, change.generation, record).not_before)
-
-
-async def _issue(change: Change, run: Run) -> Problem | None:
-    """The generation itself, unless it is there, then the certificates that other roots give its key."""
-    if not ca_ahead.is_there(change):
-        remade = await remake(change, run)
-        if isinstance(remade, Problem):
-            return remade
-        template, order, settle = remade
-        if change.action is Action.RESERVE:
-            (waiting,) = await reserve(template, [order], run.world)
-            return waiting
-        (answer,) = await issue(template, [order], run.world, settle=settle)
-        authorities.forget(run)
-        if isinstance(answer, Problem):
-            return answer
-    return await cross.complete(change, run)
-
-
-async def remake(change: Change, run: Run) -> Remade | Problem:
-    """Template, order and settlement of a new CA generation, from config alone."""
-    block = block_of(change)
-    spec: CaSpec = block.spec
-    label = change.address.at(change.generation)
-    store = spec.key.store or ""
-    issuer = await authorities.load_issuing(spec.issuer, run) if spec.issuer else None
-    if spec.issuer and issuer is None:
-        return authorities.missing(spec.issuer, change.address)
-    own = Issuer(block.name, change.generation, (store, label))
-    template = Template(
-        profile_name="",
-        profile=profile_of(block, issuer.stem if issuer else ""),
-        issuer=authorities.as_issuer(issuer, run) if issuer else own,
-        validity=spec.validity,
-        backdate=spec.backdate,
-        store=store,
-        crl_urls=crl_urls(spec.base_urls, issuer.stem) if issuer else (),
-        offline=offline.is_offline(spec.issuer or block.name, run.config),
-        constraints=authorities.constraints_above(spec.issuer, run.config, await authorities.loaded(run)),
-    )
-    order = Order(
-        address=str(change.address),
-        generation=change.generation,
-        subject=subject_of(spec, change.generation),
-        sans=(),
-        key_alg=spec.key.alg,
-        key_label=label,
-        reason=str(change.reasons[0].code),
-        context=change,
-    )
-    number = await template_number(block, run)
-
-    def settle(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
-        return [(_held(one, issuer, number), _record(one, issuer)) for one in issued]
-
-    return template, order, settle
-
-
-def _record(issued: Issued, issuer: Authority | None) -> str:
-    change: Change = issued.order.context
-    above = issuer.name if issuer else ""
-    return authorities.of_certificate(change.address.name, change.generation, issued.der, above).record()
-
-
-def _held(issued: Issued, issuer: Authority | None, template: int) -> Held:
-    change: Change = issued.order.context
-    due = rotates_at(block_of(change).spec, issued.not_before)
-    return evolve(after(change, template, due=due, needs=f"ca.{issuer.name}" if issuer else ""), values="[]")
+    return await ca_apply.apply(changes, run)
 
 
 KIND = Kind(

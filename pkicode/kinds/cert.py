@@ -4,7 +4,7 @@ Words of RFC 3647: renewal keeps the key, re-key makes a new one, modification c
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
 
@@ -18,7 +18,6 @@ from pkicode.config.rows import rows as config_rows
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import cert_ahead as ahead
 from pkicode.kinds import deny, names_check, preview
-from pkicode.kinds.cert_apply import apply
 from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of
 from pkicode.kinds.leaf import due_elsewhere, filled, keeps_key, profile_of
@@ -29,7 +28,7 @@ from pkicode.model.instants import duration, rfc3339
 from pkicode.model.names import Sans, SanType
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, covers
+from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run, covers
 from pkicode.x509.names import san_text, subject_text
 from pkicode.x509.request import csr
 
@@ -371,6 +370,13 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
             after={"reason": "cessationOfOperation"},
         )
     return forgotten(held)
+
+
+async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    # As in ca.py: a plan signs nothing.
+    from pkicode.kinds import cert_apply
+
+    return await cert_apply.apply(changes, run)
 
 
 KIND = Kind(

@@ -12,14 +12,15 @@ from attrs import field, frozen
 from cryptography import x509
 
 from pkicode.config.language import OcspSpec
-from pkicode.issuing import Issued, Order, Remade, Settle, Template, issue
+from pkicode.issuing import Issued, Order, Remade, Settle, Template, issue, reserve
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import offline
-from pkicode.kinds.authority import Authority, Standing
-from pkicode.kinds.rows import derived, template_number
+from pkicode.kinds.authority import Authority
+from pkicode.kinds.ocsp_due import LIFE, follows_at, term
+from pkicode.kinds.rows import derived, rewrite, template_number
 from pkicode.model.address import Address, parse
-from pkicode.model.change import ReasonCode
-from pkicode.model.instants import DAY, NO_EXPIRY, from_datetime
+from pkicode.model.change import Action, Change, ReasonCode
+from pkicode.model.instants import from_datetime
 from pkicode.model.problem import Problem, StateError
 from pkicode.model.row import Block, Held
 from pkicode.plan.kind import Run
@@ -29,8 +30,6 @@ from pkicode.x509 import keys
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import facts_of
 
-LIFE = 30 * DAY
-_TERM = LIFE // 2
 _BACKDATE = 300
 # Any client that has OCSP has P-256, and a CA's own algorithm may sign a hundred times slower.
 _USUAL_ALG = "ec-p256"
@@ -49,26 +48,9 @@ class Delegate:
     not_after: int
 
 
-def term(of: Authority | Standing, now: int) -> tuple[int, int]:
-    """Since when the delegate in force at an instant may have been issued, and when the next one takes over.
-
-    Every 15 days of a CA's life, and so known ahead; never, where a delegate of that time already ends with the CA.
-    """
-    since = of.not_before + max(0, now - of.not_before) // _TERM * _TERM
-    return since, since + _TERM if since + LIFE <= of.not_after else NO_EXPIRY
-
-
 def begins(authority: Authority, now: int) -> int:
     """not_before of one that is made now."""
     return max(now - _BACKDATE, authority.not_before)
-
-
-def follows_at(not_before: int, not_after: int, ca_not_after: int) -> int:
-    """When a ceremony is to sign the next one for an offline CA; never, where this one ends with the CA.
-
-    Two thirds on: with 548 days there is a ceremony a year, and half a year to hold it in.
-    """
-    return not_before + (not_after + 1 - not_before) * 2 // 3 if not_after < ca_not_after else NO_EXPIRY
 
 
 def address_of(authority: Authority) -> Address:
@@ -216,3 +198,19 @@ async def _row_of(authority: Authority, ca: Block, store: str, run: Run) -> Sett
         return found
 
     return settle
+
+
+async def asked(change: Change, run: Run) -> Problem | None:
+    """What delegate_away.py plans: the key, and what a ceremony is to sign."""
+    if change.action is Action.UPDATE:
+        await rewrite([change], run)
+        return None
+    name, key = change.address.name, change.address.key
+    authority = await authorities.load(name, run, int(key.removeprefix("g")))
+    if authority is None:
+        return authorities.missing(name, change.address)
+    not_before = begins(authority, run.world.now)
+    reason = str(change.reasons[0].code)
+    template, order, _ = await remade(authority, change.generation, not_before, reason, run)
+    (waiting,) = await reserve(template, [order], run.world)
+    return waiting

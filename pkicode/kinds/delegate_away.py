@@ -8,18 +8,17 @@ import re
 from collections.abc import Iterator
 
 from pkicode.config.language import OcspSpec
-from pkicode.issuing import reserve
 from pkicode.kinds import authority as authorities
-from pkicode.kinds import delegate, offline
+from pkicode.kinds import offline
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.doomed import barred
-from pkicode.kinds.rows import block_of, forgotten, rewrite
+from pkicode.kinds.ocsp_due import follows_at
+from pkicode.kinds.rows import block_of, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
-from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.kind import Difference, FieldClass, Outlook, Run
+from pkicode.plan.kind import Difference, FieldClass, Outlook
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
@@ -111,19 +110,4 @@ def foresee(change: Change, outlook: Outlook) -> int:
     if authority is None or change.block is None or change.action is Action.UPDATE:
         return change.held.due if change.held else NO_EXPIRY
     not_after = min(outlook.now + block_of(change).spec.delegate - 1, authority.not_after)
-    return delegate.follows_at(outlook.now, not_after, authority.not_after)
-
-
-async def apply(change: Change, run: Run) -> Problem | None:
-    if change.action is Action.UPDATE:
-        await rewrite([change], run)
-        return None
-    name, key = change.address.name, change.address.key
-    authority = await authorities.load(name, run, int(key.removeprefix("g")))
-    if authority is None:
-        return authorities.missing(name, change.address)
-    not_before = delegate.begins(authority, run.world.now)
-    reason = str(change.reasons[0].code)
-    template, order, _ = await delegate.remade(authority, change.generation, not_before, reason, run)
-    (waiting,) = await reserve(template, [order], run.world)
-    return waiting
+    return follows_at(outlook.now, not_after, authority.not_after)

@@ -7,22 +7,21 @@ offline its delegates have rows too, which are delegate_away.py's.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pkicode.config.language import OcspSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.delegate import LIFE
-from pkicode.kinds.ocsp_apply import apply, counted, next_due
+from pkicode.kinds.ocsp_due import LIFE, counted, next_due
 from pkicode.kinds.rows import columns, derived, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
-from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook
+from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 
 
 def blocks(config: Config) -> list[Block]:
@@ -49,7 +48,7 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
 
 
 _COUNT = re.compile("@[0-9]+ ([0-9]{1,18}) ([0-9]{1,18})( by [0-9]+)?")
-"""What a row says of a generation (ocsp_apply.counted)."""
+"""What a row says of a generation (ocsp_due.counted)."""
 _COUNTED = (Action.ISSUE, Action.RENEW, Action.REVOKE, Action.DISTRUST)
 
 
@@ -158,6 +157,13 @@ def foresee(change: Change, outlook: Outlook) -> int:
     again = held is None or outlook.snapshot.templates[held.template] != block.template or held.due <= outlook.now
     kept, duty = None if again else held, authorities.on_duty(block.name, outlook)
     return next_due(kept, block.spec, duty, outlook.now, is_away=offline.is_offline(block.name, outlook.config))
+
+
+async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
+    # As in ca.py: a plan signs nothing.
+    from pkicode.kinds import ocsp_apply
+
+    return await ocsp_apply.apply(changes, run)
 
 
 KIND = Kind(

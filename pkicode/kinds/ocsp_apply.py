@@ -16,12 +16,12 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds import delegate as delegates
 from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.authority import Authority
+from pkicode.kinds.ocsp_due import counted, next_due
 from pkicode.kinds.rows import after, block_of, template_number
 from pkicode.model.change import Change
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.problem import Foreign, PkicodeError, Problem
-from pkicode.model.row import Held
 from pkicode.plan.applier import side_by_side, write
 from pkicode.plan.kind import Run
 from pkicode.ports import Artefact, Signer
@@ -48,7 +48,7 @@ class _Told:
 
 
 async def apply(changes: Sequence[Change], run: Run) -> Sequence[Problem | None]:
-    return [await (delegate_away.apply if one.address.key else _answer)(one, run) for one in changes]
+    return [await (delegates.asked if one.address.key else _answer)(one, run) for one in changes]
 
 
 async def _answer(change: Change, run: Run) -> Problem | None:
@@ -104,28 +104,6 @@ def _nobody(change: Change) -> Problem:
         help="hold the ceremony that signs for who does: `pkicode ceremony export`",
         address=str(change.address),
     )
-
-
-def next_due(
-    kept: Held | None,
-    spec: OcspSpec,
-    duty: Sequence[Authority | authorities.Standing],
-    now: int,
-    *,
-    is_away: bool,
-) -> int:
-    """When answers are signed again, all of them, or a delegate is to follow; `kept`: the row whose answers go on.
-
-    What follows the delegate of a CA whose key `is_away` has a row of its own.
-    """
-    ends = [now + spec.refresh, *(delegates.term(one, now)[1] for one in duty if not is_away)]
-    return min([*ends, *([kept.due] if kept else [])])
-
-
-def counted(generation: int, signed: int, revoked: int, delegated: Mapping[str, int]) -> str:
-    """What a row's value says of one generation: how much was signed and revoked by it, and who answers for it."""
-    by = f" by {delegated[key]}" if (key := f"g{generation}") in delegated else ""
-    return f"@{generation} {signed} {revoked}{by}"
 
 
 async def on_duty(name: str, run: Run) -> list[Authority]:

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 
 from attrs import evolve
 
-from pkicode.ceremony import card
-from pkicode.ceremony.bundle import LIFE
 from pkicode.config.language import CaSpec
 from pkicode.config.reader import Config
 from pkicode.kinds.rows import block_of
@@ -57,6 +55,9 @@ def held_back(change: Change, outlook: Outlook) -> Change:
 
 def reserving(change: Change, outlook: Outlook) -> Change:
     """What an offline key is to sign: reserved now, or reserved already and waiting for its ceremony."""
+    # Few projects have one, and everybody plans.
+    from pkicode.ceremony.bundle import LIFE
+
     change = evolve(change, action=Action.RESERVE, irreversible=False)
     reserved = outlook.snapshot.reserved.get((str(change.address), change.generation))
     if reserved and outlook.now <= reserved.created + LIFE:
@@ -67,6 +68,9 @@ def reserving(change: Change, outlook: Outlook) -> Change:
 
 
 def _lacks_card(change: Change, spec: CaSpec, config: Config) -> str:
+    # As above.
+    from pkicode.ceremony import card
+
     label = change.address.at(change.generation)
     folder = next(one.path for one in config.settings.keystores if one.name == spec.key.store)
     found = card.find(config.root, folder, label)

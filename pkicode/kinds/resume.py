@@ -12,7 +12,7 @@ from pkicode.config.rows import rows as config_rows
 from pkicode.issuing import Order, Remade
 from pkicode.issuing import resume as finish
 from pkicode.issuing import waiting as of_ceremonies
-from pkicode.kinds import ca, cert_apply, cross, delegate, offline
+from pkicode.kinds import ca_apply, cert_apply, cross_apply, delegate, offline
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import LeaseHeld, Problem
@@ -113,10 +113,10 @@ async def _ca_remade(intent: Certificate, block: Block, newest: Mapping[Address,
     [row] = config_rows(run.config, block)
     change = _change(block, row, newest.get(Address("ca", block.name)), intent)
     if change.held and change.held.generation == change.generation:
-        return await cross.remake(change, intent.ca, intent.ca_generation, run)
+        return await cross_apply.remake(change, intent.ca, intent.ca_generation, run)
     if change.held and change.held.generation > change.generation:
         return None
-    made = await ca.remake(change, run)
+    made = await ca_apply.remake(change, run)
     return None if isinstance(made, Problem) else made
 
 

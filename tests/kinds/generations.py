@@ -4,7 +4,7 @@ from attrs import frozen
 
 from pkicode.adapters import loop
 from pkicode.issuing import issue
-from pkicode.kinds import ca
+from pkicode.kinds import ca_apply
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Reason, ReasonCode
 from pkicode.model.problem import Problem
@@ -29,7 +29,7 @@ async def _issued(site: Site, name: str, generation: int) -> None:
         project.state.writing(site.now) as (store, lease),
         project._world(store, lease, site.now, lambda _: None) as world,
     ):
-        remade = await ca.remake(change, Run(world, project.config, lambda: False))
+        remade = await ca_apply.remake(change, Run(world, project.config, lambda: False))
         assert not isinstance(remade, Problem), remade
         template, order, settle = remade
         await issue(template, [order], world, settle=settle)
