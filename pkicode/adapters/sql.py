@@ -6,7 +6,6 @@ Placeholders are `$n`; an adapter rewrites them if its database wants another fo
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.resources import files
 from operator import attrgetter
 from typing import Any
 
@@ -34,6 +33,9 @@ class NewState:
 
 def migrations() -> tuple[str, ...]:
     """The scripts that lead from nothing to SCHEMA, one for each version."""
+    # It brings zipfile and tempfile, and a state that is up to date needs no script.
+    from importlib.resources import files
+
     scripts = files("pkicode.adapters")
     return tuple(scripts.joinpath(name).read_text("utf-8") for name in ("schema.sql", "schema2.sql", "schema3.sql"))
 

@@ -97,6 +97,8 @@ def lay_out(connection: sqlite3.Connection) -> None:
 
 def bring_up(connection: sqlite3.Connection, schema: int, *, read_only: bool) -> None:
     """Lead an older state to SCHEMA: for good, or in memory where it is only read."""
+    if schema == sql.SCHEMA:
+        return
     for version, script in enumerate(sql.migrations()[schema:], schema + 1):
         if read_only:
             # Its new tables are empty, in the reader's own memory; nothing of the file is touched.

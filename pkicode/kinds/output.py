@@ -26,7 +26,6 @@ from pkicode.ports import OutputFile, OutputSet
 from pkicode.x509.chain import chain_pem, verify_issued
 from pkicode.x509.keys import load_pkcs8, spki
 from pkicode.x509.pem import encode
-from pkicode.x509.pkcs12 import pkcs12
 from pkicode.x509.tbs import facts_of
 
 
@@ -274,6 +273,9 @@ async def _p12(
 ) -> OutputFile:
     if output.p12 is None or output.p12_password is None or key is None:
         raise PkicodeError("a PKCS#12 file needs p12_password", help='output.p12_password = { env = "NAME" }')
+    # Few outputs are PKCS#12, and a plan writes none.
+    from pkicode.x509.pkcs12 import pkcs12
+
     password = await run.world.secret(output.p12_password)
     # A second of hashing: on the loop, a batch of them would outlast the lease that the heartbeat keeps.
     data = await run.world.work(pkcs12, key, der, tuple(above), password, str(change.address))
