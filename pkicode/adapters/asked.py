@@ -5,10 +5,10 @@ Connects to nobody.  What a pki.toml declares comes from project/asked.py.
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from pkicode.config.scans import ScanSpec
 from pkicode.model import target as texts
 from pkicode.model.address import Address
 from pkicode.model.problem import ConfigError, PkicodeError, Place, Problem, Span
@@ -17,6 +17,9 @@ from pkicode.scanner.choice import Choice, choose
 from pkicode.scanner.target import MOST_OCTETS, Lookup, targets
 from pkicode.scanner.terms import RATE, Job, Terms
 from pkicode.scanner.trust import SYSTEM_BUNDLES, trust_store
+
+if TYPE_CHECKING:
+    from pkicode.config.scans import ScanSpec
 
 _WHOSE = "command line"
 
@@ -53,7 +56,7 @@ class Declared:
     """Of the file; its `@files` are relative to its folder."""
     roots: bytes = b""
     """Its own, PEM."""
-    specs: tuple[ScanSpec, ...] = ()
+    specs: "tuple[ScanSpec, ...]" = ()
     """The [scan.X] that are meant, whose targets come instead of texts."""
 
 
@@ -76,7 +79,7 @@ def jobs(wanted: Wanted, declared: Declared | None = None, *, now: int | None = 
     return tuple(_job(wanted, choice, declared, spec, now) for spec in specs or (None,))
 
 
-def _job(wanted: Wanted, choice: Choice, declared: Declared | None, spec: ScanSpec | None, now: int | None) -> Job:
+def _job(wanted: Wanted, choice: Choice, declared: Declared | None, spec: "ScanSpec | None", now: int | None) -> Job:
     given, folder = _given(wanted, declared, spec)
     found, problems = targets(
         [(_with(text, wanted.starttls), place) for text, place in given],
@@ -108,7 +111,7 @@ def _job(wanted: Wanted, choice: Choice, declared: Declared | None, spec: ScanSp
     return Job(found, terms, spec.expect if spec else ())
 
 
-def _given(wanted: Wanted, declared: Declared | None, spec: ScanSpec | None) -> tuple[list[tuple[str, Place]], Path]:
+def _given(wanted: Wanted, declared: Declared | None, spec: "ScanSpec | None") -> tuple[list[tuple[str, Place]], Path]:
     """Texts with their places, and the folder that their files are in."""
     if declared is None or spec is None:
         return [(text, Place(_WHOSE)) for text in wanted.targets], wanted.folder

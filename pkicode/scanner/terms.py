@@ -3,12 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
-from pkicode.config.scans import ScanPolicy
 from pkicode.scanner.choice import Choice
 from pkicode.scanner.target import Targets
+
+if TYPE_CHECKING:
+    from pkicode.config.scans import ScanPolicy
 
 RATE = 500
 """Connections that are begun each second where nobody says how many."""
@@ -19,7 +22,7 @@ class Terms:
     """What every target is asked and held to."""
 
     choice: Choice
-    policy: ScanPolicy | None = None
+    policy: "ScanPolicy | None" = None
     stores: tuple[tuple[str, bytes], ...] = ()
     """Trust stores: a name and roots in PEM."""
     rate: float = RATE

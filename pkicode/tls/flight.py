@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from pkicode.tls.groups import ffdhe_primes
+from pkicode.tls.groups import ffdhe_group
 from pkicode.tls.hello import AUTHORITIES, SCT, STATUS_REQUEST, TLS12, extensions
 from pkicode.tls.records import Cut, Garbled
 from pkicode.tls.suites import Suite
@@ -77,7 +77,7 @@ def key_exchange(body: bytes, suite: Suite, version: int) -> KeyExchange:
         cut.vector(1)
     elif suite.kx.startswith("DH"):
         prime, _generator, _public = (int.from_bytes(cut.vector(2), "big") for _ in range(3))
-        bits, group = prime.bit_length(), ffdhe_primes().get(prime, 0)
+        bits, group = prime.bit_length(), ffdhe_group(prime)
     elif suite.export:
         bits = int.from_bytes(cut.vector(2), "big").bit_length()
         cut.vector(2)

@@ -97,21 +97,25 @@ def offered(version: int) -> tuple[int, ...]:
 
 
 _FFDHE = {
-    0x0100: (2048, 560316),
-    0x0101: (3072, 2625351),
-    0x0102: (4096, 5736041),
-    0x0103: (6144, 15705020),
-    0x0104: (8192, 10965728),
+    2048: (0x0100, 560316),
+    3072: (0x0101, 2625351),
+    4096: (0x0102, 5736041),
+    6144: (0x0103, 15705020),
+    8192: (0x0104, 10965728),
 }
+"""Length -> number of the group, and what its prime adds to the digits of e."""
+
+
+def ffdhe_group(prime: int) -> int:
+    """The number of the group of RFC 7919 appendix A that has this prime, 0 where none has."""
+    bits = prime.bit_length()
+    return _FFDHE[bits][0] if bits in _FFDHE and prime == _ffdhe_prime(bits) else 0
 
 
 @cache
-def ffdhe_primes() -> dict[int, int]:
-    """The primes of RFC 7919 appendix A, and the number of the group that has it."""
-    return {
-        (1 << bits) - (1 << bits - 64) + ((_e(bits - 130) + add) << 64) - 1: number
-        for number, (bits, add) in _FFDHE.items()
-    }
+def _ffdhe_prime(bits: int) -> int:
+    # The longest takes a millisecond: each only when a server has one of its length.
+    return (1 << bits) - (1 << bits - 64) + ((_e(bits - 130) + _FFDHE[bits][1]) << 64) - 1
 
 
 def _e(bits: int) -> int:

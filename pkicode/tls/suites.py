@@ -263,12 +263,17 @@ def offered(version: int) -> tuple[int, ...]:
     First what servers have, the strong before the weak: the first sixty are a hello that few servers are too short for.
     AEAD needs TLS 1.2 (RFC 5246 section 6.2.3.3): older servers are not troubled with it.
     """
-    fitting = [
-        suite
-        for suite in suites().values()
+    return tuple(
+        suite.id
+        for suite in _by_worth()
         if suite.tls13 == (version >= 0x0304) and not (suite.aead and version < 0x0303) and suite.id
-    ]
-    return tuple(suite.id for suite in sorted(fitting, key=lambda one: (_rare(one), STRENGTHS.index(one.strength))))
+    )
+
+
+@cache
+def _by_worth() -> list[Suite]:
+    # Once for all versions: a scan asks for each of them.
+    return sorted(suites().values(), key=lambda one: (_rare(one), STRENGTHS.index(one.strength)))
 
 
 def _rare(suite: Suite) -> bool:

@@ -7,7 +7,7 @@ from tlslite.constants import CipherSuite, GroupName, SignatureScheme
 from tlslite.mathtls import RFC7919_GROUPS
 
 from pkicode.tls import signatures
-from pkicode.tls.groups import ffdhe_primes, group_of, groups
+from pkicode.tls.groups import ffdhe_group, group_of, groups
 from pkicode.tls.suites import offered, ssl2_suites, suite_of, suites
 
 OWN = {
@@ -117,10 +117,10 @@ def test_every_signature_scheme_of_tlslite_has_its_number_here():
 
 
 def test_the_primes_of_rfc_7919_are_those_of_tlslite():
-    assert set(ffdhe_primes()) == {prime for _, prime in RFC7919_GROUPS}
-    assert [group_of(number).name for number in ffdhe_primes().values()] == [
-        "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192",
-    ]  # fmt: skip
+    names = {prime.bit_length(): group_of(ffdhe_group(prime)).name for _, prime in RFC7919_GROUPS}
+    assert names == {bits: f"ffdhe{bits}" for bits in (2048, 3072, 4096, 6144, 8192)}
+    assert not any(ffdhe_group(prime - 2) for _, prime in RFC7919_GROUPS)
+    assert ffdhe_group(0) == ffdhe_group((1 << 1024) - 1) == 0
 
 
 def test_groups_are_worth_half_their_bits():
