@@ -1,4 +1,6 @@
-"""How long one waits for nothing: `--version`, a plan of the example, `import pkicode`; beside Python and CFSSL."""
+"""How long one waits for nothing: `--version`, a plan of the example, before it was applied and after, `import pkicode`;
+beside CFSSL, and Python with what all of it stands on.
+"""
 
 import argparse
 import shutil
@@ -11,23 +13,30 @@ from _measure import PKICODE, Ran, run, tell
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "web-and-database"
 
+LIBRARIES = "click, attrs, asyncio, ssl, cryptography.x509"
+
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=11)
     given = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="pkicode-bench-") as name:
-        example = Path(name) / "example"
-        shutil.copytree(EXAMPLE, example, ignore=shutil.ignore_patterns(".pkicode", "public", "out"))
+        example, done = Path(name) / "example", Path(name) / "done"
+        for folder in (example, done):
+            shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns(".pkicode", "public", "out"))
+        run(PKICODE, "apply", "-y", cwd=done)
         # A module that costs half a second must not come in by the way.
         said = run(sys.executable, "-c", "import sys, pkicode; print('pandas' in sys.modules)").output
         commands = {
             "python -c pass": ([sys.executable, "-c", "pass"], None),
+            "python, libraries": ([sys.executable, "-c", f"import {LIBRARIES}"], None),
             "cfssl version": (["cfssl", "version"], None),
             "pkicode --version": ([PKICODE, "--version"], 0.15),
             "import pkicode": ([sys.executable, "-c", "import pkicode"], 0.15),
             "import pkicode.project": ([sys.executable, "-c", "import pkicode.project"], None),
             "plan of the example": ([PKICODE, "plan"], 0.5),
+            "plan with nothing to do": ([PKICODE, "-C", str(done), "plan"], 0.5),
+            "status": ([PKICODE, "-C", str(done), "status"], None),
         }
         ran: dict[str, list[Ran]] = {figure: [] for figure in commands}
         for _ in range(given.rounds):

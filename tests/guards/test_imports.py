@@ -2,10 +2,12 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import grimp
 import pytest
@@ -34,6 +36,29 @@ ON_DEMAND = (
 """Modules that are imported inside functions alone, when what comes with an extra is asked for."""
 
 
+LATE = {
+    "pkicode.issuing": "the issuance cycle; a plan signs nothing",
+    "pkicode.x509.lint": "its rules are for what is new",
+    "pkicode.x509.pkcs12": "written by an apply",
+    "pkicode.revocation.pack": "OCSP answers are written by an apply, and read by responders",
+    "pkicode.ceremony": "for CAs whose key is elsewhere",
+    "pkicode.plan.forecast": "its own command",
+    "pkicode.project.breakglass": "its own command",
+    "pkicode.project.ceremony": "its own command",
+    "pkicode.project.status": "its own command",
+    "pkicode.project.upkeep": "commands that look after state and keystores",
+    "pkicode.project.world": "what an apply may touch",
+    "pkicode.project.keystores": "a plan opens none",
+    "pkicode.adapters.publish": "read with --refresh alone",
+    "pkicode.views.html": "another format",
+    "fsspec": "reaches what is published",
+    "tomlkit": "edits pki.toml",
+    "rich": "draws progress",
+    "zipfile": "comes with importlib.resources: nothing is read from the package",
+}
+"""Imported by the functions that need them: a plan with nothing to do, and people plan all day, loads none of these."""
+
+
 def test_every_floor_stands_only_on_those_below_and_none_on_the_package_root() -> None:
     with pytest.raises(SystemExit) as ended:
         lint_imports_command(["--config", str(ROOT / "pyproject.toml"), "--no-cache", "--no-logo"])
@@ -50,19 +75,44 @@ def test_there_is_no_import_circle_even_through_functions() -> None:
 
 
 def loaded_after(statement: str) -> set[str]:
-    """The heavy modules that a fresh interpreter has loaded after `statement`."""
-    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
+    """The modules that a fresh interpreter has loaded after `statement`."""
+    code = f"{statement}\nimport sys\nprint()\nprint(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    return HEAVY & set(done.stdout.split())
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that a command has loaded when it ends."""
+    return loaded_after(f"from pkicode.cli import main\nassert main({arguments!r}) == 0")
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert not loaded_after("import pkicode")
+    assert not HEAVY & loaded_after("import pkicode")
 
 
 @pytest.mark.skipif(not is_there("cli"), reason="the command line is not there yet")
 def test_the_command_starts_without_anything_heavy() -> None:
-    assert not loaded_after("import pkicode.cli")
+    assert not HEAVY & loaded_after("import pkicode.cli")
+
+
+def test_a_plan_with_nothing_to_do_loads_what_a_plan_needs(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(ROOT / "examples" / "web-and-database", project, ignore=shutil.ignore_patterns(".pkicode", "out"))
+    assert "pkicode.issuing" in loaded_by("-C", str(project), "apply", "-y")
+    planned = loaded_by("-C", str(project), "plan")
+    assert not LATE.keys() & planned, "import it in the function that needs it, or take it out of LATE"
+
+
+def test_a_scan_of_a_host_loads_nothing_of_projects(tmp_path: Path) -> None:
+    # Nobody listens on port 1: what is loaded is loaded before anybody answers.
+    loaded = loaded_by("-C", str(tmp_path), "scan", "127.0.0.1:1", "--format", "json")
+    assert "pkicode.scanner.registry" in loaded
+    assert not {"pkicode.config.scans", "pkicode.project", "pkicode.kinds", "pkicode.ports", "pandas"} & loaded
+
+
+def test_what_is_imported_late_is_there() -> None:
+    ours = {name for name in LATE if name.startswith("pkicode.")}
+    assert ours <= grimp.build_graph("pkicode", cache_dir=None).modules, "LATE names what is gone"
 
 
 def test_everything_imported_is_a_declared_dependency() -> None:
