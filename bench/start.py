@@ -1,4 +1,4 @@
-"""How long one waits for nothing: `--version`, a plan of the example, before it was applied and after, `import pkicode`;
+"""How long one waits for nothing: `--version`, `import pkicode`, a plan of the example before it is applied and after;
 beside CFSSL, and Python with what all of it stands on.
 """
 
