@@ -8,7 +8,8 @@ from attrs import define
 from pkicode.model.change import Change, Plan
 from pkicode.model.event import Event
 from pkicode.model.instants import DAY
-from pkicode.project import Applied, Project, open_project
+from pkicode.project import Project, open_project
+from pkicode.project.applied import Applied
 from tests.oracles import assert_verifies
 
 NOW = 1_795_424_400  # 2026-11-23T09:00:00Z
