@@ -13,6 +13,7 @@ verify() { # verify INSTANT BUNDLE LEAF: as a client that has this bundle, with 
 
 ask() { # by OCSP, of a responder that runs for this one question: good or revoked
     sed '1,/END CERTIFICATE/d' out/web.pem > issuer.pem
+    : > responder.txt # what the one before said is not what this one says
     pkicode serve ocsp --bind 127.0.0.1:0 2> responder.txt &
     until url=$(sed -n 's/^listening on //p' responder.txt) && [ -n "$url" ]; do
         kill -0 $! || { cat responder.txt >&2; return 1; }
