@@ -26,7 +26,7 @@ from pkicode.model.row import Block, Held, Row, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Difference, Kind, Outlook, Run
 from pkicode.ports import Artefact, Published, Publisher
-from pkicode.revocation import shards
+from pkicode.revocation import pack, shards
 from pkicode.x509.pem import encode
 
 _CERT, _CRL, _PACK, _PEM, _JSON = (
@@ -224,9 +224,6 @@ async def _files(
 
     `facts` gets what `rows` makes its digest of, `lists` which path holds which list or pack.
     """
-    # What reads packs reads answers: only who publishes some needs it.
-    from pkicode.revocation import pack
-
     certificates, signed, bundles = [], [], []
     index: dict[str, dict[str, object]] = {}
     content = block.spec.content

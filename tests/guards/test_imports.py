@@ -40,7 +40,6 @@ LATE = {
     "pkicode.issuing": "the issuance cycle; a plan signs nothing",
     "pkicode.x509.lint": "its rules are for what is new",
     "pkicode.x509.pkcs12": "written by an apply",
-    "pkicode.revocation.pack": "OCSP answers are written by an apply, and read by responders",
     "pkicode.ceremony": "for CAs whose key is elsewhere",
     "pkicode.plan.forecast": "its own command",
     "pkicode.project.breakglass": "its own command",
