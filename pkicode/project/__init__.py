@@ -1,7 +1,6 @@
 """The composition root: opens a pki.toml, joins adapters to kinds, and offers what faces need.
 
 The only place that reads the clock and draws randomness; everything below gets them handed in.
-
 Everybody plans, all day: what a plan does not need is imported by the method that needs it (tests/guards/test_imports).
 """
 
@@ -169,9 +168,10 @@ class Project:
         only_reasons: Sequence[str] = (),
     ) -> Plan:
         """In a thread: a fleet takes seconds, and whatever else this loop does goes on."""
-        scope: dict[str, Any] = {"only": only, "except_": except_, "allow": allow, "unapproved": unapproved}
-        made = partial(planner.plan, self.config, snapshot, now=now, kinds=kinds, **scope)
-        return await asyncio.to_thread(held_to, made, only_reasons)
+        from pkicode.project.applied import held_to
+
+        made = partial(planner.plan, self.config, snapshot, now=now, kinds=kinds, allow=allow, unapproved=unapproved)
+        return await asyncio.to_thread(held_to, partial(made, only=only, except_=except_), only_reasons)
 
     def validate(self) -> tuple[Problem, ...]:
         """Everything that can be said of pki.toml without state."""
@@ -218,7 +218,7 @@ class Project:
         from pkicode.kinds.resume import resume
         from pkicode.plan.applier import apply_plan
         from pkicode.project import approving, lookout
-        from pkicode.project.applied import LISTS, came_to, held_to, leave_for, refuse_denied, scope_of, workers
+        from pkicode.project.applied import LISTS, came_to, leave_for, refuse_denied, scope_of, workers
 
         now = self.clock()
         if plan is not None:

@@ -28,7 +28,6 @@ from pkicode.model.instants import rfc3339
 from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
 from pkicode.plan.kind import Snapshot
 from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
-from pkicode.project.keystores import keystore
 from pkicode.project.leases import PROJECT, TTL, Leave
 
 _POLL = 0.2
@@ -140,6 +139,8 @@ class State:
         place = self.place
         if not isinstance(place, Path) or place.exists():
             return
+        from pkicode.project.keystores import keystore
+
         self._refuse_lost(there=False)
         names = {block.name for block in self.config.blocks if block.kind == "ca"}
         for spec in self.config.settings.keystores:
