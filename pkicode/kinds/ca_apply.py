@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from pkicode.config.language import CaSpec
-from pkicode.issuing import Issued, Issuer, Order, Remade, Template, issue, reserve
+from pkicode.issuing import Issued, Issuer, Order, Remade, Template
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import ca_ahead, cross_apply
 from pkicode.kinds.authority import Authority, crl_urls, subject_of
@@ -41,14 +41,9 @@ async def _issue(change: Change, run: Run) -> Problem | None:
         remade = await remake(change, run)
         if isinstance(remade, Problem):
             return remade
-        template, order, settle = remade
-        if change.action is Action.RESERVE:
-            (waiting,) = await reserve(template, [order], run.world)
-            return waiting
-        (answer,) = await issue(template, [order], run.world, settle=settle)
-        authorities.forget(run)
-        if isinstance(answer, Problem):
-            return answer
+        problem, is_reserved = await cross_apply.made(remade, run)
+        if problem or is_reserved:
+            return problem
     return await cross_apply.complete(change, run)
 
 

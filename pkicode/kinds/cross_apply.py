@@ -36,14 +36,21 @@ async def complete(change: Change, run: Run) -> Problem | None:
         at_hand = [one for one in lacking if not cross.is_offline(_by(one), run.config)]
         if not lacking or (not at_hand and await _is_reserved(own, run)):
             return None
-        template, order, settle = await _remade(change, own, (at_hand or lacking)[0], run)
-        if template.offline:
-            (waiting,) = await reserve(template, [order], run.world)
-            return waiting
-        (answer,) = await issue(template, [order], run.world, settle=settle)
-        authorities.forget(run)
-        if isinstance(answer, Problem):
-            return answer
+        remade = await _remade(change, own, (at_hand or lacking)[0], run)
+        problem, is_reserved = await made(remade, run)
+        if problem or is_reserved:
+            return problem
+
+
+async def made(remade: Remade, run: Run) -> tuple[Problem | None, bool]:
+    """A certificate of a CA, signed, or reserved for a ceremony where its issuer's key is; what is wrong, and which."""
+    template, order, settle = remade
+    if template.offline:
+        (waiting,) = await reserve(template, [order], run.world)
+        return waiting, True
+    (answer,) = await issue(template, [order], run.world, settle=settle)
+    authorities.forget(run)
+    return answer if isinstance(answer, Problem) else None, False
 
 
 async def _is_reserved(own: Authority, run: Run) -> bool:
