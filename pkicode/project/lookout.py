@@ -20,6 +20,9 @@ from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import Artefact, Published, Publisher
 from pkicode.revocation import pack, shards
 
+GONE, OTHER = "gone", "not as published"
+"""What an apply that looks puts back."""
+
 
 def looked(plan: Plan | SavedPlan) -> bool:
     """Whether a plan stands on a look at what is published: then it is looked at again before it is applied."""
@@ -77,33 +80,34 @@ async def looking(config: Config, snapshot: Snapshot, published: Sequence[Publis
 
 async def _adrift(url: str, config: Config, records: Sequence[Published], snapshot: Snapshot) -> str:
     """What of this is not there as it was published, in words."""
-    wrong: dict[str, list[str]] = defaultdict(list)
+    paths: dict[str, list[str]] = defaultdict(list)
     unread = []
     try:
         target = publisher(url, config)
         for record in records:
             data = await read(target, record)
-            if word := await asyncio.to_thread(_wrong, record, data, snapshot):
-                wrong[word].append(record.path)
+            if word := await asyncio.to_thread(wrong, record, data, snapshot):
+                paths[word].append(record.path)
     except PkicodeError as error:
         unread = [f"it cannot be read: {error.message}"]
     told = [
-        f"{paths[0]} is {word}" if len(paths) == 1 else f"{len(paths)} files are {word}"
-        for word, paths in sorted(wrong.items())
+        f"{those[0]} is {word}" if len(those) == 1 else f"{len(those)} files are {word}"
+        for word, those in sorted(paths.items())
     ]
     return ", ".join([*told, *unread])
 
 
-def _wrong(record: Published, data: bytes | None, snapshot: Snapshot) -> str:
+def wrong(record: Published, data: bytes | None, snapshot: Snapshot) -> str:
+    """What is wrong with a published file: GONE, OTHER, or that it is above the state's and stays; "" for nothing."""
     if data is None:
-        return "gone"
+        return GONE
     if hashlib.sha256(data).hexdigest() == record.sha256:
         return ""
     authority = issuer(record.path, snapshot)
-    artefact = next((one for one in snapshot.artefacts if _path(one) == record.path), None)
+    artefact = next((one for one in snapshot.artefacts if path_of(one) == record.path), None)
     above = publication.newer(data, authority, artefact) if authority and artefact else ""
-    return f"{above}, which the state does not know, and stays" if above else "not as published"
+    return f"{above}, which the state does not know, and stays" if above else OTHER
 
 
-def _path(artefact: Artefact) -> str:
+def path_of(artefact: Artefact) -> str:
     return pack.path(artefact.name) if artefact.kind == "ocsp" else shards.path(artefact.name, artefact.scope)

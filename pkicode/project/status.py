@@ -32,7 +32,7 @@ from pkicode.plan.kind import Outlook, Snapshot
 from pkicode.ports import Artefact, KeyStore, Lease, Published
 from pkicode.project import lookout
 from pkicode.project.state import State
-from pkicode.revocation import crl, pack, shards
+from pkicode.revocation import crl, pack
 from pkicode.x509.keys import SignatureError
 
 _PUT_BACK = "; `pkicode apply --refresh published` puts it back"
@@ -316,11 +316,15 @@ class _Look:
         self._tell("list", subject, level, f"signed {rfc3339(one.this_update)}, {told} {rfc3339(one.next_update)}")
         if one.scope:
             return
-        recorded = {record.target: record.sha256 for record in self.facts.published if record.path == _path(one)}
+        recorded = {
+            record.target: record.sha256 for record in self.facts.published if record.path == lookout.path_of(one)
+        }
         for target in targets:
             content = next((known.content for known in self.config.settings.publish if known.name == target), ())
             if one.kind in content and recorded.get(target) != one.sha256:
-                self._tell("published", f"{target} {_path(one)}", Level.WARNING, "the newest is not there yet")
+                self._tell(
+                    "published", f"{target} {lookout.path_of(one)}", Level.WARNING, "the newest is not there yet"
+                )
 
     async def target(self, name: str, url: str) -> None:
         """Every file we put on a target: still there, still ours, and of a CRL still good."""
@@ -330,11 +334,17 @@ class _Look:
                 if record.target == name:
                     data = await lookout.read(publisher, record)
                     level, message = self._read(record, data)
-                    message += _PUT_BACK if level is Level.CRITICAL else ""
+                    if level is Level.CRITICAL:
+                        message += await asyncio.to_thread(self._mend, record, data)
                     self._tell("published", f"{name} {record.path}", level, message)
                     self._figure("published_ok", int(level is Level.OK), target=name, path=record.path)
         except PkicodeError as error:
             self._tell("published", name, Level.UNKNOWN, f"cannot be read: {error.message}")
+
+    def _mend(self, record: Published, data: bytes | None) -> str:
+        """What becomes of it.  Of a list that is as it was published, and refused, another check tells."""
+        word = lookout.wrong(record, data, self.facts.snapshot)
+        return _PUT_BACK if word in (lookout.GONE, lookout.OTHER) else f"; it is {word}" if word else ""
 
     def _read(self, record: Published, data: bytes | None) -> tuple[Level, str]:
         if data is None:
@@ -367,7 +377,3 @@ class _Look:
         if first < self.now:
             return Level.CRITICAL, f"of {rfc3339(found.made)}, clients refuse answers since {rfc3339(first)}"
         return Level.OK, f"of {rfc3339(found.made)}, good until {rfc3339(first)}"
-
-
-def _path(artefact: Artefact) -> str:
-    return pack.path(artefact.name) if artefact.kind == "ocsp" else shards.path(artefact.name)

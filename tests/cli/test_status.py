@@ -160,6 +160,18 @@ def test_an_older_crl_put_back_by_somebody_is_told(at, applied, run, monkeypatch
     assert "number 1, good until 2026-11-30T09:00:00Z, is not what was published" in out
 
 
+def test_a_newer_list_is_not_said_to_be_put_back(at, applied, run, monkeypatch):
+    """A state put back by hand: the list that came after it may say more, and stays."""
+    state = applied / ".pkicode/state.db"
+    before = state.read_bytes()
+    monkeypatch.setenv("PKICODE_NOW", rfc3339(NOW + 2 * DAY))
+    assert run("apply", "-y", "--allow-clock").code == 0
+    state.write_bytes(before)
+    told = [one for one in at(2, "--refresh", "published").out.splitlines() if "crl/issuing-g1.crl" in one]
+    assert any("it is number 2, which the state does not know, and stays" in one for one in told), told
+    assert not any("puts it back" in one for one in told)
+
+
 def test_a_target_that_cannot_be_read_is_unknown(at, applied):
     shutil.rmtree(applied / "public")
     (applied / "public").write_text("a file")
