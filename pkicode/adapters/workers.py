@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -75,8 +76,7 @@ class Workers:
         except BrokenExecutor as error:
             raise PkicodeError(
                 "a worker process died; what it was doing is not done",
-                help="it may have been out of memory: try --jobs 1.  A script of your own that calls pkicode needs"
-                " `if __name__ == '__main__':` around its first line that does something",
+                help="it may have been out of memory: try --jobs 1",
             ) from error
 
     def _submit(self, function: Callable[..., Any], args: tuple[object, ...]) -> Future[Any]:
@@ -88,7 +88,8 @@ class Workers:
         # instant, and a batch in flight is finished.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return self._pool.submit(function, *args)
+            with _nameless_script():
+                return self._pool.submit(function, *args)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -99,6 +100,28 @@ def _processes(jobs: int, how: str) -> Executor:
     from multiprocessing import get_context
 
     return ProcessPoolExecutor(jobs, get_context(how), _begin)
+
+
+@contextmanager
+def _nameless_script() -> Iterator[None]:
+    """A spawned process runs the script of its parent again, from the first line: with all that it does and loads.
+
+    What processes of ours are to do stands in modules; where the script has no name, it is left alone.
+    """
+    nameless = {"__file__": None, "__spec__": None}
+    with _STARTING:
+        script = vars(sys.modules["__main__"])
+        named = {name: script[name] for name in nameless if name in script}
+        script.update(nameless)
+        try:
+            yield
+        finally:
+            for name in nameless:
+                del script[name]
+            script.update(named)
+
+
+_STARTING = threading.Lock()
 
 
 def _begin() -> None:

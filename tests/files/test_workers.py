@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,12 @@ from tests.files.processes import ends
 ROOT = Path(__file__).parents[2]
 
 
-def run(script: str, *args: str, cwd: Path) -> subprocess.Popen:
+def run(script: str, *args: str, cwd: Path, how: Sequence[str] = ("program.py",)) -> subprocess.Popen:
     """A program of its own that imports `work` (below): what a pool's processes import."""
     (cwd / "work.py").write_text(textwrap.dedent(WORK))
     (cwd / "program.py").write_text(textwrap.dedent(script))
     environ = os.environ | {"PYTHONPATH": f"{ROOT}:{cwd}"}
-    command = [sys.executable, "program.py", *args]
+    command = [sys.executable, *how, *args]
     return subprocess.Popen(command, cwd=cwd, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -103,6 +104,26 @@ def test_several_jobs_are_processes_that_return_raise_and_import_little(tmp_path
     process = run(script, cwd=tmp_path)
     out, err = process.communicate(timeout=60)
     assert (out.split("\n")[:4], err) == (["True", "True", "as it is", "set()"], "")
+
+
+@pytest.mark.parametrize("how", [["program.py"], ["-m", "program"]])
+def test_processes_leave_the_script_that_calls_us_alone(tmp_path: Path, how: list[str]) -> None:
+    """Nobody who writes `pki.apply()` on a line of its own knows that there are processes."""
+    script = """
+        import asyncio, os, work
+        from pkicode.adapters.workers import Workers
+        print("run")
+        async def main():
+            async with Workers(2) as workers:
+                answers = await asyncio.gather(*(workers.run(work.square, number) for number in range(50)))
+                print(os.getpid() not in {pid for _, pid in answers})
+        asyncio.run(main())
+        print(os.path.basename(__file__), getattr(__spec__, "name", None))
+    """
+    done = run(script, cwd=tmp_path, how=how)
+    out, err = done.communicate(timeout=60)
+    named = "program" if "-m" in how else None
+    assert (out, err) == (f"run\nTrue\nprogram.py {named}\n", "")
 
 
 def test_a_secret_is_handed_to_each_worker_by_pipe_alone(tmp_path: Path) -> None:
