@@ -4,6 +4,7 @@ No loop of the caller's is touched, so nothing has to be patched to run inside J
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from functools import cache
@@ -17,6 +18,10 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="pkicode", daemon=True).start()
     return loop
+
+
+# A fork copies the loop and not its thread: whoever waited for it, in a multiprocessing.Pool, would wait for ever.
+os.register_at_fork(after_in_child=_loop.cache_clear)
 
 
 def run(work: Coroutine[Any, Any, T], *, stop: Callable[[], None] | None = None) -> T:

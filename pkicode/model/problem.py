@@ -102,6 +102,10 @@ class ConfigError(PkicodeError):
         super().__init__(f"{errors} error{'s' * (errors != 1)} in the configuration")
         self.problems = problems
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception is made again from its message, and this one is not made from one.
+        return type(self), (self.problems,), self.__dict__
+
 
 class StateError(PkicodeError):
     """The state store cannot be used: wrong env, newer schema, damage, full disk."""

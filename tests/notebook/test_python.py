@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -175,6 +176,25 @@ def test_an_error_carries_its_mend_once(tmp_path):
     with pytest.raises(pkicode.PkicodeError) as caught:
         pkicode.open(tmp_path / "pki.toml").plan()
     assert len(caught.value.__notes__) == 1
+
+
+def test_a_mistake_travels_between_processes_with_all_that_it_tells(folder):
+    (folder / "pki.toml").write_text(CONFIG.replace("eku =", "ekus ="), encoding="utf-8")
+    with pytest.raises(pkicode.ConfigError) as caught:
+        pkicode.open(folder / "pki.toml")
+    there = pickle.loads(pickle.dumps(caught.value))
+    assert (str(there), there.problems) == (str(caught.value), caught.value.problems)
+    assert there.__notes__ == caught.value.__notes__
+
+
+def test_a_process_that_is_forked_after_the_first_call_can_call_too(applied):
+    code = (
+        "import os, sys, pkicode; pki = pkicode.open(sys.argv[1]); pki.inventory(); child = os.fork()\n"
+        "if not child: os._exit(len(pki.inventory()))\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, applied.path], cwd=ROOT, capture_output=True, timeout=120)
+    assert done.returncode == 6, done.stderr
 
 
 def test_a_brake_is_lifted_by_allow(folder):
