@@ -20,11 +20,11 @@ if TYPE_CHECKING:
         StalePlan,
         StateError,
     )
+    from pkicode.notebook.applied import Applied
     from pkicode.notebook.pki import Pki
     from pkicode.notebook.pki import open_pki as open  # noqa: A004 - users write pkicode.open, as gzip.open
     from pkicode.notebook.planned import Planned
     from pkicode.notebook.scanned import Scanned, ascan, read_scan, scan
-    from pkicode.project.applied import Applied
 else:
     # Untyped on purpose: a checker knows the names above and no others.
     def __getattr__(name):
@@ -38,7 +38,7 @@ else:
         return [*globals(), *__all__]
 
     _ELSEWHERE = {
-        "Applied": "pkicode.project.applied",
+        "Applied": "pkicode.notebook.applied",
         "Event": "pkicode.model.event",
         "Pki": "pkicode.notebook.pki",
         "Planned": "pkicode.notebook.planned",

@@ -9,9 +9,9 @@ from pkicode.cli.options import allow_clock, allowing, confirm, formats, scope
 from pkicode.cli.plan import rendered
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
-from pkicode.cli.summary import summary
 from pkicode.model.change import Plan
 from pkicode.model.instants import rfc3339
+from pkicode.views.applied import STOPPED, summary
 
 if TYPE_CHECKING:
     from pkicode.plan.planfile import SavedPlan
@@ -111,7 +111,7 @@ def apply_command(
         )
     _tell(applied, project, form=form)
     if applied.stopped:
-        session.note("stopped; what was begun is done and recorded, the next apply goes on from there")
+        session.note(STOPPED)
     return applied.exit_code
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pkicode.cli.session import CLOCK, Session
-from pkicode.cli.summary import summary
 from pkicode.model.change import Readiness
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError, Severity
+from pkicode.views.applied import summary
 
 if TYPE_CHECKING:
     from pkicode.project.watch import Round

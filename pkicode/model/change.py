@@ -113,6 +113,10 @@ class Layered(Mapping[str, object]):
     def __len__(self) -> int:
         return len(self.names) + len(self.common)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # What makes the values cannot be pickled: they go as they are.
+        return dict, (self.plain(),)
+
     def plain(self) -> dict[str, object]:
         """As JSON would give it back: lists, where tuples take less memory."""
         own = [list(one) if isinstance(one, tuple) else one for one in self.own]

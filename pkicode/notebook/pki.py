@@ -14,13 +14,13 @@ from pkicode.model.event import Event
 from pkicode.model.extras import framed
 from pkicode.model.instants import from_datetime, parse_instant
 from pkicode.model.problem import PkicodeError
+from pkicode.notebook.applied import Applied, applied
 from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
 from pkicode.notebook.scanned import Scanned, scanned
 from pkicode.notebook.told import Told, mended
 from pkicode.ports import Want
 from pkicode.project import Project, drop, open_project
-from pkicode.project.applied import Applied
 from pkicode.project.asked import declared
 
 if TYPE_CHECKING:
@@ -129,9 +129,9 @@ class Pki:
             Denied, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
         """
         with mended():
-            return self._project().apply(
-                only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit
-            )
+            project = self._project()
+            done = project.apply(only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit)
+            return applied(done, project.config)
 
     async def aapply(
         self,
@@ -144,9 +144,11 @@ class Pki:
     ) -> Applied:
         """See `apply`."""
         with mended():
-            return await self._project().aapply(
+            project = self._project()
+            done = await project.aapply(
                 only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit
             )
+            return applied(done, project.config)
 
     def inventory(self) -> "DataFrame":
         """One row per certificate ever signed; docs/reference/frames.md has the columns."""

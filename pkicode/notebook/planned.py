@@ -9,9 +9,9 @@ from pkicode.adapters import loop
 from pkicode.model.change import Plan
 from pkicode.model.event import Event
 from pkicode.model.extras import framed
+from pkicode.notebook.applied import Applied, applied
 from pkicode.notebook.told import Told, mended
 from pkicode.project import Project, drop
-from pkicode.project.applied import Applied
 from pkicode.views.explain import explanation
 from pkicode.views.human import human
 from pkicode.views.mimebundle import mimebundle
@@ -73,12 +73,14 @@ class Planned:
             Denied, LeaseHeld, LeaseLost, ConfigError, StateError: nothing (more) was done.
         """
         with mended():
-            return self._again().apply(self.plan, jobs=jobs, emit=emit)
+            project = self._again()
+            return applied(project.apply(self.plan, jobs=jobs, emit=emit), project.config)
 
     async def aapply(self, *, jobs: int | None = None, emit: Callable[[Event], None] = drop) -> Applied:
         """See `apply`."""
         with mended():
-            return await self._again().aapply(self.plan, jobs=jobs, emit=emit)
+            project = self._again()
+            return applied(await project.aapply(self.plan, jobs=jobs, emit=emit), project.config)
 
     def __repr__(self) -> str:
         return human(self.plan)

@@ -15,6 +15,12 @@ from tests.cli.running import CONFIG, ONE_MORE
 from tests.guards.tree import ROOT
 from tests.quick import quick_keystore
 
+LATE = """
+[cert.late]
+profile = "server"
+dns = ["late.corp.example"]
+csr = { dir = "csr", file = "late.csr" }
+"""
 VENDOR = "application/vnd.pkicode.plan.v1+json"
 
 
@@ -187,6 +193,16 @@ def test_a_mistake_travels_between_processes_with_all_that_it_tells(folder):
     assert there.__notes__ == caught.value.__notes__
 
 
+def test_a_plan_travels_between_processes_and_is_applied_there(pki):
+    plan = pki.plan()
+    there = pickle.loads(pickle.dumps(plan))
+    assert repr(there) == repr(plan)
+    assert there.df.equals(plan.df)
+    done = there.apply()
+    assert done.counts["issue"] == 6
+    assert repr(pickle.loads(pickle.dumps(done))) == repr(done)
+
+
 def test_a_process_that_is_forked_after_the_first_call_can_call_too(applied):
     code = (
         "import os, sys, pkicode; pki = pkicode.open(sys.argv[1]); pki.inventory(); child = os.fork()\n"
@@ -228,8 +244,20 @@ def test_a_notebook_gets_every_form_of_a_plan(pki):
     assert bundle[VENDOR]["actions"][0]["source"]["path"] == "pki.toml"
 
 
-def test_what_was_done_shows_in_one_line(applied):
-    assert repr(applied.apply()).startswith("Applied(counts={}, problems=()")
+def test_what_was_done_shows_as_the_command_line_tells_it(applied):
+    assert repr(applied.apply()).startswith("Applied: nothing to do.   Next wake: ")
+
+
+def test_what_was_not_done_shows_with_the_reason(folder):
+    (folder / "pki.toml").write_text(CONFIG + LATE, encoding="utf-8")
+    (folder / "out/portal.pem").mkdir(parents=True)
+    done = pkicode.open(folder / "pki.toml").apply()
+    waits, failed, summed_up = repr(done).splitlines()
+    assert waits == "  ? cert.late  server  90d  DNS late.corp.example  no CSR yet: csr/late.csr"
+    assert failed.startswith("error[E0530]: output.portal: ")
+    assert summed_up.startswith("Applied: 6 issued, 2 CRLs signed, 1 published, 1 failed.   Next wake: ")
+    assert [one.address for one in done.problems] == ["output.portal"]
+    assert done.exit_code == 8
 
 
 def test_every_public_name_is_there_and_no_other():

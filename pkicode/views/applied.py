@@ -1,13 +1,16 @@
-"""What an apply did, in one line."""
+"""What an apply did: in one line, and with what it left undone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pkicode.model.instants import rfc3339
 
 if TYPE_CHECKING:
     from pkicode.model.change import Plan
+    from pkicode.model.problem import Problem
+    from pkicode.project.applied import Applied
 
+STOPPED = "stopped; what was begun is done and recorded, the next apply goes on from there"
 _DONE = {
     "issue": "issued",
     "reserve": "reserved",
@@ -34,3 +37,20 @@ def summary(counts: Mapping[str, int], resumed: Mapping[str, int], plan: "Plan",
     done += [f"{failed:,} failed"] if failed else []
     wake = f"   Next wake: {rfc3339(next_due)}" if next_due is not None else ""
     return f"Applied: {', '.join(done) or 'nothing to do'}.{wake}"
+
+
+def human(applied: "Applied", failed: "Sequence[Problem]") -> str:
+    """Where nothing else was shown: what waits, what failed, why and how to mend it; the line of `summary` is the last.
+
+    Args:
+        failed: its problems, located.
+    """
+    from pkicode.model.change import Readiness
+    from pkicode.views import problems
+    from pkicode.views.human import rows
+    from pkicode.views.plan import lines
+
+    waiting = [one for one in applied.plan.changes if one.readiness is not Readiness.READY]
+    told = [*rows(lines(waiting)), *([problems.human(failed)] if failed else [])]
+    told += [STOPPED] if applied.stopped else []
+    return "\n".join([*told, summary(applied.counts, applied.resumed, applied.plan, failed=len(failed))])
