@@ -17,7 +17,7 @@ from pkicode.views.html import html
 from pkicode.views.human import human
 from pkicode.views.json import diagnostics_json, plan_schema
 from pkicode.views.markdown import markdown
-from pkicode.views.mimebundle import VENDOR, mimebundle
+from pkicode.views.mimebundle import MOST_CHANGES, VENDOR, mimebundle
 from pkicode.views.plan import SYMBOLS, lines
 from pkicode.views.saved import plan_of as plan_of_document
 from tests.views.plans import AT, FLEET, HOSTILE, MESH, PORTAL, change, crl, first_plan, leaf, plan_of
@@ -335,12 +335,19 @@ def test_a_saved_plan_says_what_the_plan_said_but_where_the_keys_came_from():
 
 
 def test_a_notebook_gets_four_forms_of_the_same_plan():
-    plan = first_plan()
+    plan = first_plan(MOST_CHANGES - 6)
+    assert len(plan.changes) == MOST_CHANGES
     bundle = mimebundle(plan, _nowhere)
     assert bundle["text/plain"] == human(plan)
     assert bundle["text/html"] == html(plan)
     assert bundle["text/markdown"] == markdown(plan)
     assert bundle[VENDOR]["counts"] == counts(plan)
+
+
+def test_a_notebook_is_not_filled_with_the_json_of_a_large_plan():
+    bundle = mimebundle(first_plan(10_000), _nowhere)
+    assert set(bundle) == {"text/plain", "text/html", "text/markdown"}
+    assert sum(len(one) for one in bundle.values()) < 200_000
 
 
 def test_rendering_twice_gives_the_same_bytes():
