@@ -69,12 +69,14 @@ def jobs(wanted: Wanted, declared: Declared | None = None, *, now: int | None = 
 
     Raises:
         ConfigError: targets that are none, each told with its line.
-        PkicodeError: a check or a trust store that is not there.
+        PkicodeError: a check or a trust store that is not there, or a rate that is none.
     """
     try:
         choice = choose(wanted.checks, family=wanted.family, scanner=wanted.scanner)
     except ValueError as error:
         raise PkicodeError(str(error)) from error
+    if wanted.rate is not None and not wanted.rate >= 1:
+        raise PkicodeError(f"a rate of {wanted.rate} is none", help="connections begun each second: 1 or more")
     specs = declared.specs if declared else ()
     return tuple(_job(wanted, choice, declared, spec, now) for spec in specs or (None,))
 

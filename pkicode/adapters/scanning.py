@@ -95,8 +95,7 @@ class Scanning:
         room = asyncio.Semaphore(_RESOLVING)
         async with asyncio.TaskGroup() as group:
             named = [group.create_task(self._addressed(number, room)) for number in numbers]
-        targets = [target for task in named for target in task.result()]
-        found = await self._asked(targets)
+        found = await self._asked([target for task in named for target in task.result()])
         choice = self.job.terms.choice
         if self._lookups:
             found = await self._lookups.of(found, choice, now=clock(self.job.terms))
@@ -198,7 +197,8 @@ async def opened(
 
 def crew(job: Job, jobs: int | None = None) -> Workers:
     """The worker processes of a scan: so many, or as many as there are cores where there are many targets."""
-    return Workers(jobs or (os.cpu_count() or 1 if len(job.targets) >= POOL_FROM else 1), is_droppable=True)
+    pays = len(job.targets) >= POOL_FROM
+    return Workers((os.cpu_count() or 1 if pays else 1) if jobs is None else jobs, is_droppable=True)
 
 
 def _make_room() -> None:

@@ -27,9 +27,16 @@ class Workers:
     Args:
         jobs: processes; 1 means one thread of this process.
         is_droppable: processes need not finish what they do when the work is cancelled: nothing but time is lost.
+
+    Raises:
+        PkicodeError: fewer than 1.
     """
 
     def __init__(self, jobs: int, *, is_droppable: bool = False) -> None:
+        if jobs < 1:
+            raise PkicodeError(
+                f"{jobs} worker processes do nothing", help="jobs: 1 or more; leave it out for as many as pay"
+            )
         self.jobs = jobs
         self._is_droppable = is_droppable
         self._pool: Executor | None = None

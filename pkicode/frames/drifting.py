@@ -1,5 +1,6 @@
 """Whether what is served is what was issued: every declared scan asked for its certificates, and the inventory."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 
@@ -39,8 +40,10 @@ async def drifted(
         # A declared scan says itself what it expects; a certificate expects itself.
         expect |= {*meant.expect, *([text] if text.startswith("cert.") else [])}
         found += await whole(meant, emit=emit)
-    inventory = inventory_frame(await project.afacts(Want(), FIELDS, batches), now=project.clock())
-    return drift(scan(found), inventory, expect=expect), dict(Counter(one.state for one in found))
+    facts = await project.afacts(Want(), FIELDS, batches)
+    inventory = await asyncio.to_thread(inventory_frame, facts, now=project.clock())
+    differs = await asyncio.to_thread(drift, scan(found), inventory, expect=expect)
+    return differs, dict(Counter(one.state for one in found))
 
 
 def records(found: pd.DataFrame) -> list[dict[str, object]]:

@@ -1,5 +1,6 @@
 """`pkicode.open`: a pki.toml in the hands of Python.  Blocking methods; each has an async one with an `a` in front."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from os import PathLike
@@ -17,8 +18,8 @@ from pkicode.model.problem import PkicodeError
 from pkicode.notebook.applied import Applied, applied
 from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
-from pkicode.notebook.scanned import Scanned, scanned
-from pkicode.notebook.told import Told, mended
+from pkicode.notebook.scanned import Files, Scanned, paths, scanned
+from pkicode.notebook.told import Told, loaded, mended
 from pkicode.ports import Want
 from pkicode.project import Project, drop, open_project
 from pkicode.project.asked import declared
@@ -157,11 +158,13 @@ class Pki:
     async def ainventory(self) -> "DataFrame":
         """See `inventory`."""
         with mended(), framed():
+            await loaded("inventory")
             from pkicode.frames.inventory import FIELDS, batches, inventory_frame
 
         with mended():
             project = self._project()
-            return inventory_frame(await project.afacts(Want(), FIELDS, batches), now=project.clock())
+            found = await project.afacts(Want(), FIELDS, batches)
+            return await asyncio.to_thread(inventory_frame, found, now=project.clock())
 
     def archive(self) -> "DataFrame":
         """One row per certificate that `pkicode state prune` moved out of the inventory, with the inventory's columns.
@@ -174,12 +177,13 @@ class Pki:
     async def aarchive(self) -> "DataFrame":
         """See `archive`."""
         with mended(), framed():
+            await loaded("inventory")
             from pkicode.frames.inventory import archived, inventory_frame
 
         with mended():
             project = self._project()
-            paths = await project.upkeep.aarchives()
-            return inventory_frame(archived(paths), now=project.clock())
+            found = await asyncio.to_thread(archived, await project.upkeep.aarchives())
+            return await asyncio.to_thread(inventory_frame, found, now=project.clock())
 
     def forecast(self, until: str | date, *, full: bool = False) -> Foretold:
         """Every coming action up to an instant, as an apply a day would do them.  Reads only: no key, no lock.
@@ -209,7 +213,7 @@ class Pki:
         scanner: str = "",
         starttls: str = "",
         rate: float | None = None,
-        trust: Sequence[str | PathLike[str]] = (),
+        trust: Files = (),
         revocation: bool = False,
         allow_private: bool = False,
         output: str | PathLike[str] | None = None,
@@ -240,7 +244,7 @@ class Pki:
         scanner: str = "",
         starttls: str = "",
         rate: float | None = None,
-        trust: Sequence[str | PathLike[str]] = (),
+        trust: Files = (),
         revocation: bool = False,
         allow_private: bool = False,
         output: str | PathLike[str] | None = None,
@@ -257,7 +261,7 @@ class Pki:
             scanner,
             starttls,
             rate,
-            tuple(map(Path, trust)),
+            paths(trust),
             Path(),
             revocation,
             allow_private,
@@ -279,6 +283,7 @@ class Pki:
     async def adrift(self, names: Globs = (), *, rate: float | None = None) -> "DataFrame":
         """See `drift`."""
         with mended(), framed():
+            await loaded("drifting")
             from pkicode.frames.drifting import drifted
 
         with mended():

@@ -1,5 +1,6 @@
 """`pkicode.scan`: how hosts speak TLS and what they serve, in the hands of Python.  Needs no pki.toml."""
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
@@ -15,7 +16,7 @@ from pkicode.adapters.engine import engine as asking
 from pkicode.adapters.scanning import each
 from pkicode.model.event import Event
 from pkicode.model.extras import framed
-from pkicode.notebook.told import mended
+from pkicode.notebook.told import loaded, mended
 from pkicode.scanner.terms import scan_id
 from pkicode.views import scan as views
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from pkicode.adapters.cluster import Cluster
     from pkicode.frames.scan import Scan
 Texts = str | Sequence[str]
+Files = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 class HasInventory(Protocol):
@@ -33,6 +35,11 @@ class HasInventory(Protocol):
     async def ainventory(self) -> "DataFrame":
         """One row per certificate ever signed."""
         ...
+
+
+def paths(files: Files) -> tuple[Path, ...]:
+    """One file may come alone; a text is a sequence too, of letters."""
+    return tuple(map(Path, (files,) if isinstance(files, str | PathLike) else files))
 
 
 def _drop(_event: Event) -> None:
@@ -47,7 +54,7 @@ def scan(
     scanner: str = "",
     starttls: str = "",
     rate: float | None = None,
-    trust: Sequence[str | PathLike[str]] = (),
+    trust: Files = (),
     revocation: bool = False,
     allow_private: bool = False,
     output: str | PathLike[str] | None = None,
@@ -66,7 +73,7 @@ def scan(
         scanner: only this check; CFSSL's names do too.
         starttls: the protocol of targets that name none.
         rate: connections begun each second, all together; 500 if nobody says.
-        trust: PEM files of roots, besides those of the system.
+        trust: PEM files of roots, besides those of the system; one, or several.
         revocation: ask the CRLs and OCSP responders that certificates name; third parties learn of the scan.
         allow_private: ask them at private addresses too.
         output: a folder for Parquet parts; the same scan goes on there when it was killed, and what is there is not
@@ -97,7 +104,7 @@ async def ascan(
     scanner: str = "",
     starttls: str = "",
     rate: float | None = None,
-    trust: Sequence[str | PathLike[str]] = (),
+    trust: Files = (),
     revocation: bool = False,
     allow_private: bool = False,
     output: str | PathLike[str] | None = None,
@@ -108,9 +115,7 @@ async def ascan(
 ) -> "Scanned":
     """See `scan`."""
     texts = (targets,) if isinstance(targets, str) else tuple(targets)
-    wanted = Wanted(
-        texts, checks, family, scanner, starttls, rate, tuple(map(Path, trust)), Path(), revocation, allow_private
-    )
+    wanted = Wanted(texts, checks, family, scanner, starttls, rate, paths(trust), Path(), revocation, allow_private)
     return await scanned(wanted, None, output=output, jobs=jobs, engine=engine, client=client, emit=emit)
 
 
@@ -126,6 +131,7 @@ async def scanned(
 ) -> "Scanned":
     """What was wanted, with what a pki.toml says to it; in a folder if there is one."""
     with mended(), framed():
+        await loaded("running")
         from pkicode.frames.parts import joined
         from pkicode.frames.running import all_into_folder
         from pkicode.frames.scan import scan_tables
@@ -134,9 +140,10 @@ async def scanned(
         ask = asking(engine, client)
         meant = meant_by(wanted, declared)
         if output is None:
-            tables = scan_tables(await each(meant, emit=emit, processes=jobs, ask=ask))
+            tables = await asyncio.to_thread(scan_tables, await each(meant, emit=emit, processes=jobs, ask=ask))
         else:
-            tables = joined(await all_into_folder(meant, Path(output), emit=emit, processes=jobs, ask=ask))
+            parts = await all_into_folder(meant, Path(output), emit=emit, processes=jobs, ask=ask)
+            tables = await asyncio.to_thread(joined, parts)
     own = [text for text in wanted.targets if text.startswith("cert.")] if declared else []
     expect = dict.fromkeys(one for job in meant for one in job.expect)
     return Scanned(scan_id(job.scan_id for job in meant), tables, (*expect, *own))
@@ -228,7 +235,8 @@ class Scanned:
         """See `drift`."""
         from pkicode.frames.compare import drift
 
-        return drift(self.frames, await pki.ainventory(), expect=expect or self.expect or None)
+        issued = await pki.ainventory()
+        return await asyncio.to_thread(drift, self.frames, issued, expect=expect or self.expect or None)
 
     def to_parquet(self, folder: str | PathLike[str]) -> None:
         """Store it in a new folder, from which `read_scan` reads it.

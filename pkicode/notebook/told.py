@@ -1,7 +1,9 @@
 """What Python users are told: texts that a prompt shows as they are, and errors with their mend below them."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from pkicode.model.problem import ConfigError, PkicodeError
 
@@ -13,6 +15,11 @@ class Told(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+async def loaded(frames: str) -> None:
+    """A module of frames, before it is imported: pandas takes half a second, which the loop of a caller has not."""
+    await asyncio.to_thread(import_module, f"pkicode.frames.{frames}")
 
 
 @contextmanager

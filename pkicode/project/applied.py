@@ -69,7 +69,7 @@ async def workers(plan: Plan, jobs: int | None) -> AsyncIterator[tuple[Callable[
     # Of each certificate two answers are signed, one for each hash of a CertID.
     told = [one.after or {} for one in plan.changes if one.address.kind in _TELLING]
     signatures += sum(2 * int(str(after.get("certificates", 0))) for after in told)
-    wanted = jobs or (os.cpu_count() or 1 if signatures >= POOL_FROM else 1)
+    wanted = (os.cpu_count() or 1 if signatures >= POOL_FROM else 1) if jobs is None else jobs
     async with Workers(wanted) as workers:
         # One batch more than workers, so that they sign while the store commits.
         yield workers.run, wanted + 1

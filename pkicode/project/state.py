@@ -14,7 +14,7 @@ from attrs import evolve, field, frozen
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.secret import read_secret
 from pkicode.adapters.sql import NewState
-from pkicode.adapters.statefile import make_folder
+from pkicode.adapters.statefile import identity, make_folder
 from pkicode.adapters.store import StateStore, open_postgres, open_sqlite
 from pkicode.config import state_url
 from pkicode.config.reader import Config
@@ -134,10 +134,10 @@ class State:
         Only sealed files are looked at, and only beside a state in a file: its other half says that it was lost.
 
         Raises:
-            StateError: there is no state, and a keystore has keys of the CAs that pki.toml declares.
+            StateError: there is no state, and a keystore has keys of the declared CAs; or it cannot be looked for.
         """
         place = self.place
-        if not isinstance(place, Path) or place.exists():
+        if not isinstance(place, Path) or _stands(place):
             return
         from pkicode.project.keystores import keystore
 
@@ -301,6 +301,14 @@ class State:
 
             snapshot = await looking(self.config, snapshot, await store.published())
         return snapshot
+
+
+def _stands(path: Path) -> bool:
+    try:
+        identity(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def holder() -> str:

@@ -213,6 +213,21 @@ def test_a_process_that_is_forked_after_the_first_call_can_call_too(applied):
     assert done.returncode == 6, done.stderr
 
 
+@pytest.mark.parametrize("ask", [pkicode.Pki.plan, pkicode.Pki.inventory, pkicode.Pki.apply])
+def test_a_state_that_cannot_be_looked_at_is_our_error_whoever_looks(folder, ask):
+    text = CONFIG + f'\n[state]\nurl = "sqlite:///.pkicode/{"x" * 300}.db"\n'
+    (folder / "pki.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(pkicode.StateError, match="cannot be read: File name too long"):
+        ask(pkicode.open(folder / "pki.toml"))
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_workers_are_refused_and_not_taken_for_some(pki, jobs):
+    with pytest.raises(pkicode.PkicodeError, match="worker processes do nothing"):
+        pki.apply(jobs=jobs)
+    assert pki.inventory().empty
+
+
 def test_a_brake_is_lifted_by_allow(folder):
     (folder / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 3 }\n", encoding="utf-8")
     pki = pkicode.open(folder / "pki.toml")

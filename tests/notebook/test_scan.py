@@ -96,6 +96,23 @@ def test_what_is_no_target_is_an_error_and_no_row():
     assert "write the host and port" in "\n".join(raised.value.__notes__)
 
 
+@pytest.mark.parametrize("rate", [0, 0.5, -1, float("nan")])
+def test_a_rate_that_is_none_is_refused_and_not_taken_for_another(rate):
+    with pytest.raises(pkicode.PkicodeError, match="a rate of"):
+        pkicode.scan(f"{HOST}:{free_port()}", rate=rate)
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(pkicode.PkicodeError, match="worker processes do nothing"):
+        pkicode.scan(f"{HOST}:{free_port()}", jobs=0)
+
+
+@pytest.mark.parametrize("how", [str, lambda path: path, lambda path: [path]], ids=["text", "path", "list"])
+def test_one_trust_store_needs_no_list(mine, port, how):
+    found = pkicode.scan(f"{HOST}:{port}", checks="PKI", trust=how(mine.chain))
+    assert mine.chain.name in set(found.verdicts["store"])
+
+
 def test_posture_is_the_worst_grade_of_each_family(found):
     posture = found.findings.pki.posture()
     assert posture.index.name == "target"
