@@ -21,7 +21,8 @@ if TYPE_CHECKING:
         StateError,
     )
     from pkicode.notebook.applied import Applied
-    from pkicode.notebook.pki import Pki
+    from pkicode.notebook.foretold import Foretold
+    from pkicode.notebook.pki import Pki, read_frame
     from pkicode.notebook.pki import open_pki as open  # noqa: A004 - users write pkicode.open, as gzip.open
     from pkicode.notebook.planned import Planned
     from pkicode.notebook.scanned import Scanned, ascan, read_scan, scan
@@ -40,11 +41,13 @@ else:
     _ELSEWHERE = {
         "Applied": "pkicode.notebook.applied",
         "Event": "pkicode.model.event",
+        "Foretold": "pkicode.notebook.foretold",
         "Pki": "pkicode.notebook.pki",
         "Planned": "pkicode.notebook.planned",
         "Scanned": "pkicode.notebook.scanned",
         "ascan": "pkicode.notebook.scanned",
         "open": "pkicode.notebook.pki",
+        "read_frame": "pkicode.notebook.pki",
         "read_scan": "pkicode.notebook.scanned",
         "scan": "pkicode.notebook.scanned",
     }
@@ -55,6 +58,7 @@ __all__ = [
     "ConfigError",
     "Denied",
     "Event",
+    "Foretold",
     "KeyStoreError",
     "LeaseHeld",
     "LeaseLost",
@@ -67,6 +71,7 @@ __all__ = [
     "StateError",
     "ascan",
     "open",
+    "read_frame",
     "read_scan",
     "scan",
 ]

@@ -6,7 +6,7 @@ import json
 import pandas as pd
 
 from pkicode.frames.columns import text, whole
-from pkicode.model.instants import parse_duration, parse_instant
+from pkicode.model.instants import from_datetime, parse_duration, parse_instant
 from pkicode.scanner.finding import Grade
 
 
@@ -17,16 +17,18 @@ class PkiAccessor:
     def __init__(self, frame: pd.DataFrame) -> None:
         self._frame = frame
 
-    def expiring(self, within: str = "30d", now: str | datetime.datetime | None = None) -> pd.DataFrame:
+    def expiring(
+        self, within: str | datetime.timedelta = "30d", now: str | datetime.datetime | None = None
+    ) -> pd.DataFrame:
         """The rows whose `not_after` lies ahead and no further than this, the next first.
 
         Args:
-            within: a duration, as in 30d.
+            within: a duration, as in 30d, or a timedelta.
             now: an instant; the clock's without it.
         """
         at = _moment(now)
         ends = self._frame["not_after"]
-        until = at + pd.Timedelta(seconds=parse_duration(within))
+        until = at + (pd.Timedelta(seconds=parse_duration(within)) if isinstance(within, str) else within)
         return self._frame[(ends >= at) & (ends <= until)].sort_values("not_after", kind="stable")
 
     def grade_table(self) -> pd.DataFrame:
@@ -57,10 +59,22 @@ class PkiAccessor:
             san_type=text(kind for kind, _, _ in parts), san=text(name for _, _, name in parts)
         )
 
+    def split_address(self) -> pd.DataFrame:
+        """Beside `address` what it is made of: `block` (cert.fleet) and `key`, the row of a fan-out, else empty."""
+        parts = [(None, None) if pd.isna(one) else _split(one) for one in self._frame["address"]]
+        made = {"block": [block for block, _ in parts], "key": [key for _, key in parts]}
+        columns = {name: pd.Series(values, self._frame.index, "string") for name, values in made.items()}
+        return self._frame.assign(**columns)
+
     def to_toml(self, reason: str = "superseded") -> str:
         """Rows of an inventory as `[[revoke]]` entries for pki.toml: `serial_number` and `ca` are needed."""
         rows = self._frame[["serial_number", "ca"]].to_dict("records")
         return "\n".join(_entry(str(row["serial_number"]), str(row["ca"]), reason) for row in rows)
+
+
+def _split(address: str) -> tuple[str, str]:
+    block, _, key = address.partition("[")
+    return block, json.loads(key[:-1]) if key else ""
 
 
 def _entry(serial: str, ca: str, reason: str) -> str:
@@ -71,7 +85,7 @@ def _entry(serial: str, ca: str, reason: str) -> str:
 
 
 def _moment(now: str | datetime.datetime | None) -> pd.Timestamp:
-    if isinstance(now, datetime.datetime):
-        return pd.Timestamp(now).tz_convert("UTC")
     at = int(datetime.datetime.now(datetime.UTC).timestamp())
-    return pd.Timestamp(at if now is None else parse_instant(now, now=at), unit="s", tz="UTC")
+    if now is not None:
+        at = from_datetime(now) if isinstance(now, datetime.datetime) else parse_instant(now, now=at)
+    return pd.Timestamp(at, unit="s", tz="UTC")

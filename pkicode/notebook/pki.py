@@ -52,6 +52,14 @@ def open_pki(
     return Pki(config.path.absolute(), env, dict(variables or {}))
 
 
+def read_frame(path: str | PathLike[str]) -> "DataFrame":
+    """A frame of plans, forecasts, inventories or scans that `to_parquet` stored, with its dtypes and `.pki`."""
+    with mended(), framed():
+        from pkicode.frames.stored import stored_frame
+
+    return stored_frame(path)
+
+
 @frozen
 class Pki:
     """One pki.toml, its state, keys and targets.  The file is read anew by every method, as the command line does."""

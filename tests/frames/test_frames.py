@@ -1,18 +1,20 @@
 """Frames have the same columns and dtypes whatever is in them, on pandas 2 and 3."""
 
-import io
+import datetime
 from operator import attrgetter
 
 import pandas as pd
 import pytest
 from attrs import evolve
 
+import pkicode
 from pkicode.frames.forecast import forecast_frame
 from pkicode.frames.inventory import FIELDS, batches
 from pkicode.frames.inventory import inventory_frame as framed
 from pkicode.frames.plan import plan_frame
+from pkicode.model.address import Address
 from pkicode.model.change import Action, Readiness, Reason, ReasonCode
-from pkicode.model.instants import NO_EXPIRY
+from pkicode.model.instants import DAY, NO_EXPIRY
 from pkicode.plan.forecast import Coming
 from pkicode.ports import seen_as
 from tests.views.plans import AT, HOSTILE, MESH, PORTAL, change, crl, first_plan, plan_of
@@ -118,19 +120,40 @@ def test_sans_explode_into_one_row_each():
 
 
 @pytest.mark.parametrize(
-    "frame", [plan_frame(first_plan(3)), inventory_frame([GOOD], now=AT)], ids=["plan", "inventory"]
+    "frame",
+    [
+        plan_frame(first_plan(3)),
+        forecast_frame(COMING),
+        inventory_frame([GOOD, evolve(GOOD, sans="[]", not_after=NO_EXPIRY)], now=AT),
+    ],
+    ids=["plan", "forecast", "inventory"],
 )
-def test_a_frame_survives_parquet(frame):
-    stored = io.BytesIO()
-    frame.to_parquet(stored)
-    stored.seek(0)
-    back = pd.read_parquet(stored)
-    if "sans" in frame:
-        # Parquet knows lists and milliseconds, not tuples and seconds.
-        back["sans"] = [tuple(names) for names in back["sans"]]
-        instants = frame.dtypes[frame.dtypes == "datetime64[s, UTC]"]
-        back = back.astype(dict(instants))
-    pd.testing.assert_frame_equal(back, frame)
+def test_a_frame_survives_parquet_with_its_dtypes(frame, tmp_path):
+    frame.to_parquet(tmp_path / "frame.parquet")
+    pd.testing.assert_frame_equal(pkicode.read_frame(tmp_path / "frame.parquet"), frame)
+    frame[:0].to_parquet(tmp_path / "empty.parquet")
+    # Parquet stores those categories that a row group has.
+    pd.testing.assert_frame_equal(pkicode.read_frame(tmp_path / "empty.parquet"), frame[:0], check_categorical=False)
+
+
+def test_an_address_comes_apart_into_its_block_and_its_key():
+    hosts = [evolve(GOOD, address=str(Address("cert", "fleet", key))) for key in ("web-1", 'a "b" [c]', HOSTILE)]
+    frame = inventory_frame([GOOD, *hosts], now=AT)[::-1].pki.split_address()
+    assert frame["block"].tolist() == ["cert.fleet"] * 3 + ["cert.portal"]
+    assert frame["key"].tolist() == [HOSTILE, 'a "b" [c]', "web-1", ""]
+    assert {str(frame.dtypes[name]) for name in ("block", "key")} == {"string"}
+    assert frame[:0].pki.split_address().dtypes.equals(frame.dtypes)
+    missing = frame.assign(address=pd.Series([pd.NA] * 4, frame.index, "string")).pki.split_address()
+    assert missing["block"].isna().all()
+
+
+@pytest.mark.parametrize("within", ["30d", datetime.timedelta(days=30), pd.Timedelta(days=30)])
+def test_expiring_takes_a_duration_in_words_or_a_timedelta(within):
+    frame = inventory_frame([evolve(GOOD, not_after=AT + days * DAY) for days in (29, 30, 31)], now=AT)
+    now = pd.Timestamp(AT, unit="s", tz="UTC")
+    assert len(frame.pki.expiring(within, now=now)) == 2
+    with pytest.raises(ValueError, match="a local time"):
+        frame.pki.expiring(within, now=now.tz_localize(None))
 
 
 def test_hostile_names_stay_data():

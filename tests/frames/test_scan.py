@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from attrs import evolve
 
+import pkicode
 from pkicode.frames.compare import diff
 from pkicode.frames.parts import Manifest, OtherScan, begin, load
 from pkicode.frames.scan import TABLES, scan
@@ -68,6 +69,13 @@ def dtypes(frame):
 def test_every_table_has_its_columns_and_dtypes_even_when_empty(endpoints):
     found = scan(endpoints)
     assert {name: dtypes(getattr(found, name)) for name in TABLES} == DTYPES
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_frame_of_a_scan_survives_parquet_on_its_own(name, tmp_path):
+    frame = getattr(scan([FULL, CLOSED]), name)
+    frame.to_parquet(tmp_path / "frame.parquet")
+    pd.testing.assert_frame_equal(pkicode.read_frame(tmp_path / "frame.parquet"), frame)
 
 
 def test_a_row_is_what_was_recorded():
