@@ -3,7 +3,6 @@
 Both tell how fast it goes and how long it will take.
 """
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +13,10 @@ from attrs import define, field
 
 from pkicode.cli.session import Session
 from pkicode.model.event import Event
+from pkicode.views.event import WARNINGS, line
 from pkicode.views.text import printable
 
 EVERY_SECONDS = 10
-WARNINGS = 20
-"""What fails is told in full at the end; a thousand warnings on the way there would bury the first."""
 
 Emit = Callable[[Event], None]
 
@@ -29,7 +27,7 @@ def progress(session: Session) -> Iterator[Emit]:
     if session.quiet:
         yield lambda _event: None
     elif session.verbose:
-        yield lambda event: _echo(f"warning: {_line(event)}" if event.failed else _line(event))
+        yield lambda event: _echo(f"warning: {line(event)}" if event.failed else line(event))
     elif sys.stderr.isatty():
         with _bar() as (emit, tell):
             yield _with_warnings(emit, tell)
@@ -50,7 +48,7 @@ def _with_warnings(emit: Emit, tell: Callable[[str], None]) -> Emit:
             emit(event)
         elif left:
             left -= 1
-            tell(f"warning: {_line(event)}")
+            tell(f"warning: {line(event)}")
 
     return told
 
@@ -77,7 +75,7 @@ def _now_and_then() -> Emit:
         rate = pace.of(event)
         if time.monotonic() - last >= EVERY_SECONDS:
             last = time.monotonic()
-            _echo(_line(event, rate))
+            _echo(line(event, rate))
 
     return emit
 
@@ -105,12 +103,3 @@ def _bar() -> Iterator[tuple[Emit, Callable[[str], None]]]:
         yield emit, lambda text: bar.console.print(text, markup=False, highlight=False)
     finally:
         bar.stop()
-
-
-def _line(event: Event, rate: float = 0.0) -> str:
-    """`issue 34,500/100,000, 4,800/s, 14 s left: cert.fleet`."""
-    counted = f" {event.done:,}/{event.total:,}" if event.total else ""
-    if counted and rate:
-        counted += f", {rate:,.0f}/s, {math.ceil((event.total - event.done) / rate):,} s left"
-    told = event.message if event.address in event.message else f"{event.address} {event.message}".rstrip()
-    return printable(f"{event.stage}{counted}: {told}" if told else f"{event.stage}{counted}")

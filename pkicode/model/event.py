@@ -13,3 +13,4 @@ class Event:
     total: int = 0
     address: str = ""
     failed: bool = False
+    """Somebody has to know: something failed, or a warning that stands nowhere else."""

@@ -1,7 +1,7 @@
 """`pkicode.open`: a pki.toml in the hands of Python.  Blocking methods; each has an async one with an `a` in front."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,6 @@ from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.adapters.asked import Wanted
-from pkicode.model.event import Event
 from pkicode.model.extras import framed
 from pkicode.model.instants import from_datetime, parse_instant
 from pkicode.model.problem import PkicodeError
@@ -19,9 +18,9 @@ from pkicode.notebook.applied import Applied, applied
 from pkicode.notebook.foretold import Foretold
 from pkicode.notebook.planned import Planned
 from pkicode.notebook.scanned import Files, Scanned, paths, scanned
-from pkicode.notebook.told import Told, loaded, mended
+from pkicode.notebook.told import Listener, Told, heard, loaded, mended
 from pkicode.ports import Want
-from pkicode.project import Project, drop, open_project
+from pkicode.project import Project, open_project
 from pkicode.project.asked import declared
 
 if TYPE_CHECKING:
@@ -127,9 +126,12 @@ class Pki:
         except_: Globs = (),
         allow: Mapping[str, int | str] | None = None,
         jobs: int | None = None,
-        emit: Callable[[Event], None] = drop,
+        emit: Listener | None = None,
     ) -> Applied:
         """Plan and do it at once; `plan().apply()` lets you look in between.
+
+        Args:
+            emit: told of every step, from another thread; without it, warnings are logged.
 
         Returns:
             What was done; `problems` tells what failed, and the rest is done all the same.
@@ -139,7 +141,9 @@ class Pki:
         """
         with mended():
             project = self._project()
-            done = project.apply(only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit)
+            done = project.apply(
+                only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=heard(emit)
+            )
             return applied(done, project.config)
 
     async def aapply(
@@ -149,13 +153,13 @@ class Pki:
         except_: Globs = (),
         allow: Mapping[str, int | str] | None = None,
         jobs: int | None = None,
-        emit: Callable[[Event], None] = drop,
+        emit: Listener | None = None,
     ) -> Applied:
         """See `apply`."""
         with mended():
             project = self._project()
             done = await project.aapply(
-                only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=emit
+                only=_globs(only), except_=_globs(except_), allow=_words(allow), jobs=jobs, emit=heard(emit)
             )
             return applied(done, project.config)
 
@@ -228,7 +232,7 @@ class Pki:
         jobs: int | None = None,
         engine: str = "local",
         client: "Cluster | None" = None,
-        emit: Callable[[Event], None] = drop,
+        emit: Listener | None = None,
     ) -> Scanned:
         """Scan hosts as `pkicode.scan` does, trusting the roots of this PKI too.
 
@@ -259,7 +263,7 @@ class Pki:
         jobs: int | None = None,
         engine: str = "local",
         client: "Cluster | None" = None,
-        emit: Callable[[Event], None] = drop,
+        emit: Listener | None = None,
     ) -> Scanned:
         """See `scan`."""
         wanted = Wanted(
@@ -295,7 +299,7 @@ class Pki:
             from pkicode.frames.drifting import drifted
 
         with mended():
-            found, _ = await drifted(self._project(), _globs(names), rate=rate, emit=drop)
+            found, _ = await drifted(self._project(), _globs(names), rate=rate, emit=heard(None))
         return found
 
     def explain(self, address: str) -> Told:

@@ -7,11 +7,10 @@ from attrs import field, frozen
 
 from pkicode.adapters import loop
 from pkicode.model.change import Plan
-from pkicode.model.event import Event
 from pkicode.model.extras import framed
 from pkicode.notebook.applied import Applied, applied
-from pkicode.notebook.told import Told, mended
-from pkicode.project import Project, drop
+from pkicode.notebook.told import Listener, Told, heard, mended
+from pkicode.project import Project
 from pkicode.views.explain import explanation
 from pkicode.views.human import human
 from pkicode.views.mimebundle import mimebundle
@@ -61,12 +60,12 @@ class Planned:
             )
         )
 
-    def apply(self, *, jobs: int | None = None, emit: Callable[[Event], None] = drop) -> Applied:
+    def apply(self, *, jobs: int | None = None, emit: Listener | None = None) -> Applied:
         """Do exactly this.  The first ^C finishes what is under way, the second aborts.
 
         Args:
             jobs: worker processes; as many as there are cores when there is much to sign.
-            emit: told of every step, from another thread.
+            emit: told of every step, from another thread; without it, warnings are logged.
 
         Raises:
             StalePlan: pki.toml, its inputs or the state have changed since; nothing was done.
@@ -74,13 +73,13 @@ class Planned:
         """
         with mended():
             project = self._again()
-            return applied(project.apply(self.plan, jobs=jobs, emit=emit), project.config)
+            return applied(project.apply(self.plan, jobs=jobs, emit=heard(emit)), project.config)
 
-    async def aapply(self, *, jobs: int | None = None, emit: Callable[[Event], None] = drop) -> Applied:
+    async def aapply(self, *, jobs: int | None = None, emit: Listener | None = None) -> Applied:
         """See `apply`."""
         with mended():
             project = self._again()
-            return applied(await project.aapply(self.plan, jobs=jobs, emit=emit), project.config)
+            return applied(await project.aapply(self.plan, jobs=jobs, emit=heard(emit)), project.config)
 
     def __repr__(self) -> str:
         return human(self.plan)

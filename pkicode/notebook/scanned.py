@@ -1,7 +1,7 @@
 """`pkicode.scan`: how hosts speak TLS and what they serve, in the hands of Python.  Needs no pki.toml."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
@@ -14,9 +14,8 @@ from pkicode.adapters.asked import Declared, Wanted
 from pkicode.adapters.asked import jobs as meant_by
 from pkicode.adapters.engine import engine as asking
 from pkicode.adapters.scanning import each
-from pkicode.model.event import Event
 from pkicode.model.extras import framed
-from pkicode.notebook.told import loaded, mended
+from pkicode.notebook.told import Listener, heard, loaded, mended
 from pkicode.scanner.terms import scan_id
 from pkicode.views import scan as views
 
@@ -42,10 +41,6 @@ def paths(files: Files) -> tuple[Path, ...]:
     return tuple(map(Path, (files,) if isinstance(files, str | PathLike) else files))
 
 
-def _drop(_event: Event) -> None:
-    """Nobody listens."""
-
-
 def scan(
     targets: Texts,
     *,
@@ -61,7 +56,7 @@ def scan(
     jobs: int | None = None,
     engine: str = "local",
     client: "Cluster | None" = None,
-    emit: Callable[[Event], None] = _drop,
+    emit: Listener | None = None,
 ) -> "Scanned":
     """Scan hosts; what a host does is in its rows, and never an exception.
 
@@ -81,7 +76,7 @@ def scan(
         jobs: processes, as many as there are cores where there are many targets; of dask, parts at once.
         engine: `local`, or `dask` (with `client`).
         client: a `distributed.Client` that is no asynchronous one, or the address of a scheduler.
-        emit: told of every target, from another thread.
+        emit: told of every target, from another thread; without it, warnings are logged.
 
     Raises:
         ConfigError: a target is none.
@@ -111,7 +106,7 @@ async def ascan(
     jobs: int | None = None,
     engine: str = "local",
     client: "Cluster | None" = None,
-    emit: Callable[[Event], None] = _drop,
+    emit: Listener | None = None,
 ) -> "Scanned":
     """See `scan`."""
     texts = (targets,) if isinstance(targets, str) else tuple(targets)
@@ -127,7 +122,7 @@ async def scanned(
     jobs: int | None,
     engine: str,
     client: "Cluster | None",
-    emit: Callable[[Event], None],
+    emit: Listener | None,
 ) -> "Scanned":
     """What was wanted, with what a pki.toml says to it; in a folder if there is one."""
     with mended(), framed():
@@ -136,13 +131,14 @@ async def scanned(
         from pkicode.frames.running import all_into_folder
         from pkicode.frames.scan import scan_tables
 
+    hears = heard(emit)
     with mended():
         ask = asking(engine, client)
         meant = meant_by(wanted, declared)
         if output is None:
-            tables = await asyncio.to_thread(scan_tables, await each(meant, emit=emit, processes=jobs, ask=ask))
+            tables = await asyncio.to_thread(scan_tables, await each(meant, emit=hears, processes=jobs, ask=ask))
         else:
-            parts = await all_into_folder(meant, Path(output), emit=emit, processes=jobs, ask=ask)
+            parts = await all_into_folder(meant, Path(output), emit=hears, processes=jobs, ask=ask)
             tables = await asyncio.to_thread(joined, parts)
     own = [text for text in wanted.targets if text.startswith("cert.")] if declared else []
     expect = dict.fromkeys(one for job in meant for one in job.expect)

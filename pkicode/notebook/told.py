@@ -1,11 +1,16 @@
 """What Python users are told: texts that a prompt shows as they are, and errors with their mend below them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from logging import getLogger
 
+from pkicode.model.event import Event
 from pkicode.model.problem import ConfigError, PkicodeError
+from pkicode.views.event import WARNINGS, line
+
+Listener = Callable[[Event], None]
 
 
 class Told(str):
@@ -20,6 +25,24 @@ class Told(str):
 async def loaded(frames: str) -> None:
     """A module of frames, before it is imported: pandas takes half a second, which the loop of a caller has not."""
     await asyncio.to_thread(import_module, f"pkicode.frames.{frames}")
+
+
+def heard(emit: Listener | None) -> Listener:
+    """What hears of every step: the caller's own, or one that logs what somebody has to know.
+
+    A new secret that wants a copy and a list that lacks what was revoked are told nowhere else.
+    """
+    if emit:
+        return emit
+    left = WARNINGS
+
+    def logged(event: Event) -> None:
+        nonlocal left
+        if event.failed and left:
+            left -= 1
+            getLogger("pkicode").warning("%s", line(event))
+
+    return logged
 
 
 @contextmanager
@@ -37,6 +60,8 @@ def _annotate(error: PkicodeError) -> None:
     from pkicode.views import problems
     from pkicode.views.text import printable
 
+    # Python has no list of notes where there is none, and our users are told to read it.
+    error.__notes__ = []
     if isinstance(error, ConfigError):
         error.add_note(problems.human(error.problems))
     if error.help:

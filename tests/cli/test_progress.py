@@ -2,22 +2,23 @@
 
 from itertools import pairwise
 
-from pkicode.cli.progress import _line, _Pace
+from pkicode.cli.progress import _Pace
 from pkicode.model.event import Event
+from pkicode.views.event import line
 
 
 def test_a_line_tells_how_far_how_fast_and_how_long():
     event = Event("cert", "cert.fleet", 32_500, 90_000, address="cert.fleet")
-    assert _line(event, 4_923.4) == "cert 32,500/90,000, 4,923/s, 12 s left: cert.fleet"
-    assert _line(event) == "cert 32,500/90,000: cert.fleet"
+    assert line(event, 4_923.4) == "cert 32,500/90,000, 4,923/s, 12 s left: cert.fleet"
+    assert line(event) == "cert 32,500/90,000: cert.fleet"
 
 
 def test_what_has_no_total_has_no_time_left():
-    assert _line(Event("crl", "crl.issuing"), 3.0) == "crl: crl.issuing"
+    assert line(Event("crl", "crl.issuing"), 3.0) == "crl: crl.issuing"
 
 
 def test_the_last_event_is_no_time_away():
-    assert _line(Event("cert", "", 500, 500), 10.0) == "cert 500/500, 10/s, 0 s left"
+    assert line(Event("cert", "", 500, 500), 10.0) == "cert 500/500, 10/s, 0 s left"
 
 
 def test_a_pace_is_known_from_the_second_event_of_a_stage_on():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -228,6 +229,12 @@ def test_no_workers_are_refused_and_not_taken_for_some(pki, jobs):
     assert pki.inventory().empty
 
 
+def test_an_error_without_a_mend_has_no_notes_and_not_no_list_of_them(applied):
+    with pytest.raises(pkicode.PkicodeError) as caught:
+        applied.explain("portal")
+    assert caught.value.__notes__ == []
+
+
 def test_a_brake_is_lifted_by_allow(folder):
     (folder / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 3 }\n", encoding="utf-8")
     pki = pkicode.open(folder / "pki.toml")
@@ -246,6 +253,21 @@ def test_steps_are_told_while_they_happen(pki):
     pki.apply(only="ca.root", emit=told.append)
     assert told
     assert isinstance(told[0], pkicode.Event)
+
+
+def test_what_somebody_has_to_know_is_logged_unless_somebody_listens(tmp_path, caplog):
+    """The first apply makes a secret without which there are no keys: it may not be made without a word."""
+    (tmp_path / "pki.toml").write_text(CONFIG, encoding="utf-8")
+    pki = pkicode.open(tmp_path / "pki.toml")
+    pki.apply(only="ca.root")
+    (logged,) = caplog.records
+    assert (logged.name, logged.levelname) == ("pkicode", "WARNING")
+    assert logged.getMessage().startswith("keys: a new random secret was written to ")
+    shutil.rmtree(tmp_path / ".pkicode")
+    told = []
+    pki.apply(only="ca.root", emit=told.append)
+    assert told[0].failed
+    assert caplog.records == [logged]
 
 
 def test_a_notebook_gets_every_form_of_a_plan(pki):

@@ -96,6 +96,14 @@ def test_what_is_no_target_is_an_error_and_no_row():
     assert "write the host and port" in "\n".join(raised.value.__notes__)
 
 
+def test_what_is_not_asked_again_is_logged(tmp_path, caplog):
+    target = f"{HOST}:{free_port()}"
+    pkicode.scan(target, checks="quick", output=tmp_path / "one")
+    assert not caplog.records
+    pkicode.scan(target, checks="quick", output=tmp_path / "one")
+    assert "all targets from a run that began" in caplog.text
+
+
 @pytest.mark.parametrize("rate", [0, 0.5, -1, float("nan")])
 def test_a_rate_that_is_none_is_refused_and_not_taken_for_another(rate):
     with pytest.raises(pkicode.PkicodeError, match="a rate of"):
