@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
+from itertools import takewhile
 from logging import getLogger
+from types import FrameType
 
 from pkicode.model.event import Event
 from pkicode.model.problem import ConfigError, PkicodeError
@@ -66,3 +69,22 @@ def _annotate(error: PkicodeError) -> None:
         error.add_note(problems.human(error.problems))
     if error.help:
         error.add_note(f"help: {printable(error.help)}")
+    # IPython asks an error for it; scripts and debuggers have the whole traceback.
+    error._render_traceback_ = partial(_rendered, error)  # type: ignore[attr-defined]
+
+
+def _rendered(error: PkicodeError) -> list[str]:
+    """Where the caller was, and what is wrong: sixty lines of ours in between hid the mend from a notebook's reader."""
+    from traceback import StackSummary, format_exception_only, walk_tb
+
+    from pkicode.views.text import printable
+
+    foreign = takewhile(lambda one: not _is_of(one, "pkicode"), walk_tb(error.__traceback__))
+    callers = StackSummary.extract(one for one in foreign if not _is_of(one, "IPython"))
+    lines = [f"{one.name}, line {one.lineno}: {one.line}" for one in callers]
+    told = "".join(format_exception_only(error)).rstrip("\n").split("\n")
+    return [printable(line) for line in (*lines, "", *told)]
+
+
+def _is_of(one: tuple[FrameType, int], package: str) -> bool:
+    return str(one[0].f_globals.get("__name__")).partition(".")[0] == package

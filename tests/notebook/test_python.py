@@ -255,6 +255,24 @@ def test_steps_are_told_while_they_happen(pki):
     assert isinstance(told[0], pkicode.Event)
 
 
+def test_ipython_shows_where_the_caller_was_and_the_mend_and_no_line_of_ours(applied, tmp_path):
+    code = "import pkicode, sys\ndef ask():\n    pkicode.open('.').plan(refresh='nope')\nask()"
+    done = subprocess.run(
+        [sys.executable, "-m", "IPython", "-c", code],
+        cwd=applied.path.parent,
+        env={"PYTHONPATH": str(ROOT), "IPYTHONDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.rstrip().splitlines() == [
+        "<module>, line 4: ask()",
+        "ask, line 3: pkicode.open('.').plan(refresh='nope')",
+        "",
+        "pkicode.model.problem.PkicodeError: only `endpoints` and `published` can be refreshed, and for no other day",
+        "help: leave `at` out",
+    ], done.stderr
+
+
 def test_what_somebody_has_to_know_is_logged_unless_somebody_listens(tmp_path, caplog):
     """The first apply makes a secret without which there are no keys: it may not be made without a word."""
     (tmp_path / "pki.toml").write_text(CONFIG, encoding="utf-8")
