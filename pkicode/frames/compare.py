@@ -25,7 +25,7 @@ def diff(before: Scan, after: Scan) -> pd.DataFrame:
         before, after: string; missing where there was or is none.
     """
     told = [_told(name, _said(name, before), _said(name, after)) for name in WHAT]
-    found = pd.concat(told, ignore_index=True)
+    found = pd.concat([one for one in told if not one.empty] or told, ignore_index=True)
     return pd.DataFrame(
         {
             "target": text(found["target"]),
@@ -39,7 +39,9 @@ def diff(before: Scan, after: Scan) -> pd.DataFrame:
 
 def _said(what: str, scan: Scan) -> pd.DataFrame:
     """target, name, value: what a scan says of one kind of thing, each name once."""
-    said = pd.concat([_none(), *_columns(what, scan)], ignore_index=True).astype("string")
+    # pandas 2 warns of what an empty frame among others says of dtypes.
+    there = [one for one in _columns(what, scan) if not one.empty]
+    said = pd.concat(there or [_none()], ignore_index=True).astype("string")
     return said.drop_duplicates(["target", "name"], keep="last")
 
 

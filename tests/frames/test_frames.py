@@ -130,10 +130,13 @@ def test_sans_explode_into_one_row_each():
 )
 def test_a_frame_survives_parquet_with_its_dtypes(frame, tmp_path):
     frame.to_parquet(tmp_path / "frame.parquet")
-    pd.testing.assert_frame_equal(pkicode.read_frame(tmp_path / "frame.parquet"), frame)
+    back = pkicode.read_frame(tmp_path / "frame.parquet")
+    assert _dtypes(back) == _dtypes(frame)
+    # A string of pandas 2 may be held in two ways.
+    pd.testing.assert_frame_equal(back.astype(frame.dtypes), frame)
     frame[:0].to_parquet(tmp_path / "empty.parquet")
     # Parquet stores those categories that a row group has.
-    pd.testing.assert_frame_equal(pkicode.read_frame(tmp_path / "empty.parquet"), frame[:0], check_categorical=False)
+    assert _dtypes(pkicode.read_frame(tmp_path / "empty.parquet")) == _dtypes(frame)
 
 
 def test_an_address_comes_apart_into_its_block_and_its_key():

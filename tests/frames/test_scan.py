@@ -75,7 +75,10 @@ def test_every_table_has_its_columns_and_dtypes_even_when_empty(endpoints):
 def test_a_frame_of_a_scan_survives_parquet_on_its_own(name, tmp_path):
     frame = getattr(scan([FULL, CLOSED]), name)
     frame.to_parquet(tmp_path / "frame.parquet")
-    pd.testing.assert_frame_equal(pkicode.read_frame(tmp_path / "frame.parquet"), frame)
+    back = pkicode.read_frame(tmp_path / "frame.parquet")
+    assert dtypes(back) == dtypes(frame)
+    # A string of pandas 2 may be held in two ways.
+    pd.testing.assert_frame_equal(back.astype(frame.dtypes), frame)
 
 
 def test_a_row_is_what_was_recorded():
