@@ -35,8 +35,6 @@ def heard(emit: Listener | None) -> Listener:
 
     A new secret that wants a copy and a list that lacks what was revoked are told nowhere else.
     """
-    if emit:
-        return emit
     left = WARNINGS
 
     def logged(event: Event) -> None:
@@ -45,7 +43,18 @@ def heard(emit: Listener | None) -> Listener:
             left -= 1
             getLogger("pkicode").warning("%s", line(event))
 
-    return logged
+    hears = emit or logged
+
+    def told(event: Event) -> None:
+        nonlocal hears
+        try:
+            hears(event)
+        except Exception:  # a bar that breaks is no reason to leave an apply half done, or to lose a scan
+            hears = logged
+            getLogger("pkicode").exception("emit failed and hears no more; the work goes on")
+            hears(event)
+
+    return told
 
 
 @contextmanager

@@ -288,6 +288,16 @@ def test_what_somebody_has_to_know_is_logged_unless_somebody_listens(tmp_path, c
     assert caplog.records == [logged]
 
 
+def test_a_listener_that_fails_is_told_of_and_stops_nothing(pki, caplog):
+    def broken(event):
+        raise ValueError(event.stage)
+
+    assert pki.apply(emit=broken).counts["issue"] == 6
+    (logged,) = caplog.records
+    assert "hears no more" in logged.getMessage()
+    assert isinstance(logged.exc_info[1], ValueError)
+
+
 def test_a_notebook_gets_every_form_of_a_plan(pki):
     plan = pki.plan()
     bundle, _ = DisplayFormatter().format(plan)
