@@ -64,6 +64,10 @@ def test_the_first_notebook_ends_with_nothing_to_do_after_apply(first_plan):
     assert "renew generation 2: due" in outputs['later.explain("cert.portal")'][0].data["text/plain"]
 
 
+def test_the_first_notebook_looks_a_year_ahead(first_plan):
+    assert "Signatures by week" in text(first_plan[0]['pki.forecast("+1y")'])
+
+
 def test_the_first_notebook_tells_the_mistake_at_its_line(first_plan):
     (told,) = first_plan[0]['    print(*error.__notes__, sep="\\n")']
     assert "error[E0403]" in told.text
