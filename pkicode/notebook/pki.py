@@ -65,7 +65,7 @@ class Pki:
 
     path: Path
     env: str | None = None
-    variables: Mapping[str, str] = field(factory=dict)
+    variables: Mapping[str, str] = field(factory=dict, hash=False)
 
     def plan(
         self,

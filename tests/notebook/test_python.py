@@ -134,6 +134,12 @@ def test_a_moment_that_means_nothing_or_two_things_is_refused(applied, at):
         applied.plan(at=at)
 
 
+def test_the_same_pki_is_one_key_of_a_cache(applied):
+    again = pkicode.open(applied.path, variables={"domain": "corp.example"})
+    assert {applied, pkicode.open(applied.path)} == {applied}
+    assert {applied, again} != {applied}
+
+
 def test_one_glob_needs_no_tuple(applied):
     assert set(applied.plan("+100d", only="cert.app*").df["block"]) == {"cert.app"}
     assert "cert.app" not in set(applied.plan("+100d", except_="cert.app*").df["block"])
