@@ -1,6 +1,7 @@
 """What every test stands on: no configuration from the caller's environment, no deadline (machines are shared)."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,10 @@ from tests.watch import slow_callbacks
 
 for variable in [name for name in os.environ if name.startswith("PKICODE_")] + ["NO_COLOR", "FORCE_COLOR"]:
     os.environ.pop(variable, None)
+
+# Hundreds of tests start a command: without byte code each would compile all of pkicode anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 settings.register_profile("house", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
