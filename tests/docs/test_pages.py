@@ -19,6 +19,7 @@ from pkicode.scanner.finding import Endpoint
 from pkicode.views.json import plan_schema
 from tests.docs.playing import FENCE, FIRST, play_page, write
 from tests.guards.tree import ROOT
+from tests.quick import quick_keystore
 from tests.scan_pki.presented import TARGET, issuing, judged, leaf
 from tests.views.plans import plan_of
 
@@ -74,9 +75,14 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", PLAYED, ids=name)
 def test_console_blocks_do_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    """A page is played from top to bottom, beginning with the tutorial's pki.toml."""
+    """A page is played from top to bottom, beginning with the tutorial's pki.toml.
+
+    Its keystore opens at once, unless the page shows how one is made.
+    """
     folder = tmp_path / "folder"
     folder.mkdir()
+    if "a new random secret" not in page.read_text(encoding="utf-8"):
+        quick_keystore(folder)
     (folder / "pki.toml").write_text(FIRST["body"], encoding="utf-8")
     play_page(page, folder, tmp_path / "bin")
 

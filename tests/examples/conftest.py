@@ -1,4 +1,8 @@
-"""Each example is played once for all tests that look at it: the fleet signs ten thousand certificates."""
+"""Each example is played once for all tests that look at it: the fleet signs ten thousand certificates.
+
+Its keystore is there and opens at once. That one is made where none is, this repository's own pki.toml shows, and the
+pages of docs/.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -10,6 +14,7 @@ from tests import softhsm
 from tests.docs.playing import environment, play_page
 from tests.examples.playing import Example
 from tests.guards.tree import ROOT
+from tests.quick import quick_keystore
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +34,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Example]
             assert done.returncode == 0, done.stderr
         else:
             shutil.copytree(ROOT / "examples" / name, found.folder)
+            quick_keystore(found.folder)
             if name == "hsm":
                 softhsm.module()
             play_page(found.folder / "README.md", found.folder, root / "bin", **token)

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from pathlib import Path
-from ssl import DER_cert_to_PEM_cert
 
 from attrs import frozen
 
@@ -48,7 +47,7 @@ class Example:
         (work / "crl.pem").write_bytes(self.published("crl"))
         files = [work / f"{one.serial}.pem" for one in leaves]
         for path, one in zip(files, leaves, strict=True):
-            path.write_text(DER_cert_to_PEM_cert(one.der), encoding="ascii")
+            path.write_bytes(pem(one.der))
         command = ["openssl", "verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-crl_check", "-crl_check_all"]
         trusted = ["-CRLfile", work / "crl.pem", "-CAfile", self.trust, "-untrusted", work / "ca.pem"]
         return subprocess.run([*command, *trusted, *files], capture_output=True, text=True, timeout=120)
