@@ -1,8 +1,8 @@
-"""The source as the guards see it: every Python file with its syntax tree, read once."""
+"""The source as the guards see it: every Python file, read once, with its syntax tree where somebody looks at it."""
 
 import ast
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -16,7 +16,10 @@ class Source:
         self.path = path.relative_to(ROOT).as_posix()
         self.module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         self.text = path.read_text(encoding="utf-8")
-        self.tree = ast.parse(self.text, filename=self.path)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text, filename=self.path)
 
     @cache  # noqa: B019 - sources are made once and kept
     def imports(self) -> dict[str, str]:

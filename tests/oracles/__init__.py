@@ -4,6 +4,7 @@ Every function runs the real command and raises Refused with the command's own w
 of a refusal reads `with pytest.raises(Refused, match="certificate revoked")`.
 """
 
+import base64
 import shutil
 import subprocess
 import tempfile
@@ -165,13 +166,8 @@ def pem(data: bytes, *, label: str = "CERTIFICATE") -> bytes:
     """PEM of DER; PEM stays as it is."""
     if data.startswith(b"-----"):
         return data if data.endswith(b"\n") else data + b"\n"
-    return _pem(data, label)
-
-
-@cache
-def _pem(data: bytes, label: str) -> bytes:
-    kind = {"CERTIFICATE": "x509", "X509 CRL": "crl", "CERTIFICATE REQUEST": "req"}[label]
-    return openssl_bytes(kind, "-inform", "DER", "-outform", "PEM", stdin=data)
+    text = base64.encodebytes(data).decode()
+    return f"-----BEGIN {label}-----\n{text}-----END {label}-----\n".encode()
 
 
 def _join(parts: Sequence[bytes], *, label: str = "CERTIFICATE") -> bytes:
