@@ -21,7 +21,7 @@ from pkicode.revocation.ocsp_request import cert_id
 from pkicode.revocation.ocsp_response import verified
 from tests.kinds import site
 from tests.kinds.site import NOW, Site
-from tests.oracles import Refused, assert_key_matches, openssl, revoked_serials
+from tests.oracles import Refused, assert_key_matches, openssl, pem, revoked_serials
 from tests.postgres import Postgres
 from tests.quick import quick_keystore
 from tests.state.postgres import States, empty
@@ -228,13 +228,12 @@ def _assert_verified(site: Site, there: Sequence[Certificate]) -> None:
     """`openssl verify` of all that is valid, with all CRLs; a revoked one, and no other, is refused."""
     folder = site.root / "verifying"
     folder.mkdir()
-    crls = [openssl("crl", "-inform", "DER", "-in", one) for one in sorted((site.root / "public/crl").glob("*.crl"))]
-    (folder / "crls.pem").write_text("".join(crls))
+    (folder / "crls.pem").write_bytes(b"".join(pem(one, label="X509 CRL") for one in site.crls()))
     args: list[str | Path] = ["-x509_strict", "-no-CApath", "-no-CAstore", "-attime", str(site.now)]
     args += ["-CAfile", site.root / "public/bundle/trust.pem", "-untrusted", site.root / "public/ca/issuing-g1.pem"]
     args += ["-crl_check", "-crl_check_all", "-CRLfile", folder / "crls.pem"]
     for one in there:
-        (folder / f"{one.serial}.pem").write_text(_pem(one.der))
+        (folder / f"{one.serial}.pem").write_bytes(pem(one.der))
     good = [folder / f"{one.serial}.pem" for one in there if one.status == "issued" and one.not_after >= site.now]
     openssl("verify", *args, *good)
     for one in there:
@@ -242,11 +241,6 @@ def _assert_verified(site: Site, there: Sequence[Certificate]) -> None:
             with pytest.raises(Refused, match="certificate revoked"):
                 openssl("verify", *args, folder / f"{one.serial}.pem")
     shutil.rmtree(folder)
-
-
-def _pem(der: bytes) -> str:
-    text = base64.encodebytes(der).decode()
-    return f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
 
 
 def _files(folder: Path) -> list[Path]:

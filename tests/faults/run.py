@@ -16,9 +16,10 @@ from pkicode.model.problem import PkicodeError
 from pkicode.project import open_project
 from pkicode.project.breakglass import Asked
 
-# Processes are forked from one that has imported everything and has no threads.
+# Processes are forked from one that has no threads and has imported everything, also what an apply imports late.
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(["pytest", "pkicode.adapters.postgres", __name__])
+_LATE = ["pkicode.project.world", "pkicode.kinds.resume", "pkicode.kinds.ocsp_apply", "pkicode.project.applied"]
+_SERVER.set_forkserver_preload(["pytest", "pkicode.adapters.postgres", *_LATE, __name__])
 
 KILLED = -SIGKILL
 SECONDS = 60
