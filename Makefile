@@ -10,8 +10,9 @@ DEV := $(VENV)/dev-$(firstword $(shell cksum <requirements.txt))
 # The development environment holds everything that running needs.
 RUN := $(or $(wildcard $(DEV)),$(VENV)/run-$(firstword $(shell cksum <requirements-run.txt)))
 
-# Tests are shared out to a process for each core, a file at a time.
-SHARED := -n logical --dist loadfile
+# Tests are shared out to a process for each core, a file at a time, by name: xdist would begin with the files of many
+# tests, and the longest have few; whoever got the last of them would be waited for.
+SHARED := -n logical --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help apply test test-all lint bench docs requirements tools clean

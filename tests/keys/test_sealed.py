@@ -18,9 +18,10 @@ from pkicode.model.problem import KeyStoreError
 from pkicode.ports import MintedKey, NewKey
 from pkicode.x509 import keys as x509_keys
 from tests.oracles import openssl, openssl_bytes
-from tests.quick import using
+from tests.quick import PASSPHRASE, quick_key_file, using
 
-PASSPHRASE = b"correct horse battery staple"
+there = pytest.mark.usefixtures("_quick")
+"""Begins with a keystore that opens at once; the other tests make theirs, or are about what it costs."""
 
 
 def passphrase(value: bytes = PASSPHRASE) -> Callable[[], Awaitable[bytes]]:
@@ -46,6 +47,12 @@ def made(path: Path, *labels: str, alg: str = "ec-p256"):
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "private" / "keys.db"
+
+
+@pytest.fixture
+def _quick(path: Path) -> None:
+    path.parent.mkdir(mode=0o700)
+    quick_key_file(path)
 
 
 def test_exported_keys_of_every_algorithm_are_read_by_openssl_and_are_those_that_were_promised(path: Path) -> None:
@@ -85,6 +92,7 @@ def test_creating_again_gives_the_same_key_and_only_makes_what_is_missing(path: 
     assert with_store(path, lambda store: store.labels()) == ["a@1", "b@1", "c@1"]
 
 
+@there
 def test_a_label_is_never_made_again_with_another_algorithm(path: Path) -> None:
     [before] = made(path, "a@1")
     with pytest.raises(KeyStoreError, match="a@1 is there already, as ec-p256 and not ed25519"):
@@ -100,6 +108,7 @@ def test_looking_needs_no_passphrase_and_makes_no_file(path: Path) -> None:
     assert with_store(path, lambda store: store.find(["a@1", "b@1"]), refuse) == {"a@1": facts}
 
 
+@there
 def test_the_passphrase_is_asked_for_once(path: Path) -> None:
     asked = []
 
@@ -117,6 +126,7 @@ def test_the_passphrase_is_asked_for_once(path: Path) -> None:
     assert asked == [True]
 
 
+@there
 def test_keys_minted_elsewhere_are_kept_and_open(path: Path) -> None:
     async def use(store: SealedKeyStore):
         mint = pickle.loads(pickle.dumps(await store.mint()))
@@ -130,6 +140,7 @@ def test_keys_minted_elsewhere_are_kept_and_open(path: Path) -> None:
         assert x509_keys.spki(x509_keys.load_pkcs8(pkcs8)) == fact.spki
 
 
+@there
 def test_keys_are_minted_by_a_pool_of_processes(path: Path) -> None:
     process = start(
         path,
@@ -148,6 +159,7 @@ def test_keys_are_minted_by_a_pool_of_processes(path: Path) -> None:
     assert with_store(path, lambda store: store.verify()) == []
 
 
+@there
 def test_a_minted_key_never_replaces_the_one_that_is_there(path: Path) -> None:
     [first] = made(path, "a@1")
 
@@ -161,6 +173,7 @@ def test_a_minted_key_never_replaces_the_one_that_is_there(path: Path) -> None:
     assert [fact.label for fact in kept] == ["a@1", "b@1"]
 
 
+@there
 def test_a_key_sealed_for_another_keystore_is_not_kept(path: Path, tmp_path: Path) -> None:
     async def mint(store: SealedKeyStore):
         function = await store.mint()
@@ -173,7 +186,8 @@ def test_a_key_sealed_for_another_keystore_is_not_kept(path: Path, tmp_path: Pat
     assert with_store(path, lambda store: store.labels()) == []
 
 
-@pytest.mark.parametrize("wrong", [b"correct horse battery stapl", b"correct horse battery staple\n"])
+@there
+@pytest.mark.parametrize("wrong", [PASSPHRASE[:-1], PASSPHRASE + b"\n"])
 def test_a_wrong_passphrase_is_one_clear_error_without_the_passphrase(path: Path, wrong: bytes) -> None:
     made(path, "a@1")
     with pytest.raises(KeyStoreError, match="the passphrase does not open") as caught:
@@ -196,6 +210,7 @@ def test_a_key_that_is_not_there_is_named_and_no_keystore_is_made(path: Path) ->
     assert not path.exists()
 
 
+@there
 @pytest.mark.parametrize(
     ("change", "label"),
     [
@@ -246,6 +261,7 @@ def test_verify_finds_nothing_in_a_sound_keystore_and_nothing_where_there_is_non
     assert with_store(path, lambda store: store.verify()) == []
 
 
+@there
 def test_verify_finds_a_key_that_is_not_the_private_half_of_its_public_key(path: Path) -> None:
     async def use(store: SealedKeyStore):
         mint = await store.mint()
@@ -258,6 +274,7 @@ def test_verify_finds_a_key_that_is_not_the_private_half_of_its_public_key(path:
     assert with_store(path, use) == ["the key a@1 is not the private half of its public key"]
 
 
+@there
 def test_a_new_passphrase_opens_the_same_keys_and_the_old_one_nothing(path: Path) -> None:
     made(path, *(f"cert.x{number}@1" for number in range(5)))
     before = with_store(path, lambda store: store.export(["cert.x3@1"]))
@@ -279,6 +296,7 @@ def test_a_new_passphrase_opens_the_same_keys_and_the_old_one_nothing(path: Path
     assert all(seal not in content for (seal,) in old_seals)
 
 
+@there
 def test_a_process_that_slept_through_a_new_passphrase_stores_nothing_under_the_old_one(path: Path) -> None:
     made(path, "a@1")
 
@@ -316,6 +334,7 @@ def test_the_file_is_private_from_its_creation_whatever_the_umask_says(path: Pat
     assert all(file.stat().st_mode & 0o077 == 0 for file in path.parent.iterdir())
 
 
+@there
 @pytest.mark.parametrize(("place", "mode"), [("file", 0o640), ("file", 0o604), ("folder", 0o755), ("folder", 0o710)])
 def test_a_keystore_that_others_may_reach_is_refused_with_the_chmod_that_mends_it(
     path: Path, place: str, mode: int
@@ -330,6 +349,7 @@ def test_a_keystore_that_others_may_reach_is_refused_with_the_chmod_that_mends_i
     assert with_store(path, lambda store: store.find(["a@1"]))
 
 
+@there
 def test_a_link_in_place_of_the_keystore_is_refused(path: Path, tmp_path: Path) -> None:
     made(path, "a@1")
     moved = path.rename(path.with_name("elsewhere.db"))
@@ -356,6 +376,7 @@ def test_another_database_is_refused_and_left_alone(path: Path) -> None:
         made(path, "a@1")
 
 
+@there
 def test_a_keystore_of_a_newer_version_is_refused(path: Path) -> None:
     made(path, "a@1")
     alter(path, "PRAGMA user_version = 2")
@@ -363,6 +384,7 @@ def test_a_keystore_of_a_newer_version_is_refused(path: Path) -> None:
         made(path, "a@1")
 
 
+@there
 def test_a_truncated_keystore_is_an_error_and_not_an_empty_keystore(path: Path) -> None:
     made(path, *(f"cert.x{number}@1" for number in range(200)))
     with path.open("r+b") as file:
@@ -371,6 +393,7 @@ def test_a_truncated_keystore_is_an_error_and_not_an_empty_keystore(path: Path) 
         with_store(path, lambda store: store.export([f"cert.x{number}@1" for number in range(200)]))
 
 
+@there
 def test_a_full_disk_stores_nothing_and_says_so(path: Path) -> None:
     made(path, "a@1")
 
@@ -384,6 +407,7 @@ def test_a_full_disk_stores_nothing_and_says_so(path: Path) -> None:
     assert with_store(path, lambda store: store.labels()) == ["a@1"]
 
 
+@there
 def test_no_private_key_stands_in_the_file_or_in_any_text_about_it(path: Path) -> None:
     made(path, "a@1", alg="ed25519")
 
@@ -404,6 +428,7 @@ def test_no_private_key_stands_in_the_file_or_in_any_text_about_it(path: Path) -
         assert secret.hex() not in text
 
 
+@there
 def test_a_process_killed_after_keep_has_lost_nothing(path: Path) -> None:
     outcome = run_and_die(
         path,
@@ -445,6 +470,7 @@ def test_a_process_killed_inside_a_transaction_leaves_a_keystore_that_works(path
     assert facts.label == "b@1"
 
 
+@there
 def test_a_process_killed_in_the_middle_of_rewrap_leaves_the_old_passphrase_in_force(path: Path) -> None:
     made(path, *(f"a{number}@1" for number in range(30)))
     outcome = run_and_die(
@@ -497,13 +523,13 @@ def rows(path: Path, query: str) -> list[tuple]:
 
 
 def start(path: Path, body: str, *args: str) -> subprocess.Popen:
-    head = """
+    head = f"""
         import asyncio, os, signal, sys
         from pathlib import Path
         from pkicode.adapters.sealed import SealedKeyStore
         from pkicode.ports import NewKey
         async def passphrase():
-            return b"correct horse battery staple"
+            return {PASSPHRASE!r}
         async def main():
             store = SealedKeyStore(Path(sys.argv[1]), passphrase)
     """
