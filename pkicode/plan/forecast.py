@@ -50,28 +50,26 @@ def forecast(
     now: int,
     until: int,
     kinds: Sequence[Kind],
-    every: int = DAY,
     full: bool = False,
 ) -> Iterator[Coming]:
-    """What the plans at `now`, `now + every`, ... up to and including `until` would do, in that order.
+    """What the plans at `now`, a day later, ... up to and including `until` would do, in that order.
 
     Each plan is made as if every one before it had been applied, its ceremonies held the same day, and nothing else had
-    happened.  Where max_actions
-    denies one, it is told so and taken as allowed; where none can be made, an `error` is the last that is told.
+    happened.  Where max_actions denies one, it is told so and taken as allowed; where none can be made, an `error` is
+    the last that is told.
 
     Args:
         kinds: in stage order.
-        every: seconds between two plans; how often apply is run.
         full: one row per address; else the rows of a fan-out that do the same on one day are told together.
     """
-    last = (until - now) // every
+    last = (until - now) // DAY
 
     def day(instant: int) -> int | None:
-        number = max(0, -((now - instant) // every))
+        number = max(0, -((now - instant) // DAY))
         return number if number <= last else None
 
     world = Foreseen(config, snapshot, kinds, day=day, one_by_one=full)
-    for at in range(now, until + 1, every):
+    for at in range(now, until + 1, DAY):
         try:
             step = world.step(at)
             denied = {one.rule: one.message for one in step.plan.verdicts if not one.passed}
@@ -87,7 +85,7 @@ def forecast(
             return
         generations = world.apply(step, at)
         yield from (_row(one, at) for one in told.changes) if full else _grouped(told.changes, step, generations, at)
-        end = min(at + every, until + 1)
+        end = min(at + DAY, until + 1)
         yield from (_ending(change, ended) for change, ended in world.ending(step.plan, end))
         yield from (_coming(address, one) for address, one in world.ahead(at, end))
 

@@ -53,7 +53,6 @@ def open_project(
     variables: Mapping[str, str] | None = None,
     environ: Mapping[str, str] | None = None,
     now: int | Callable[[], int] | None = None,
-    text: str | None = None,
     reach: Reach = nothing,
 ) -> "Project":
     """Read a pki.toml and everything it includes.
@@ -61,13 +60,12 @@ def open_project(
     Args:
         path: the file; None looks upward from the working directory.
         now: freezes the clock, or is one that is set (tests and rehearsals).
-        text: what-if text instead of the file's.
 
     Raises:
         ConfigError: every mistake in it, located.
     """
     environ = os.environ if environ is None else environ
-    config = read(path or find(Path.cwd(), environ), env=env, variables=variables or {}, environ=environ, text=text)
+    config = read(path or find(Path.cwd(), environ), env=env, variables=variables or {}, environ=environ)
     return Project(config, dict(environ), now, reach)
 
 

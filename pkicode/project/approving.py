@@ -35,7 +35,7 @@ def approve(saved: SavedPlan, key: keys.SigningKey, config: Config, *, now: int)
         raise StalePlan(f"the plan expired at {rfc3339(saved.expires_at)}", help="plan again")
     spki = keys.spki(key)
     for one in config.settings.approvers:
-        if _spki(one.public_key) == spki:
+        if binascii.a2b_base64(one.public_key) == spki:
             return approval.approve(saved.plan_id, one.name, key, at=now, expires=saved.expires_at)
     declared = ", ".join(one.name for one in config.settings.approvers) or "none"
     raise ApprovalError(
@@ -82,7 +82,7 @@ async def unapproved(plan: Plan | SavedPlan | None, fresh: Plan, config: Config,
 
 def _checked(one: Approval, plan: SavedPlan, config: Config, pin: str | None, now: int) -> str:
     """sha256 of the key that approved."""
-    declared = {each.name: _spki(each.public_key) for each in config.settings.approvers}
+    declared = {each.name: binascii.a2b_base64(each.public_key) for each in config.settings.approvers}
     if one.approver not in declared:
         raise ApprovalError(
             f"there is no [approver.{one.approver}] in pki.toml", help="another approver has to approve"
@@ -105,7 +105,3 @@ def _checked(one: Approval, plan: SavedPlan, config: Config, pin: str | None, no
             help="put that key back; a new key is a new approver, with a name of its own",
         )
     return digest
-
-
-def _spki(text: str) -> bytes:
-    return binascii.a2b_base64(text)
