@@ -21,6 +21,7 @@ from pkicode.adapters.sqlite import SqliteDatabase
 from pkicode.adapters.statefile import Damaged
 from pkicode.adapters.store import StateStore, open_sqlite
 from pkicode.adapters.verify import verify
+from pkicode.model.counted import counted
 from pkicode.model.instants import HOUR
 from pkicode.model.problem import StateError
 from pkicode.ports import Write
@@ -51,11 +52,11 @@ _NUMBERS = """
         AND (length(c.number), c.number) >= (length(m.number), m.number))"""
 
 _LOSSES = {
-    "certificates": _CERTIFICATES,
-    "revocations": _REVOCATIONS,
-    "blocked keys": _BLOCKED,
-    "matches of [[revoke]]": _MATCHES,
-    "lists": _NUMBERS,
+    "certificate": _CERTIFICATES,
+    "revocation": _REVOCATIONS,
+    "blocked key": _BLOCKED,
+    "[[revoke]] target": _MATCHES,
+    "list": _NUMBERS,
 }
 
 
@@ -183,7 +184,7 @@ def _compare(path: Path, draft: Path) -> list[tuple[str, int]]:
         if lineages[0] != lineages[1]:
             raise StateError("the backup is of another lineage than the state; nothing was changed", help=_AWAY)
         lost = [
-            f"{len(names)} {what} ({_listed(names)})"
+            f"{counted(len(names), what)} ({_listed(names)})"
             for what, query in _LOSSES.items()
             if (names := [row[0] for row in connection.execute(query)])
         ]

@@ -15,6 +15,7 @@ from cryptography import x509
 
 from pkicode.adapters import sql, statefile, wanted
 from pkicode.adapters.journal import Journal, to_be_signed
+from pkicode.model.counted import counted
 from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.ports import Audited, Certificate, Want
 from pkicode.x509 import der, keys
@@ -217,7 +218,7 @@ def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapp
     newest, count = connection.execute("SELECT max(newest), sum(certificates) FROM archives").fetchone()
     ended = {one for one in missing if newest is not None and _not_after(journalled[one]) <= newest}
     if len(ended) > (count or 0):
-        held = f"the journal holds {len(ended)} certificates that ended by {rfc3339(newest)}"
+        held = f"the journal holds {counted(len(ended), 'certificate')} ending by {rfc3339(newest)}"
         yield f"{held} and are not in the inventory, but only {count} were archived"
     rest = sorted(missing - ended)
     yield from (

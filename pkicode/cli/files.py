@@ -7,6 +7,7 @@ import click
 
 from pkicode.cli.options import formats
 from pkicode.cli.session import Session, say, say_json
+from pkicode.model.counted import counted
 from pkicode.model.problem import ConfigError, PkicodeError, Problem, Severity
 
 FINDINGS = 3
@@ -70,8 +71,7 @@ def _tell(found: Iterable[Problem]) -> None:
     warnings = len(found) - errors
     if found:
         say(problems.human(found))
-    counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
-    say(f"{'Invalid' if errors else 'Valid'}: {counted}")
+    say(f"{'Invalid' if errors else 'Valid'}: {counted(errors, 'error')}, {counted(warnings, 'warning')}")
 
 
 @click.command("fmt")

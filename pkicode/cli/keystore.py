@@ -7,6 +7,7 @@ import click
 
 from pkicode.cli.options import allow_clock, confirm, formats, secret
 from pkicode.cli.session import Session, say, say_json
+from pkicode.model.counted import counted
 from pkicode.model.problem import PkicodeError
 from pkicode.views.text import printable
 
@@ -139,7 +140,7 @@ def keystore_backup(session: Session, *, file: Path, name: str | None) -> None:
     """Copy a sealed keystore while others may write, and open every key of the copy.  It stays sealed."""
     project = session.project()
     count = project.upkeep.backup_keys(_sealed(project, name), session.path(file))
-    say(printable(f"Copied to {session.path(file)}, and opened: {count} keys."))
+    say(printable(f"Copied to {session.path(file)}, and opened: {counted(count, 'key')}."))
 
 
 @keystore_command.command("restore")
@@ -152,7 +153,7 @@ def keystore_restore(session: Session, *, file: Path, name: str | None, allow_cl
     project = session.writable(allow_clock=allow_clock)
     count, aside = project.upkeep.restore_keys(_sealed(project, name), session.path(file))
     kept = f"; what was there before is kept in {aside}" if aside else ""
-    say(printable(f"Restored from {session.path(file)}: {count} keys{kept}."))
+    say(printable(f"Restored from {session.path(file)}: {counted(count, 'key')}{kept}."))
 
 
 def _named(project: "Project", name: str | None, mend: str = "give its name") -> str:

@@ -5,6 +5,7 @@ import click
 from pkicode.cli.options import addresses, allow_clock, allowing, formats, instant
 from pkicode.cli.progress import progress
 from pkicode.cli.session import Session, say, say_json
+from pkicode.model.counted import counted
 from pkicode.model.problem import PkicodeError
 from pkicode.model.reason import REASONS
 
@@ -56,7 +57,7 @@ def revoke_command(
         before = ", ".join(done.already)
         kept = f"{before} already before, with the first date and reason" if before else ""
         what = "; ".join(filter(None, (fresh, kept))) or "nothing yet; the key is block-listed"
-        say(printable(f"Revoked: {what}.   {lists} list{'s' * (lists != 1)} signed."))
+        say(printable(f"Revoked: {what}.   {counted(lists, 'list')} signed."))
     if done.problems:
         raise PkicodeError(
             f"revoked, but not everything was published: {done.problems[0].message}",

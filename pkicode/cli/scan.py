@@ -9,6 +9,7 @@ from attrs import asdict, frozen
 
 from pkicode.cli.options import formats, gathering
 from pkicode.cli.session import Session, frozen_clock, say, say_json
+from pkicode.model.counted import counted
 from pkicode.model.extras import framed
 from pkicode.model.problem import ConfigError, PkicodeError
 from pkicode.model.target import PORTS
@@ -211,7 +212,7 @@ def drift_command(session: Session, *, names: tuple[str, ...], detailed: bool, r
     told = records(found)
     if silent := {state: count for state, count in states.items() if state != "tls"}:
         listed = ", ".join(f"{count:,} {state}" for state, count in silent.items())
-        session.note(f"{sum(silent.values()):,} of {sum(states.values()):,} targets speak no TLS: {listed}")
+        session.note(f"no TLS at {sum(silent.values()):,} of {counted(sum(states.values()), 'target')}: {listed}")
     if form == "json":
         say_json({"format": "pkicode.drift", "version": "1.0", "states": states, "drift": told})
     else:

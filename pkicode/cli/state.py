@@ -8,6 +8,7 @@ import click
 
 from pkicode.cli.options import allow_clock, confirm, formats
 from pkicode.cli.session import Session, say, say_json
+from pkicode.model.counted import counted
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.views.table import listing, table
@@ -234,6 +235,6 @@ def _findings(found: Sequence[str], form: str, *, sound: str) -> int:
     for finding in found:
         say(printable(finding))
     raise PkicodeError(
-        f"{len(found)} finding{'s' * (len(found) != 1)}",
+        counted(len(found), "finding"),
         help="apply nothing; bring back what is missing: a copy of the journal, or `pkicode state restore`",
     )

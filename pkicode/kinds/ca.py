@@ -18,6 +18,7 @@ from pkicode.kinds.ca_profile import profile_of
 from pkicode.kinds.rows import forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
+from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, duration, rfc3339
 from pkicode.model.problem import Part, Problem, Related
 from pkicode.model.row import Block, Held, Row
@@ -251,7 +252,7 @@ def _removed(held: Held, outlook: Outlook) -> Change | None:
     if template["spec"].get("protect"):
         message, mend = "it is protected", "put the block back; set protect = false in a change of its own first"
     elif living:
-        message = f"{living:,} certificates it signed are still valid"
+        message = f"what it signed is still valid: {counted(living, 'certificate')}"
         mend = "put the block back and wait until they have expired"
     else:
         return forgotten(held)

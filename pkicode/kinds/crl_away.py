@@ -15,6 +15,7 @@ from pkicode.kinds.authority import Authority
 from pkicode.kinds.crl_lists import Drawn, genuine
 from pkicode.kinds.rows import block_of
 from pkicode.model.change import Change
+from pkicode.model.counted import counted
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError, Problem
 from pkicode.plan.kind import Run
@@ -50,7 +51,7 @@ async def back(change: Change, der: bytes, run: Run) -> Back:
         BundleError: it may not be kept.
     """
     authority, full = await _full(change, run)
-    counted = (await run.world.store.revoked()).get(authority.issuer_key, 0)
+    revoked = (await run.world.store.revoked()).get(authority.issuer_key, 0)
     found = await run.world.work(genuine, der, authority, "")
     if isinstance(found, str):
         raise _refused(change, found)
@@ -62,7 +63,7 @@ async def back(change: Change, der: bytes, run: Run) -> Back:
     if found.number <= newest:
         wrong = f"its number is {found.number}, and number {newest} is there already"
     elif lost := (told & wanted) - listed:
-        wrong = f"{len(lost)} serials of the last list are not on it"
+        wrong = f"of the last list it lacks {counted(len(lost), 'serial')}"
     elif found.this_update > run.world.now + lists.CLOCK_TOLERANCE or found.next_update <= run.world.now:
         wrong = f"it is in force from {rfc3339(found.this_update)} to {rfc3339(found.next_update)}"
     if wrong:
@@ -70,7 +71,7 @@ async def back(change: Change, der: bytes, run: Run) -> Back:
     digest, dates = hashlib.sha256(der).hexdigest(), (found.this_update, found.next_update)
     artefact = Artefact("crl", authority.stem, "", f"{found.number:x}", *dates, digest, der)
     # With fewer than there are, the next plan asks for another list.
-    return Back(change, authority, artefact, counted - len(wanted - listed))
+    return Back(change, authority, artefact, revoked - len(wanted - listed))
 
 
 async def keep(one: Back, run: Run) -> None:

@@ -13,6 +13,7 @@ from pkicode.config.language import CrlSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority, crl_urls
+from pkicode.model.counted import counted
 from pkicode.model.event import Event
 from pkicode.model.instants import DAY
 from pkicode.model.problem import Foreign
@@ -125,7 +126,7 @@ async def drawn(
         alarm(
             authority,
             run,
-            f"{count} serials on an earlier CRL of {authority.at} are not in the state; they stay revoked",
+            f"not in the state: {counted(count, 'serial')} on an earlier CRL of {authority.at}; revoked they stay",
         )
     ids = [(one.issuer_key, one.serial) for one in known]
     duties = await run.world.store.duty_of(ids) if len(found) > 1 else []

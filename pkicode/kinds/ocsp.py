@@ -14,7 +14,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.ocsp_due import LIFE, counted, next_due
+from pkicode.kinds.ocsp_due import LIFE, next_due, tallied
 from pkicode.kinds.rows import columns, derived, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
@@ -63,7 +63,7 @@ def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     for one in duty:
         revoked = snapshot.revoked.get(one.authority.issuer_key, 0) if one.authority else 0
         signed = snapshot.signed.get((one.name, one.generation), 0)
-        counts.append(counted(one.generation, signed, revoked, delegates))
+        counts.append(tallied(one.generation, signed, revoked, delegates))
     if block.name in outlook.once("ocsp-coming", lambda: _coming(outlook)):
         counts.append("+")
     yield Row("", json.dumps(counts))

@@ -16,9 +16,10 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds import delegate as delegates
 from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.authority import Authority
-from pkicode.kinds.ocsp_due import counted, next_due
+from pkicode.kinds.ocsp_due import next_due, tallied
 from pkicode.kinds.rows import after, block_of, template_number
 from pkicode.model.change import Change
+from pkicode.model.counted import counted
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.problem import Foreign, PkicodeError, Problem
@@ -82,7 +83,7 @@ async def _answer(change: Change, run: Run) -> Problem | None:
     world.reach(FaultPoint.OCSP_SIGNED)
     there = delegate_away.numbers(iter(await world.store.held("ocsp", name)))
     counts = [
-        counted(one.generation, signed.get((name, one.generation), 0), revoked.get(one.issuer_key, 0), there)
+        tallied(one.generation, signed.get((name, one.generation), 0), revoked.get(one.issuer_key, 0), there)
         for one in duty
     ]
     due = next_due(None if again else held, spec, duty, world.now, is_away=is_away)
@@ -206,7 +207,9 @@ async def _signed(
     batches = (wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH))
     await side_by_side(batches, one_batch, _UNDER_WAY)
     if refused := len(wanted) - len(made):
-        _alarm(authority, run, f"{refused} serials in the state are of no certificate that {authority.at} signed")
+        _alarm(
+            authority, run, f"{counted(refused, 'serial')} in the state, of no certificate that {authority.at} signed"
+        )
     return made
 
 
@@ -230,7 +233,7 @@ async def _standings(
     }
     lost = frozenset(said.keys() - known.keys())
     if lost:
-        message = f"{len(lost)} serials that {authority.at} revoked are not in the state; they stay revoked"
+        message = f"not in the state: {counted(len(lost), 'serial')} that {authority.at} revoked; revoked they stay"
         _alarm(authority, run, message)
     return {serial: _plain(one) for serial, one in {**said, **known}.items()}, lost
 

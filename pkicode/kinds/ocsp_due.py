@@ -44,7 +44,7 @@ def next_due(
     return min([*ends, *([kept.due] if kept else [])])
 
 
-def counted(generation: int, signed: int, revoked: int, delegated: Mapping[str, int]) -> str:
+def tallied(generation: int, signed: int, revoked: int, delegated: Mapping[str, int]) -> str:
     """What a row's value says of one generation: how much was signed and revoked by it, and who answers for it."""
     by = f" by {delegated[key]}" if (key := f"g{generation}") in delegated else ""
     return f"@{generation} {signed} {revoked}{by}"

@@ -18,6 +18,7 @@ from pkicode.kinds.doomed import BLOCKED, ORPHANED, REVOKED, blocks_key, current
 from pkicode.kinds.rows import block_of, templated
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage, Verdict
+from pkicode.model.counted import counted
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import Part, Problem
@@ -195,7 +196,7 @@ def _radius(change: Change, block: Block, outlook: Outlook) -> str:
     below = [one for one in _selected(block, outlook).below if one.address.startswith("cert.")]
     replaced = sum(replacing.replacement(one, outlook).is_coming for one in below)
     what = "distrusts" if change.action is Action.DISTRUST else "revokes"
-    live = f"{len(below):,} live certificate{'s' * (len(below) != 1)}"
+    live = counted(len(below), "live certificate")
     return f"{what} {change.address.key}: {live} below it, which stop validating; {replaced:,} with a replacement"
 
 

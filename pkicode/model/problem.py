@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
+from pkicode.model.counted import counted
+
 
 class Severity(StrEnum):
     ERROR = "error"
@@ -99,7 +101,7 @@ class ConfigError(PkicodeError):
 
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         errors = sum(problem.severity is Severity.ERROR for problem in problems)
-        super().__init__(f"{errors} error{'s' * (errors != 1)} in the configuration")
+        super().__init__(f"{counted(errors, 'error')} in the configuration")
         self.problems = problems
 
     def __reduce__(self) -> tuple[object, ...]:

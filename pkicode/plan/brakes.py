@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve
 
 from pkicode.model.change import APPROVAL, Action, Change, Readiness, Verdict
+from pkicode.model.counted import counted
 from pkicode.model.problem import PkicodeError
 from pkicode.plan.kind import Outlook, covers
 
@@ -36,9 +37,9 @@ def judge(changes: Sequence[Change], outlook: Outlook) -> tuple[tuple[Verdict, .
     """The verdicts on these changes, and the changes with those denied marked so."""
     limits = outlook.config.settings.policy.max_actions
     counts = Counter(word for one in changes for word in _words(one.action))
-    counted = {word: _counted(word, counts[word], limit, outlook.allow) for word, limit in sorted(limits.items())}
-    exceeded = {word for word, verdict in counted.items() if not verdict.passed}
-    verdicts = (*_denials(changes), *outlook.verdicts, *counted.values(), *_approvals(changes, outlook))
+    limited = {word: _limited(word, counts[word], limit, outlook.allow) for word, limit in sorted(limits.items())}
+    exceeded = {word for word, verdict in limited.items() if not verdict.passed}
+    verdicts = (*_denials(changes), *outlook.verdicts, *limited.values(), *_approvals(changes, outlook))
     return verdicts, [
         evolve(one, readiness=Readiness.DENIED, waits="max_actions")
         if exceeded.intersection(_words(one.action))
@@ -57,7 +58,9 @@ def _denials(changes: Sequence[Change]) -> list[Verdict]:
     broken = Counter(one.waits for one in changes if one.readiness is Readiness.DENIED and one.waits not in NAMING)
     mend = "change what is asked for, or the rule in [policy]"
     return [
-        Verdict(rule.split(" ")[0], passed=False, message=f"{_certificates(number)} denied by {rule}", help=mend)
+        Verdict(
+            rule.split(" ")[0], passed=False, message=f"{counted(number, 'certificate')} denied by {rule}", help=mend
+        )
         for rule, number in sorted(broken.items())
     ]
 
@@ -68,15 +71,11 @@ def _approvals(changes: Sequence[Change], outlook: Outlook) -> list[Verdict]:
     number = sum(
         one.waits == APPROVAL or (one.readiness is Readiness.READY and covers(globs, one.address)) for one in changes
     )
-    message = f"{number:,} change{'s' * (number != 1)} of {', '.join(globs)} wait{'s' * (number == 1)} for an approval"
+    message = f"{counted(number, 'change')} of {', '.join(globs)} wait{'s' * (number == 1)} for an approval"
     return [Verdict(REQUIRE_APPROVAL, passed=True, message=message)] if number else []
 
 
-def _certificates(number: int) -> str:
-    return f"{number:,} certificate{'s' * (number != 1)}"
-
-
-def _counted(word: str, count: int, limit: int, allow: Mapping[str, str]) -> Verdict:
+def _limited(word: str, count: int, limit: int, allow: Mapping[str, str]) -> Verdict:
     passed = count <= max(limit, int(allow.get(word, "0")))
     if count <= limit:
         message = f"max_actions: {count:,} of at most {limit:,} {word}"

@@ -25,6 +25,7 @@ from pkicode.kinds.crl import CLOCK_TOLERANCE
 from pkicode.kinds.crl_lists import LIMIT
 from pkicode.kinds.leaf import life_of
 from pkicode.model.change import Plan, Readiness
+from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError
 from pkicode.plan import planner
@@ -206,7 +207,7 @@ class _Look:
         if denied:
             self._tell("plan", "policy", Level.CRITICAL, f"apply is refused: {'; '.join(denied)}")
         else:
-            self._tell("plan", "pki.toml", Level.OK, f"{len(planned.changes):,} changes planned")
+            self._tell("plan", "pki.toml", Level.OK, f"{counted(len(planned.changes), 'change')} planned")
         waiting = Counter(
             (one.address.block, one.waits) for one in planned.changes if one.readiness is Readiness.WAITING
         )
@@ -290,7 +291,7 @@ class _Look:
         elif warning := about.get("warning"):
             self._tell("keystore", name, Level.WARNING, warning)
         else:
-            self._tell("keystore", name, Level.OK, f"holds the keys of {len(owed)} CAs on duty")
+            self._tell("keystore", name, Level.OK, f"holds the keys of {counted(len(owed), 'CA')} on duty")
 
     def _authority(self, authority: Authority, *, newest: bool) -> None:
         left = authority.not_after - self.now

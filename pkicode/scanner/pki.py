@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, duration, rfc3339
 from pkicode.scanner import grade, hostname, staple, transparency, trust
 from pkicode.scanner.certificate import Facts, quietly
@@ -83,7 +84,7 @@ def _encoding(chain: Chain) -> Iterator[Told]:
         if any(not (name.isascii() and name.isprintable()) for name in one.sans):
             message = "has a name with a NUL, a control or a mark that turns text around: it deceives whoever reads it"
             yield Told(Grade.BAD, "deceptive", f"`{one.called}` {message}")
-    yield Told(Grade.GOOD, "ok", f"{len(chain.certificates)} certificates, all of them readable")
+    yield Told(Grade.GOOD, "ok", f"{counted(len(chain.certificates), 'certificate')}, all of them readable")
 
 
 def _expiration(chain: Chain, means: Means) -> Iterator[Told]:
@@ -133,7 +134,8 @@ def _validation(verdicts: Sequence[Judged]) -> Iterator[Told]:
 def _order(chain: Chain, stores: Sequence[TrustStore]) -> Iterator[Told]:
     roles = [chain.role(position) for position in range(len(chain.certificates))]
     if chain.unread:
-        message = f"{chain.unread} certificates more than anybody needs were sent; send the leaf and its issuers"
+        more = counted(chain.unread, "certificate")
+        message = f"{more} beyond what anybody needs came with it; send the leaf and its issuers"
         yield Told(Grade.WARNING, "extra", message)
     if stores and not chain.top.self_signed and not trust.is_anchored(chain, stores):
         message = f"the issuer of `{chain.top.called}` was not sent; add it, or clients have to guess where it is"

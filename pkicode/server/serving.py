@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from attrs import frozen
 
+from pkicode.model.counted import counted
 from pkicode.model.problem import PkicodeError
 from pkicode.revocation.pack import Pack
 from pkicode.server.http import Connection, Service
@@ -124,7 +125,7 @@ class _Shelf:
                 merged, _ = newest(merged, some)
             self._responder.replace(merged, complete=complete)
             for one in merged:
-                self._serving.tell(f"{one.maker.name}: {one.count} certificates")
+                self._serving.tell(f"{one.maker.name}: {counted(one.count, 'certificate')}")
 
     def _tell(self, place: int, wrong: tuple[str, ...]) -> None:
         """Once, not at every look."""

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
+from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, as_datetime, rfc3339
 from pkicode.plan.forecast import Coming
 from pkicode.project.foresight import Forecast
@@ -93,7 +94,7 @@ def human(told: Forecast) -> str:
     if stops := [one.at for one in told.rows if one.action == "error"]:
         done += f", and no plan can be made from {rfc3339(min(stops))} on"
     parts = [
-        f"{rfc3339(told.at)} to {rfc3339(told.until)}, {days:,} day{'s' * (days != 1)} with an apply each: {done}.",
+        f"{rfc3339(told.at)} to {rfc3339(told.until)}, {counted(days, 'day')} with an apply each: {done}.",
         "",
         *_histogram(told, days),
         *_notes(told),

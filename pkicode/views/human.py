@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pkicode.model.change import Plan, Verdict
+from pkicode.model.counted import counted
 from pkicode.views import problems
 from pkicode.views.plan import Line, Summary, summary
 from pkicode.views.text import printable
@@ -25,7 +26,7 @@ def human(plan: Plan, *, full: bool = False, color: bool = False) -> str:
 
 def heading(said: Summary) -> str:
     """When, where, and on what this plan stands."""
-    declared = f"{said.declared:,} leaf certificate{'s' * (said.declared != 1)} declared"
+    declared = f"{counted(said.declared, 'leaf certificate')} declared"
     scope = (f"scope: {printable(said.scope)}",) if said.scope else ()
     return "   ".join([f"At {said.at}", f"env: {printable(said.env)}", f"state: {said.state}", declared, *scope])
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import frozen
 
 from pkicode.model.change import Action, Change, Plan, Readiness, ReasonCode, Verdict
+from pkicode.model.counted import counted
 from pkicode.model.instants import rfc3339
 from pkicode.model.problem import Problem
 from pkicode.plan.planfile import counts
@@ -79,7 +80,7 @@ def summary(plan: Plan, *, full: bool = False) -> Summary:
     """Say what is in a plan; `full` keeps every change on its own line instead of one line a group."""
     only, leaving_out = plan.scope
     scope = [*(f"only {glob}" for glob in only), *(f"except {glob}" for glob in leaving_out)]
-    counted = counts(plan)
+    each = counts(plan)
     return Summary(
         at=rfc3339(plan.at),
         env=plan.env,
@@ -87,8 +88,8 @@ def summary(plan: Plan, *, full: bool = False) -> Summary:
         declared=plan.declared,
         scope=", ".join(scope),
         lines=lines(plan.changes, full=full),
-        counts=counted,
-        tally=_tally(plan, counted),
+        counts=each,
+        tally=_tally(plan, each),
         lint=_lint(plan),
         verdicts=plan.verdicts,
         problems=plan.problems,
@@ -107,10 +108,8 @@ def _lint(plan: Plan) -> str:
     signed = [one.address.block for one in plan.changes if one.action in linted]
     if not signed:
         return ""
-    templates = len(set(signed))
     return (
-        f"{templates:,} template{'s' * (templates != 1)} and the names of {len(signed):,}"
-        f" certificate{'s' * (len(signed) != 1)} pass rfc5280"
+        f"{counted(len(set(signed)), 'template')} and the names of {counted(len(signed), 'certificate')} pass rfc5280"
         " (the exact bytes are linted again at apply)"
     )
 
@@ -256,8 +255,7 @@ def _tally(plan: Plan, found: Mapping[str, int]) -> str:
     only_crls = all(change.address.kind == "crl" for change in plan.changes if change.action is Action.SIGN)
     said = [f"{found['issue']:,} to issue" + (" (irreversible)" if found["issue"] else "")]
     said += [f"{found[word]:,} to {word}" for word in ("renew", "reserve", "import", "update") if found.get(word)]
-    what = f"CRL{'s' * (found['sign'] != 1)}" if only_crls else f"list{'s' * (found['sign'] != 1)}"
-    said.append(f"{found['sign']:,} {what} to sign")
+    said.append(f"{counted(found['sign'], 'CRL' if only_crls else 'list')} to sign")
     said += [f"{found['publish']:,} to publish"] if found["publish"] else []
     said.append(f"{found['revoke']:,} to revoke" + (" (irreversible)" if found["revoke"] else ""))
     said += [f"{number:,} to distrust (irreversible)"] if (number := found.get("distrust", 0)) else []

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from pkicode.model.counted import counted
 from pkicode.model.instants import rfc3339
 from pkicode.scanner.finding import Grade
 from pkicode.scanner.tables import COLUMNS, INSTANTS, Row, Rows
@@ -89,8 +90,7 @@ def conclusion(rows: Rows) -> str:
     grades = Counter(str(row[3]) for row in rows["findings"])
     answered = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
     judged = ", ".join(f"{grades[grade]:,} {grade}" for grade in reversed(Grade) if grades[grade])
-    many = states.total()
-    return f"{many:,} target{'s' * (many != 1)}: {answered or 'none'}.   Findings: {judged or 'none'}."
+    return f"{counted(states.total(), 'target')}: {answered or 'none'}.   Findings: {judged or 'none'}."
 
 
 def reaches(rows: Rows, grades: Collection[str]) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from attrs import evolve, frozen
 
 from pkicode.model.change import Change, Plan, Readiness
+from pkicode.model.counted import counted
 from pkicode.views import problems
 from pkicode.views.human import pending, rows, verdict
 from pkicode.views.plan import IN_FULL, SYMBOLS, Summary, lines
@@ -33,7 +34,7 @@ def sections(plan: Plan, said: Summary) -> list[Section]:
             "Policy", tuple(map(verdict, said.verdicts)), unfolded=not all(judged.passed for judged in said.verdicts)
         ),
         Section("Problems", tuple(problems.human(said.problems).splitlines()), unfolded=True),
-        Section(f"{len(calm):,} change{'s' * (len(calm) != 1)}", tuple(rows(groups)), unfolded=False),
+        Section(counted(len(calm), "change"), tuple(rows(groups)), unfolded=False),
         Section("Endpoints", tuple(map(printable, said.endpoints)), unfolded=has_drift(plan.seen or ())),
         Section("Pending", tuple(map(pending, said.pending)), unfolded=False),
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pkicode.model.counted import counted
 from pkicode.model.instants import rfc3339
 from pkicode.project.status import Check, Level, Status
 from pkicode.views.table import table
@@ -52,7 +53,7 @@ def document(told: Status) -> dict[str, object]:
 def nagios(told: Status) -> str:
     """A plugin's output: what is wrong on the first line, the rest below it."""
     wrong = [one for one in _sorted(told) if one.level is not Level.OK]
-    first = "; ".join(_said(one) for one in wrong[:3]) or f"{len(told.checks)} checks"
+    first = "; ".join(_said(one) for one in wrong[:3]) or counted(len(told.checks), "check")
     more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     lines = [f"PKICODE {told.level.name} - {_plain(first)}{more}"]
     lines += [f"{one.level.name}: {_plain(_said(one))}" for one in _sorted(told)]

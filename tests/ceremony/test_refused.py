@@ -223,7 +223,7 @@ def test_no_list_takes_a_revocation_back(ready: Two) -> None:
     ready.apply(allow={"ca-revoke": "issuing"})
     ready.round()
     ready.site.later(181)
-    with pytest.raises(BundleError, match="1 serials of the last list are not on it"):
+    with pytest.raises(BundleError, match="of the last list it lacks 1 serial"):
         ready.receive(_forged(ready))
     ready.round()
 

@@ -101,7 +101,7 @@ def test_a_backup_of_the_server_is_restored_there_and_refused_where_it_knows_les
     assert run("apply", "-y", "--allow-clock").code == 0
     ran = run("state", "restore", folder / "first.db", "--allow-clock")
     assert ran.code == 1
-    assert "does not know 1 certificates" in ran.err
+    assert "does not know 1 certificate" in ran.err
     assert run("state", "backup", folder / "second.db").code == 0
     before = run("inventory", "--format", "json").json
     assert run("state", "restore", folder / "second.db", "--allow-clock").code == 0

@@ -402,7 +402,7 @@ def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_serve
     assert "unknown" in table
     ran = run("drift", "cert.portal", "--format", "json")
     assert (ran.json["states"], [one["drift"] for one in ran.json["drift"]]) == ({"closed": 1}, ["not-served"])
-    assert ran.err == "1 of 1 targets speak no TLS: 1 closed\n"
+    assert ran.err == "no TLS at 1 of 1 target: 1 closed\n"
 
 
 def test_drift_without_anything_declared_says_what_to_declare(run, folder):

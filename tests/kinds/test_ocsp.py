@@ -269,7 +269,7 @@ def test_what_the_database_forgets_stays_revoked(corp: Site, statements: list[st
         edit(corp, one)
     corp.later(1)
     (alarm,) = applied(corp)
-    assert "1 serials that ca.issuing@1 revoked are not in the state; they stay revoked" in alarm
+    assert "not in the state: 1 serial that ca.issuing@1 revoked; revoked they stay" in alarm
     assert status(corp, portal.serial) == "revoked"
 
 
@@ -279,7 +279,7 @@ def test_nothing_good_is_said_of_a_serial_that_the_ca_never_signed(corp: Site) -
     planted = f"INSERT INTO certificates (serial, {columns}) SELECT 'abcdef', {columns} FROM certificates WHERE serial = '{other.serial}'"  # noqa: E501 - SQL
     edit(corp, planted)
     (alarm,) = applied(corp)
-    assert "1 serials in the state are of no certificate that ca.issuing@1 signed" in alarm
+    assert "1 serial in the state, of no certificate that ca.issuing@1 signed" in alarm
     assert published(corp).find(0xABCDEF) is None
     assert status(corp, other.serial) == "good"
 

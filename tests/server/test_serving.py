@@ -48,7 +48,7 @@ def test_news_are_served_without_a_request_being_dropped(tmp_path: Path) -> None
             kept.sendall(post(ASKED)[:50])
             assert answer(server) == "good"
             put(tmp_path, ca().packed(ca().due(standing=GONE), made=NOW + 1))
-            look(server, "corp-g1: 1 certificates")
+            look(server, "corp-g1: 1 certificate")
             kept.sendall(post(ASKED)[50:])
             assert status(read(kept)) == "revoked"
         assert answer(server) == "revoked"
@@ -87,7 +87,7 @@ def test_while_its_source_is_missing_it_asks_to_try_later(tmp_path: Path) -> Non
         assert any("warning: the pack" in one for one in server.said)
         assert answer(server) == "try_later"
         put(tmp_path, ca().packed(ca().due()))
-        look(server, "corp-g1: 1 certificates")
+        look(server, "corp-g1: 1 certificate")
         assert answer(server) == "good"
         path.unlink()
         look(server, "warning: the pack")

@@ -133,11 +133,11 @@ def test_a_state_the_backup_knows_all_of_is_replaced_for_everybody_who_has_it_op
 @pytest.mark.parametrize(
     ("changes", "lost"),
     [
-        ({"intents": [intent(2)]}, "certificates .*1002"),
-        ({"settled": [issued(1)]}, "certificates .*1001"),
-        ({"revocations": [revocation("77")]}, "revocations .*77"),
-        ({"artefacts": [crl("10")]}, "lists .*crl issuing-g1 number 10"),
-        ({"artefacts": [crl("1", scope="0")]}, "lists .*crl issuing-g1 number 1"),
+        ({"intents": [intent(2)]}, "certificate .*1002"),
+        ({"settled": [issued(1)]}, "certificate .*1001"),
+        ({"revocations": [revocation("77")]}, "revocation .*77"),
+        ({"artefacts": [crl("10")]}, "list .*crl issuing-g1 number 10"),
+        ({"artefacts": [crl("1", scope="0")]}, "list .*crl issuing-g1 number 1"),
     ],
 )
 def test_what_the_world_has_seen_is_not_forgotten(store, run, go, path, copy, back, changes, lost):

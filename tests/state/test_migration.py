@@ -94,9 +94,9 @@ def test_a_backup_of_an_older_state_is_restored_and_brought_up(path, run, tmp_pa
 @pytest.mark.parametrize(
     ("changes", "lost"),
     [
-        ({"blocked": [Blocked("ab", NOW, "keyCompromise", "INC-1")]}, "1 blocked keys .ab"),
-        ({"matches": [Match("INC-1", ISSUER, "77", "superseded", NOW)]}, r"1 matches of ..revoke.. .INC-1 77"),
-        ({"revocations": [revocation("77", reason="keyCompromise")]}, "1 revocations .77"),
+        ({"blocked": [Blocked("ab", NOW, "keyCompromise", "INC-1")]}, "1 blocked key .ab"),
+        ({"matches": [Match("INC-1", ISSUER, "77", "superseded", NOW)]}, r"1 ..revoke.. target .INC-1 77"),
+        ({"revocations": [revocation("77", reason="keyCompromise")]}, "1 revocation .77"),
     ],
     ids=["a blocked key", "a match", "a worse reason"],
 )

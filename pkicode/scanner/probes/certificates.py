@@ -3,6 +3,7 @@
 What they are worth is judged elsewhere (pkicode/scanner/pki.py).
 """
 
+from pkicode.model.counted import counted
 from pkicode.scanner.finding import Finding, Grade
 from pkicode.scanner.peeling import together
 from pkicode.scanner.session import Known, Session
@@ -38,5 +39,5 @@ def judge(known: Known) -> list[Finding]:
     names = [name for name, family in FAMILIES.items() if signed.intersection(family)]
     if not known.chains:
         return [Finding("TLSHandshake", "CertsBySigAlgs", Grade.UNKNOWN, "", "No certificate was read.")]
-    detail = f"{len(known.chains)} different chains, {len(known.chains[0])} certificates in the first."
+    detail = f"{counted(len(known.chains), 'chain')}, {counted(len(known.chains[0]), 'certificate')} in the first."
     return [Finding("TLSHandshake", "CertsBySigAlgs", Grade.GOOD, ", ".join(names), detail)]

@@ -1,5 +1,6 @@
 """CipherSuite: which versions a target speaks, and each suite it takes in each of them, in its order."""
 
+from pkicode.model.counted import counted
 from pkicode.scanner.finding import Finding, Grade
 from pkicode.scanner.peeling import Peeled, peel, together
 from pkicode.scanner.session import Heard, Known, Session
@@ -96,4 +97,4 @@ def judge(known: Known) -> list[Finding]:
         grade, detail = Grade.UNKNOWN, f"What is known is good, but {known.missing()}."
     else:
         detail = "Every suite encrypts with forward secrecy."
-    return [Finding("TLSHandshake", "CipherSuite", grade, f"{len(taken)} suites", detail)]
+    return [Finding("TLSHandshake", "CipherSuite", grade, counted(len(taken), "suite"), detail)]
