@@ -1,15 +1,12 @@
 """Whether a PKI is well: what should have been renewed, signed or published by now, and who holds the lease.
 
-Read only, without any key; the publish targets are asked when somebody wants it.  Whether something is late is judged
-by what is left of its time: a list or a certificate is due long before it ends, a quarter of the time in between gone
-is a warning, half of it is critical.
+Read only, without any key; the publish targets are asked when somebody wants it.
 """
 
 import asyncio
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from enum import IntEnum
 from pathlib import Path
 
 from attrs import field, frozen
@@ -23,8 +20,7 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.crl import CLOCK_TOLERANCE
 from pkicode.kinds.crl_lists import LIMIT
-from pkicode.kinds.leaf import life_of
-from pkicode.model.change import Plan, Readiness
+from pkicode.model.change import Readiness
 from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError
@@ -32,58 +28,15 @@ from pkicode.plan import planner
 from pkicode.plan.kind import Outlook, Snapshot
 from pkicode.ports import Artefact, KeyStore, Lease, Published
 from pkicode.project import lookout
+from pkicode.project.checks import Check, Figure, Level, Status, lateness
 from pkicode.project.state import State
+from pkicode.project.undone import undone
 from pkicode.revocation import crl, pack
 from pkicode.x509.keys import SignatureError
 
 _PUT_BACK = "; `pkicode apply --refresh published` puts it back"
 CA_WARNING = 60 * DAY
 """A CA that ends sooner, with nothing to follow it, needs somebody's attention."""
-
-
-class Level(IntEnum):
-    """How bad it is; the numbers are the exit codes of monitoring plugins."""
-
-    OK = 0
-    WARNING = 1
-    CRITICAL = 2
-    UNKNOWN = 3
-
-
-@frozen
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    """state, lease, plan, waiting, ceremony, renewal, ca, list, published, keystore."""
-    subject: str
-    level: Level
-    message: str
-
-
-@frozen
-class Figure:
-    """One number that was read, for graphs; instants are epoch seconds."""
-
-    name: str
-    value: int
-    labels: tuple[tuple[str, str], ...] = ()
-
-
-@frozen
-class Status:
-    """Everything that was looked at."""
-
-    at: int
-    project: str
-    checks: tuple[Check, ...]
-    figures: tuple[Figure, ...]
-
-    @property
-    def level(self) -> Level:
-        """The worst; what could not be looked at is worse than a warning, and not as bad as what is critical."""
-        order = (Level.CRITICAL, Level.UNKNOWN, Level.WARNING)
-        return next((level for level in order if any(one.level is level for one in self.checks)), Level.OK)
 
 
 @frozen
@@ -221,30 +174,11 @@ class _Look:
             self._tell("ceremony", str(address), Level.OK, f"the next is due {rfc3339(instant)}")
         for problem in planned.problems:
             self._tell("plan", problem.address or "pki.toml", Level.WARNING, f"[{problem.code}] {problem.message}")
-        self._renewals(planned)
-
-    def _renewals(self, planned: Plan) -> None:
-        """Certificates that are due, by block: how many, and how little time the most urgent has."""
-        project, templates = self.config.settings.project.name, self.facts.snapshot.templates
-        late: dict[str, list[tuple[Level, int]]] = defaultdict(list)
-        for change in planned.changes:
-            held = change.held
-            if change.address.kind == "cert" and change.block and held and held.status == "ok" and held.due <= self.now:
-                end = life_of(held, templates[held.template], project).not_after
-                late[change.address.block].append((self._lateness(held.due, end), end))
-        for block, found in late.items():
-            level, first = max(one for one, _ in found), min(end for _, end in found)
-            self._figure("certificates_due", len(found), block=block)
-            self._figure("certificates_due_first_end_timestamp_seconds", first, block=block)
-            gone = "ended" if first < self.now else "ends"
-            message = f"{len(found):,} due and not renewed; the first {gone} {rfc3339(first)}"
-            self._tell("renewal", block, level, message)
-
-    def _lateness(self, due: int, end: int) -> Level:
-        gone, whole = self.now - due, max(1, end - due)
-        if self.now > end or 2 * gone >= whole:
-            return Level.CRITICAL
-        return Level.WARNING if 4 * gone >= whole else Level.OK
+        for found in undone(planned, self.facts.snapshot, self.config.settings.project.name, self.now):
+            if isinstance(found, Check):
+                self.checks.append(found)
+            else:
+                self.figures.append(found)
 
     def authorities(self) -> None:
         """CAs and the lists they owe, as the state knows them."""
@@ -312,7 +246,7 @@ class _Look:
         self._figure("list_next_update_timestamp_seconds", one.next_update, **labels)
         # A pack may be newer than the oldest of its answers, which is the first to end.
         due = min(one.this_update + spec.refresh, one.next_update - spec.validity + spec.refresh)
-        level = self._lateness(due, one.next_update)
+        level = lateness(due, one.next_update, self.now)
         told = "was refused from" if one.next_update < self.now else "is good until"
         self._tell("list", subject, level, f"signed {rfc3339(one.this_update)}, {told} {rfc3339(one.next_update)}")
         if one.scope:

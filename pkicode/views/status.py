@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pkicode.model.counted import counted
 from pkicode.model.instants import rfc3339
-from pkicode.project.status import Check, Level, Status
+from pkicode.project.checks import Check, Level, Status
 from pkicode.views.table import table
 from pkicode.views.text import printable
 
@@ -19,6 +19,8 @@ _HELP = {
     "next_due_timestamp_seconds": "When there will be something to do.",
     "certificates_due": "Certificates that are due and were not renewed.",
     "certificates_due_first_end_timestamp_seconds": "When the first of them ends.",
+    "outputs_pending": "Certificates whose files are not written, or whose deploy hook failed.",
+    "revocations_pending": "Certificates, or keys, that an entry in pki.toml means and that are not revoked.",
     "ca_not_after_timestamp_seconds": "When a CA ends.",
     "list_this_update_timestamp_seconds": "When a CRL or a pack of OCSP answers was signed.",
     "list_next_update_timestamp_seconds": "When clients begin to refuse it.",

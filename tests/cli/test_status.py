@@ -257,3 +257,63 @@ def test_keystores_are_looked_into_when_asked_and_a_lost_one_is_critical(at, app
     ran = at(1, "--refresh", "keystores", "--format", "nagios")
     assert ran.code == 2
     assert "keystore soft: does not hold the key of ca.root@1, ca.issuing@1" in ran.out
+
+
+HOOKED = CONFIG.replace('"out/portal.key" }', '"out/portal.key" }\nafter = ["test", "-e", "ready"]')
+
+
+@pytest.mark.parametrize(("days", "code"), [(0, 1), (14, 1), (20, 2)])
+def test_a_deploy_hook_that_failed_is_told_until_it_succeeds(at, applied, run, days, code):
+    (applied / "pki.toml").write_text(HOOKED, "utf-8")
+    assert run("apply", "-y", "--allow-clock").code == 8
+    ran = at(days, "--format", "nagios")
+    told = "output output.portal: the deploy hook of 1 certificate failed; mend it: each `pkicode apply` tries again"
+    assert (ran.code, told in ran.out) == (2 if days else code, True)
+    (found,) = [one for one in at(days, "--format", "json").json["checks"] if one["check"] == "output"]
+    assert found["level"] == ("warning", "critical")[code - 1]
+    labels = frozenset({("block", "output.portal")})
+    assert exposed(at(days, "--format", "prometheus").out)["pkicode_outputs_pending", labels] == 1
+    (applied / "ready").touch()
+    assert run("apply", "-y", "--allow-clock").code == 0
+    assert "output" not in at(0).out
+
+
+def test_files_that_could_not_be_written_are_told(at, applied, run):
+    (applied / "pki.toml").write_text(CONFIG.replace("out/portal.key", "out/other.key"), "utf-8")
+    (applied / "out/other.key").write_text("somebody's")
+    assert run("apply", "-y", "--allow-clock").code == 8
+    told = "the files of 1 certificate are not as declared: `pkicode apply` writes them"
+    assert re.search(rf"^warning +output +output.portal +{told}", at(0).out, re.MULTILINE)
+
+
+def test_outputs_of_what_is_declared_anew_are_only_planned(at, applied):
+    more = '\n[cert.more]\nprofile = "server"\ndns = ["m.corp.example"]\noutput = { chain = "out/more.pem" }\n'
+    (applied / "pki.toml").write_text(CONFIG + more, "utf-8")
+    assert at(0, "--format", "nagios").code == 0
+
+
+@pytest.mark.parametrize(("reason", "code"), [("superseded", 1), ("keyCompromise", 2)])
+def test_an_entry_that_no_apply_acted_on_is_told_and_a_compromise_is_critical(at, applied, run, reason, code):
+    entry = f'\n[[revoke]]\nid = "I-1"\nreason = "{reason}"\ncert = "cert.portal"\ngeneration = 1\n'
+    (applied / "pki.toml").write_text(CONFIG + entry, "utf-8")
+    ran = at(0, "--format", "nagios")
+    assert (ran.code, "revocation revoke.I-1: 1 certificate not revoked yet: `pkicode apply`" in ran.out) == (
+        code,
+        True,
+    )
+    assert (
+        exposed(at(0, "--format", "prometheus").out)["pkicode_revocations_pending", frozenset({("entry", "I-1")})] == 1
+    )
+    assert run("apply", "-y", "--allow-clock").code == 0
+    assert at(0, "--format", "nagios").code == 0
+
+
+def test_a_revocation_that_no_list_tells_of_is_told(at, applied, run):
+    """The store has it and the CA's key is gone: clients go on trusting the certificate."""
+    entry = '\n[[revoke]]\nid = "I-1"\nreason = "keyCompromise"\ncert = "cert.app[\'api\']"\ngeneration = 1\n'
+    entry = entry.replace("'", '\\"')
+    (applied / "pki.toml").write_text(CONFIG + entry, "utf-8")
+    (applied / ".pkicode/keys.db").rename(applied / "away")
+    assert run("apply", "-y", "--allow-clock").code != 0
+    told = "the newest CRL lacks what was revoked since: `pkicode apply` signs one"
+    assert re.search(rf"^warning +revocation +crl.issuing +{told}", at(0).out, re.MULTILINE)

@@ -9,7 +9,7 @@ import pytest
 
 from pkicode.model.change import ReasonCode
 from pkicode.model.problem import StalePlan
-from pkicode.project.status import Level
+from pkicode.project.checks import Level
 from tests.kinds.site import BASE, Site, told
 
 CRL = "public/crl/issuing-g1.crl"
