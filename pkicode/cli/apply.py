@@ -7,7 +7,7 @@ import click
 
 from pkicode.cli.options import allow_clock, allowing, confirm, formats, scope
 from pkicode.cli.plan import rendered
-from pkicode.cli.progress import progress
+from pkicode.cli.progress import once, progress
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.change import Plan
 from pkicode.model.instants import rfc3339
@@ -96,7 +96,7 @@ def apply_command(
         show(expected)
         if expected.has_changes:
             confirm("Apply this plan?", "give -y, or apply a plan saved with `pkicode plan -o FILE`")
-    with progress(session) as emit:
+    with progress(session) as heard, once(heard) as emit:
         applied = project.apply(
             expected,
             only=only,

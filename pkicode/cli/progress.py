@@ -35,6 +35,27 @@ def progress(session: Session) -> Iterator[Emit]:
         yield _with_warnings(_now_and_then(), _echo)
 
 
+@contextmanager
+def once(emit: Emit) -> Iterator[Emit]:
+    """For a face that tells every failure at the end: on the way there it is told only where the end is not near."""
+    began = time.monotonic()
+    held: list[Event] = []
+
+    def told(event: Event) -> None:
+        if event.again and time.monotonic() - began < EVERY_SECONDS:
+            held.append(event)
+        else:
+            emit(event)
+
+    try:
+        yield told
+    except BaseException:
+        # Then there is no such end.
+        for event in held:
+            emit(event)
+        raise
+
+
 def _echo(text: str) -> None:
     click.echo(text, err=True)
 

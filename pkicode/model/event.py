@@ -14,3 +14,5 @@ class Event:
     address: str = ""
     failed: bool = False
     """Somebody has to know: something failed, or a warning that stands nowhere else."""
+    again: bool = False
+    """A failure that whoever asked is told in full, with its mend, when all is done."""

@@ -92,7 +92,7 @@ def _busy(change: Change, error: LeaseHeld) -> Problem:
 
 def _fail(change: Change, problem: Problem, run: Run, outcome: Outcome) -> None:
     outcome.failed[str(change.address)] = problem
-    run.world.emit(Event(change.address.kind, problem.message, address=str(change.address), failed=True))
+    run.world.emit(Event(change.address.kind, problem.message, address=str(change.address), failed=True, again=True))
 
 
 async def apply_plan(

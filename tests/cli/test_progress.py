@@ -2,7 +2,9 @@
 
 from itertools import pairwise
 
-from pkicode.cli.progress import _Pace
+import pytest
+
+from pkicode.cli.progress import _Pace, once
 from pkicode.model.event import Event
 from pkicode.views.event import line
 
@@ -34,3 +36,28 @@ def test_a_pace_falls_when_nothing_more_is_done():
     pace.of(Event("cert", "", 0, 10))
     rates = [pace.of(Event("cert", "", 5, 10)) for _ in range(1_000)]
     assert all(later <= earlier for earlier, later in pairwise(rates))
+
+
+FAILED = Event("output", "output.portal: the deploy hook failed", address="output.portal", failed=True, again=True)
+
+
+def test_a_failure_that_the_end_tells_is_not_told_before_and_an_alarm_is():
+    told: list[Event] = []
+    alarm = Event("crl", "crl.root: somebody else's list", address="crl.root", failed=True)
+    with once(told.append) as emit:
+        emit(FAILED)
+        emit(alarm)
+    assert told == [alarm]
+
+
+def test_a_failure_is_told_where_the_end_does_not_come():
+    told: list[Event] = []
+
+    def interrupted() -> None:
+        with once(told.append) as emit:
+            emit(FAILED)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert told == [FAILED]
