@@ -249,6 +249,7 @@ def _agrees_file(planned: _Set, file: _File, path: Path) -> bool:
         and stat.S_IMODE(facts.st_mode) == file.mode
         and planned.uid in (-1, facts.st_uid)
         and planned.gid in (-1, facts.st_gid)
+        and facts.st_size == len(file.data)
         and path.read_bytes() == file.data
     )
 

@@ -5,7 +5,9 @@ not mapped: a file that somebody cuts short in place would end the process.
 """
 
 import asyncio
+import errno
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -58,8 +60,11 @@ class PackAt:
 
     def _local(self, path: Path) -> tuple[object, bytes] | None:
         try:
-            with path.open("rb") as file:
+            # A pipe without a writer would keep the responder waiting for ever.
+            with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
                 facts = os.fstat(file.fileno())
+                if not stat.S_ISREG(facts.st_mode):
+                    raise OSError(errno.EINVAL, "not a regular file")
                 seen = (facts.st_ino, facts.st_size, facts.st_mtime_ns)
                 return None if seen == self._seen else (seen, file.read(LIMIT + 1))
         except OSError as error:

@@ -167,6 +167,9 @@ def check_file(path: Path) -> None:
     """Refuse a file that is not ours alone, not a database, or on a network file system."""
     try:
         facts, folder = path.stat(), path.parent.stat()
+        # A pipe without a writer would keep us waiting for ever.
+        if not stat.S_ISREG(facts.st_mode):
+            raise Damaged(f"{path} is not a regular file", help="name the file of a state")
         with path.open("rb") as file:
             magic = file.read(len(_MAGIC))
     except FileNotFoundError:

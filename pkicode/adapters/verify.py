@@ -248,5 +248,10 @@ def _archives(connection: sqlite3.Connection, folder: Path) -> Iterator[str]:
             yield f"a receipt names the archive {name}, which is no file of {folder}"
             continue
         path = folder / name
-        if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        if path.exists() and not (path.is_file() and _digest(path) == sha256):
             yield f"the archive {path} is not what was written"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

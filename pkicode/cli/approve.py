@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from pkicode.cli.options import confirm, secret, written
+from pkicode.cli.options import at_most, confirm, secret, written
 from pkicode.cli.plan import rendered
 from pkicode.cli.session import Session, say
 from pkicode.model.instants import rfc3339
@@ -41,7 +41,7 @@ def approve_command(
     say(rendered(session, plan_of(saved.document), full=True))
     if not yes:
         confirm("Approve this plan?", "give -y")
-    pem = session.path(key).read_bytes()
+    pem = at_most(session.path(key), approval.LIMIT)
     is_sealed = b"ENCRYPTED" in pem
     passphrase = secret(session, passphrase_file, "Passphrase of the key", is_new=False) if is_sealed else None
     made = approve(saved, approval.private_key(pem, passphrase), project.config, now=project.clock())

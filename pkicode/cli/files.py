@@ -80,9 +80,10 @@ def _tell(found: Iterable[Problem]) -> None:
 def fmt_command(session: Session, *, check: bool) -> int:
     """Format pki.toml: spacing and blank lines; comments and order stay."""
     from pkicode.config.edit import fmt
+    from pkicode.config.files import LARGEST, read_bytes
 
     path = session.config_path()
-    text = path.read_bytes().decode("utf-8")
+    text = read_bytes(path, path.name, LARGEST).decode("utf-8")
     formatted = fmt(text)
     if formatted == text:
         return 0

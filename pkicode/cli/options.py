@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., object])
 
 _CERTIFICATE_LIMIT = 1 << 20
+_SECRET_LIMIT = 4096
 _COMPLETED = 200
 """More completions than anybody reads."""
 
@@ -116,7 +117,7 @@ def instant(project: "Project", text: str) -> int:
 def secret(session: Session, file: Path | None, prompt: str, *, is_new: bool = True) -> bytes:
     """The first line of a file, or what is typed without being shown; twice, where it `is_new`."""
     if file is not None:
-        return session.path(file).read_bytes().split(b"\n", 1)[0].rstrip(b"\r")
+        return at_most(session.path(file), _SECRET_LIMIT).split(b"\n", 1)[0].rstrip(b"\r")
     return str(click.prompt(prompt, hide_input=True, confirmation_prompt=is_new, err=True)).encode()
 
 
@@ -135,6 +136,11 @@ def octets(path: Path, limit: int) -> bytes:
     """What a file holds, be it a stranger's: nothing that never ends."""
     if path.exists() and not path.is_file():
         raise PkicodeError(f"{path} is not a file", help="name a file, or an http URL")
+    return at_most(path, limit)
+
+
+def at_most(path: Path, limit: int) -> bytes:
+    """What a file or a pipe holds: a shell hands out secrets by `<(...)`."""
     with path.open("rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:

@@ -1,5 +1,6 @@
 """The files of a configuration: pki.toml and what it includes, limited, inside the root.  Knows no meaning of keys."""
 
+import errno
 import hashlib
 import os
 import re
@@ -16,6 +17,8 @@ from pkicode.config.tree import Notes, Tree, merged
 from pkicode.model.problem import ConfigError, Part, Place, Problem, Related, Span
 
 LARGEST = 8 * 1024 * 1024
+LARGEST_ROWS = 2 * 1024 * 1024 * 1024
+"""Of a CSV or JSONL file, whose million rows are read one by one, and whole for its digest."""
 DEEPEST = 32
 MOST_FILES = 10_000
 PRIVATE = frozenset((".pkicode", ".git"))
@@ -67,6 +70,9 @@ def read_bytes(file: Path, path: str, limit: int) -> bytes:
         ConfigError: it cannot be read (E0104) or is larger (E0103).
     """
     try:
+        # A pipe without a writer would keep us waiting for ever.
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise OSError(errno.EINVAL, "not a regular file")
         with file.open("rb") as stream:
             data = stream.read(limit + 1)
     except OSError as error:

@@ -76,7 +76,9 @@ class Locator:
     def _row(self, place: Place, number: int) -> Span:
         try:
             with (self._root / place.path).open(encoding="utf-8-sig", errors="replace") as lines:
-                line = next(islice(lines, number - 1, None), "")[:_LONGEST_LINE].rstrip("\r\n")
+                # A line that is too long to be read is not read to be shown.
+                read = (lines.readline(2 * _LONGEST_LINE) for _ in range(number))
+                line = next(islice(read, number - 1, None), "")[:_LONGEST_LINE].rstrip("\r\n")
         except OSError:  # the file went away since the row was read; the number still helps
             line = ""
         return Span(place.path, number, 1, number, len(line) + 1, line)

@@ -245,6 +245,8 @@ def _input(notes: Notes, root: Path, name: str, path: Keys, found: dict[str, str
         # A pipe would keep us waiting for whoever writes to it.
         if file.exists() and not file.is_file():
             raise OSError(errno.EINVAL, "not a regular file")
+        if file.stat().st_size > files.LARGEST_ROWS:
+            raise OSError(errno.EFBIG, f"larger than {files.LARGEST_ROWS:,} bytes")
         with file.open("rb") as stream:
             found[name] = files.digest_of(stream)
     except OSError as error:

@@ -8,6 +8,7 @@ Parts are runs of the shuffled order (scanner/pace.py) and not networks: each me
 hurried, and every target belongs to exactly one part.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,10 @@ _MODE = 0o644
 _KEY_MOST = 64
 _MANIFEST_MOST = 4096
 """Octets; one of ours has 300.  Of a longer one the beginning is no JSON."""
+_TABLE_MOST = 1 << 30
+"""Octets in memory of one table of a part; 4,096 hosts whose chains are large take a tenth."""
+_ROWS_AT_ONCE = 64
+"""A text that is written once and named in every row takes its room when the rows are read."""
 MANIFEST, _DONE = "scan.json", "done"
 
 
@@ -74,7 +79,7 @@ class Parts:
 
     def missing(self) -> list[int]:
         """Numbers of the parts that are not done."""
-        done = {int(path.name) for path in (self.folder / _DONE).iterdir() if path.name.isdigit()}
+        done = {int(path.name) for path in (self.folder / _DONE).iterdir() if path.name.isdecimal()}
         return [number for number in range(self.manifest.parts) if number not in done]
 
     def write(self, number: int, endpoints: Iterable[Endpoint]) -> None:
@@ -113,14 +118,28 @@ class Parts:
         for number in done:
             path = self._path(name, number)
             try:
-                read.append(pq.read_table(path, schema=wanted))
-            except (OSError, pa.ArrowInvalid) as error:
+                read.append(_read(path, wanted))
+            except (OSError, KeyError, pa.ArrowException) as error:
                 mend = f"remove {_DONE}/{number:07} to have the part scanned again"
                 raise OtherScan(f"{path} is damaged or not there", help=mend) from error
         return pa.concat_tables(read)
 
     def _path(self, name: str, number: int) -> Path:
         return self.folder / name / f"{number:07}.parquet"
+
+
+def _read(path: Path, wanted: pa.Schema) -> pa.Table:
+    """A table that somebody may have made to fill the memory: a few octets can stand for a terabyte."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file")
+    found, octets = [wanted.empty_table()], 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=wanted.names, use_threads=False):
+            found.append(pa.table(batch).select(wanted.names).cast(wanted))
+            octets += found[-1].nbytes
+            if octets > _TABLE_MOST:
+                raise OtherScan(f"{path} holds more than {_TABLE_MOST:,} octets", help="no scan of ours makes that")
+    return pa.concat_tables(found).combine_chunks()
 
 
 def begin(folder: Path, manifest: Manifest) -> Parts:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from pkicode.config import files
 from pkicode.config.reader import Config
 from pkicode.model.change import Plan
 from pkicode.model.instants import MINUTE, rfc3339
@@ -50,8 +51,7 @@ def with_approvals(saved: SavedPlan, plan: Path, given: list[Path], *, detached:
     paths = given or ([beside] if beside.exists() else [])
     found = []
     for path in paths:
-        with path.open("rb") as file:
-            found.append(file.read(approval.LIMIT + 1))
+        found.append(files.read_bytes(path, str(path), approval.LIMIT))
     return evolve(saved, approvals=tuple(found), detached=detached)
 
 

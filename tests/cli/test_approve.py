@@ -1,5 +1,6 @@
 """approve, and apply with what it made: what people are told, and exit codes; what is refused is in tests/security."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,3 +68,19 @@ def test_approve_with_a_key_that_does_not_open_shows_nothing_of_it(run: Run, rul
     ran = run(*APPROVE, "-y")
     assert (ran.code, "hunter" in ran.out + ran.err) == (1, False)
     assert "the private key: it does not open" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [APPROVE[:2], APPROVE[:4]])
+def test_what_never_ends_is_not_read_to_its_end(run: Run, ruled: Path, arguments: tuple[str, ...]) -> None:
+    run("plan", "-o", "new.plan")
+    more = ("--key", "/dev/zero") if arguments == APPROVE[:2] else ("--passphrase-file", "/dev/zero")
+    ran = run(*arguments, *more, "-y")
+    assert (ran.code, "/dev/zero has more than" in ran.err) == (1, True)
+
+
+def test_a_plan_or_approval_that_is_a_pipe_is_waited_for_by_nobody(run: Run, ruled: Path) -> None:
+    os.mkfifo(ruled / "pipe")
+    run("plan", "-o", "new.plan")
+    for arguments in (("pipe",), ("new.plan", "--approval", "pipe")):
+        ran = run("apply", *arguments, "-y", "--allow-clock")
+        assert (ran.code, "pipe: not a regular file" in ran.err) == (1, True)

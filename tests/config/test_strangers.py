@@ -1,6 +1,7 @@
 """Whatever a pull request writes, reading it ends with problems that point somewhere, never with a crash."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from pkicode.config.origin import resolved
 from pkicode.config.reader import read
 from pkicode.config.rows import filler, rows
-from pkicode.model.problem import ConfigError, Problem
+from pkicode.model.problem import ConfigError, Place, Problem
 from tests.kinds.site import BASE
 
 EXAMPLE = Path(__file__).parent / "example" / "pki.toml"
@@ -83,3 +84,35 @@ def test_a_message_shows_the_beginning_of_what_is_too_long(tmp_path: Path) -> No
     with pytest.raises(ConfigError) as refused:
         read(tmp_path / "pki.toml", environ={})
     assert [len(one.message) < 150 for one in refused.value.problems] == [True]
+
+
+def test_a_file_of_rows_that_nobody_wrote_is_not_read(tmp_path: Path) -> None:
+    """10 GB of nothing take no room on the disk, and a minute to read."""
+    (tmp_path / "aside").mkdir()
+    with (tmp_path / "aside/list.csv").open("wb") as file:
+        file.truncate(10 << 30)
+    (tmp_path / "pki.toml").write_text(BASE + FLEET)
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path / "pki.toml", environ={})
+    (problem,) = refused.value.problems
+    assert (problem.code, "larger than 2,147,483,648 bytes" in problem.message) == ("E0105", True)
+
+
+def test_a_line_without_an_end_is_not_read_to_be_shown(tmp_path: Path) -> None:
+    (tmp_path / "aside").mkdir()
+    with (tmp_path / "aside/list.csv").open("wb") as file:
+        file.truncate(2 << 30)
+    (tmp_path / "pki.toml").write_text(BASE + FLEET)
+    config = read(tmp_path / "pki.toml", environ={})
+    tracemalloc.start()
+    (problem,) = config.located((Problem("E0320", "long", place=Place("aside/list.csv", line=1)),))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+    assert problem.span
+
+
+def test_a_pipe_in_the_place_of_pki_toml_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pki.toml")
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path / "pki.toml", environ={})
+    assert [one.message for one in refused.value.problems] == ["pki.toml: not a regular file"]

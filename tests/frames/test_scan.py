@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from attrs import evolve
 
@@ -277,6 +280,32 @@ def test_a_part_that_is_damaged_is_named(tmp_path):
     with pytest.raises(OtherScan, match="ciphers/0000000") as raised:
         parts.read()
     assert "done/0000000" in raised.value.help
+
+
+def test_a_part_that_would_fill_the_memory_is_refused(tmp_path):
+    """One text, named in every row: some thousand octets stand for terabytes."""
+    parts = begin(tmp_path / "scan", MANIFEST)
+    parts.write(0, endpoints_of(0))
+    path = tmp_path / "scan/findings/0000000.parquet"
+    there = pq.read_table(path)
+    named = pa.array([0] * 200_000, pa.int32())
+    text = pa.DictionaryArray.from_arrays(named, pa.array(["x" * 1_000_000]))
+    rows = pa.table(
+        {one.name: text if one.name == "detail" else pa.nulls(len(named), one.type) for one in there.schema}
+    )
+    pq.write_table(rows, path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(OtherScan, match=r"findings/0000000\.parquet holds more than 1,073,741,824 octets"):
+        parts.read()
+
+
+def test_a_part_that_is_a_pipe_is_waited_for_by_nobody(tmp_path):
+    parts = begin(tmp_path / "scan", MANIFEST)
+    parts.write(0, endpoints_of(0))
+    (tmp_path / "scan/findings/0000000.parquet").unlink()
+    os.mkfifo(tmp_path / "scan/findings/0000000.parquet")
+    with pytest.raises(OtherScan, match="is damaged or not there"):
+        parts.read()
 
 
 def test_two_scans_that_found_the_same_differ_in_nothing():

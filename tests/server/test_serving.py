@@ -94,6 +94,13 @@ def test_while_its_source_is_missing_it_asks_to_try_later(tmp_path: Path) -> Non
         assert answer(server) == "good"
 
 
+def test_a_source_that_is_a_pipe_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.pack")
+    with serving(tmp_path, "--pack", tmp_path / "a.pack") as server:
+        assert any("not a regular file" in one for one in server.said)
+        assert answer(server) == "try_later"
+
+
 def test_a_stale_source_asks_to_try_later_and_is_never_good(tmp_path: Path) -> None:
     path = put(tmp_path, ca().packed(ca().due(), made=NOW - 5 * DAY))
     with serving(tmp_path, "--pack", path) as server:

@@ -1,6 +1,7 @@
 """Backup and restore: a copy is whole, and the way back forgets nothing the world has seen."""
 
 import hashlib
+import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
@@ -261,3 +262,9 @@ def test_a_restore_leaves_no_draft_behind(store, run, path, copy, back):
     backup(path, copy)
     back()
     assert {one.name for one in path.parent.iterdir()} == {"state.db", "state.db-wal", "state.db-shm"}
+
+
+def test_a_pipe_in_the_place_of_a_backup_is_waited_for_by_nobody(store, path, back, copy):
+    os.mkfifo(copy, 0o600)
+    with pytest.raises(StateError, match="is not a regular file"):
+        back()
