@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from attrs import frozen
 
 from pkicode.adapters import copying, statefile
-from pkicode.adapters.durable import sync
+from pkicode.adapters.durable import put_new, sync
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import SqliteDatabase
 from pkicode.adapters.statefile import Damaged
@@ -218,7 +218,7 @@ def _set_down(draft: Path, path: Path, now: int) -> None:
         part = Path(f"{path}{suffix}")
         if part.exists():
             part.rename(f"{path}.damaged-{now}{suffix}")
-    os.link(draft, path)
+    put_new(draft, path)
     sync(path.parent)
 
 

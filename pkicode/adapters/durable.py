@@ -3,8 +3,12 @@
 Which files, and who may read them, is decided elsewhere.
 """
 
+import errno
 import os
 from pathlib import Path
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
+"""What link(2) says on FAT and exFAT, which sticks have."""
 
 
 def sync(path: Path) -> None:
@@ -45,6 +49,37 @@ def write_new(path: Path | str, data: bytes, mode: int, *, folder: int | None = 
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def put_new(draft: Path, path: Path) -> None:
+    """A draft under its name, where nothing is; it may have both names afterwards.
+
+    Raises:
+        FileExistsError: something is there.
+    """
+    try:
+        # A link, not a rename: it fails where something is.
+        os.link(draft, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # The name is taken first, and then the draft put in place of it.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        draft.replace(path)
+
+
+def keep_aside(path: Path, aside: Path) -> None:
+    """A second name of a file, or where there are no links a copy of it, on disk when this returns but for the name.
+
+    Raises:
+        FileExistsError: something is there.
+    """
+    try:
+        os.link(path, aside)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        write_new(aside, path.read_bytes(), 0o600)
 
 
 def write_all(file: int, data: bytes) -> None:

@@ -22,11 +22,14 @@ def here() -> str:
 
 def is_dead(lease: Lease) -> bool:
     """Whether the process that took the lease is known to be gone; on another host nobody knows."""
-    if lease.host != here():
-        return False
+    return lease.host == here() and is_gone(lease.pid)
+
+
+def is_gone(process: int) -> bool:
+    """Whether no process here has this number, be it another's by now."""
     try:
-        os.kill(lease.pid, 0)
-    except ProcessLookupError:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
         return True
     except PermissionError:
         return False

@@ -3,14 +3,16 @@
 What is in them is sealed; who opens and checks them is sealed.py.
 """
 
-import errno
+import glob
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from pkicode.adapters import durable
 from pkicode.adapters.durable import sync
+from pkicode.adapters.holder import is_gone
 from pkicode.adapters.keyfile import find_key_file
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import MintedKey
@@ -30,13 +32,24 @@ def draft(path: Path) -> Iterator[Path]:
         raise KeyStoreError(f"{path} is a folder", help="name a file in it")
     made = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        # In a container every process may have the same number.
         made.unlink(missing_ok=True)
+        _sweep(path)
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         yield made
     except OSError as error:
         raise KeyStoreError(f"{path}: {error.strerror}", help="make room, or name another file") from error
     finally:
         made.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what was left here by those that were killed.  Nobody loses a file: one that lives elsewhere is told."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        maker = left.suffix[1:]
+        if maker.isdecimal() and is_gone(int(maker)):
+            for one in (left, left.with_name(f"{left.name}-journal")):
+                one.unlink(missing_ok=True)
 
 
 def put_new(made: Path, path: Path) -> None:
@@ -47,22 +60,10 @@ def put_new(made: Path, path: Path) -> None:
     """
     sync(made)
     try:
-        _name(made, path)
+        durable.put_new(made, path)
     except FileExistsError as error:
         raise KeyStoreError(f"{path} is there already", help="name a file that does not exist yet") from error
     sync(path.parent)
-
-
-def _name(made: Path, path: Path) -> None:
-    try:
-        # A link, not a rename: it fails where something is.
-        os.link(made, path)
-    except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
-            raise
-        # FAT, which sticks have, knows no links: the name is taken first, and then the copy put in place of it.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-        made.replace(path)
 
 
 def put_over(made: Path, path: Path, now: int) -> Path | None:
@@ -85,7 +86,7 @@ def _aside(path: Path, now: int) -> Path:
     while True:
         aside = path.with_name(f"{path.name}.before-{now}")
         with suppress(FileExistsError):
-            os.link(path, aside)
+            durable.keep_aside(path, aside)
             return aside
         now += 1
 

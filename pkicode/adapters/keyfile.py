@@ -118,10 +118,14 @@ class KeyFile:
                     )
             self._connection.executemany("DELETE FROM keys WHERE label = ?", [(key.label,) for key in keys])
 
-    def copy(self, target: Path) -> None:
-        """All of it as it is at one instant, while others may write to it, into an empty file."""
-        with self._telling(), closing(sqlite3.connect(target)) as file:
-            self._connection.backup(file)
+    def copy(self, draft: Path, target: Path) -> None:
+        """All of it as it is at one instant, while others may write to it, into an empty file: `target`, one day."""
+        try:
+            with closing(sqlite3.connect(draft)) as file:
+                self._connection.backup(file)
+        except sqlite3.Error as error:
+            with _telling(target if _code(error) in _OF_THE_COPY else self._path):
+                raise
 
     def damage(self) -> Sequence[str]:
         """What SQLite finds wrong with the file."""
@@ -275,15 +279,24 @@ _MENDS = {
 }
 
 
+_OF_THE_COPY = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+"""What goes wrong where something is written."""
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The low byte is the code, the rest its variety (sqlite.org/rescode.html)."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
     """SQLite's and the system's errors as KeyStoreError with the mend."""
     try:
         yield
     except sqlite3.Error as error:
-        # The low byte is the code, the rest its variety (sqlite.org/rescode.html).
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        what, mend = _MENDS.get(code, (str(error), "run `pkicode keystore verify`, or restore it from a backup"))
+        what, mend = _MENDS.get(
+            _code(error), (str(error), "run `pkicode keystore verify`, or restore it from a backup")
+        )
         raise KeyStoreError(f"keystore {path}: {what}", help=mend) from error
     except OSError as error:
         raise KeyStoreError(

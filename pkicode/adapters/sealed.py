@@ -231,7 +231,7 @@ class SealedKeyStore:
 
     def _backup(self, opened: _Opened, target: Path) -> int:
         with keycopy.draft(target) as made:
-            self._here().copy(made)
+            self._here().copy(made, target)
             count = len(_checked(made, opened))
             keycopy.put_new(made, target)
         return count
@@ -240,7 +240,7 @@ class SealedKeyStore:
         make_folder(self._path.parent, 0o700)
         with keycopy.draft(self._path) as made:
             with closing(read_copy(source)) as copy:
-                copy.copy(made)
+                copy.copy(made, self._path)
             with closing(read_copy(made)) as copy:
                 header = copy.header()
             try:

@@ -10,7 +10,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pkicode.adapters.durable import make_folder, sync, write_new
+from pkicode.adapters.durable import make_folder, put_new, sync, write_new
 from pkicode.adapters.process import CommandFailed, run
 from pkicode.config.language import Secret
 from pkicode.model.problem import PkicodeError
@@ -89,8 +89,8 @@ def _make(path: Path, warn: Callable[[str], None]) -> None:
     draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
     try:
         write_new(draft, urlsafe_b64encode(os.urandom(32)).rstrip(b"=") + b"\n", 0o600)
-        # A link, not a rename: it fails when another process was quicker, and that one's secret stands.
-        os.link(draft, path)
+        # Another process may have been quicker, and that one's secret stands.
+        put_new(draft, path)
     except FileExistsError:
         return
     finally:

@@ -70,8 +70,7 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
             # Larger pages than usual: what costs is how many a batch of random serials touches.
             connection.execute("PRAGMA page_size = 8192")
             yield connection
-        # A link, not a rename: it fails when something is there.
-        os.link(draft, path)
+        durable.put_new(draft, path)
         durable.sync(path.parent)
     except FileExistsError:
         raise

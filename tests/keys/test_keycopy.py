@@ -247,3 +247,44 @@ def test_a_stick_that_knows_no_links_gets_its_copy_and_is_never_written_over(
     with pytest.raises(KeyStoreError, match="is there already"):
         backup(path, tmp_path / "stick.db")
     assert labels(tmp_path / "stick.db") == ["ca.root@1", "cert.portal@1"]
+
+
+def test_a_keystore_where_there_are_no_links_is_kept_as_a_copy(
+    path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_of: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "link", refused)
+    asides = [restore(path, copy)[1] for _ in range(2)]
+    assert [one.read_bytes() for one in asides] == [before, copy.read_bytes()]
+    assert {one.stat().st_mode & 0o777 for one in asides} == {0o600}
+    assert labels(path) == ["ca.root@1", "cert.portal@1"]
+
+
+def test_what_a_killed_copy_left_goes_with_the_next_and_what_lives_stays(path: Path, tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    target = tmp_path / "copy[1].db"
+    left = [f".{target.name}.{gone.pid}", f".{target.name}.{gone.pid}-journal"]
+    others = [f".{target.name}.{os.getppid()}", f".{target.name}.{gone.pid}.txt", f".copy1.db.{gone.pid}"]
+    for name in (*left, *others, f".{target.name}.{os.getpid()}"):
+        (tmp_path / name).write_bytes(b"sealed")
+    assert backup(path, target) == 2
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(["private", target.name, *others])
+
+
+def test_a_full_disk_is_that_of_the_copy(path: Path, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8k", "none", str(stick)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small file system can only be mounted by root")
+    try:
+        with pytest.raises(KeyStoreError) as refused:
+            backup(path, stick / "copy.db")
+        assert refused.value.message == f"keystore {stick}/copy.db: the disk is full; nothing was stored"
+        assert list(stick.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(stick)], check=True)
