@@ -8,6 +8,7 @@ from typing import Any, get_args, get_origin
 
 import attrs
 
+from pkicode.config.cfssl import HERE
 from pkicode.config.forms import FORMS
 from pkicode.config.language import Rekey, Secret
 from pkicode.config.tables import LISTED, NAMED, NESTED_ELSEWHERE, SUBJECT, Key, Table, closest, keys_of
@@ -90,13 +91,16 @@ def unknown_key(notes: Notes, path: Path, options: Any, *, elsewhere: Sequence[s
     guess = closest(str(path[-1]), (*options, *elsewhere))
     around = path[:-1]
     nested = len(around) > _depth(around)
+    # CFSSL's words are no slips: what is spelt nearly like one means something else.
+    here = HERE.get(str(path[-1]), "")
+    mend = "" if guess else f"known here: {', '.join(options)}"
     notes.add(
         "E0203",
         f"unknown key `{path[-1]}` in {_field(around) if nested else title(around)}",
         path,
         part=Part.KEY,
-        label=f"did you mean `{guess}`?" if guess else "",
-        help="" if guess else f"known here: {', '.join(options)}",
+        label=f"did you mean `{guess}`?" if guess and not here else "",
+        help=f"for CFSSL's `{path[-1]}` write {here}" if here else mend,
     )
     return guess
 

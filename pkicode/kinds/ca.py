@@ -90,10 +90,20 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         subject_of(spec, 1)
     except ValueError as error:
         yield Problem(
-            "E0405", f"the subject of [ca.{block.name}]: {error}", place=place("subject"), address=f"ca.{block.name}"
+            "E0405",
+            f"the subject of [ca.{block.name}]: {error}",
+            place=place("subject"),
+            help="`pkicode explain E0405` has the attributes, and what each may hold",
+            address=f"ca.{block.name}",
         )
     for reason in profile_of(block, f"{spec.issuer}-g1").check(spec.key.alg):
-        yield Problem("E0404", f"[ca.{block.name}]: {reason}", place=place("path_len"), address=f"ca.{block.name}")
+        yield Problem(
+            "E0404",
+            f"[ca.{block.name}]: {reason}",
+            place=place("path_len"),
+            help="`pkicode explain E0404` says what goes with what",
+            address=f"ca.{block.name}",
+        )
     yield from _constraints(block, spec, outlook)
     yield from cross.check(block, spec, outlook)
     issuer = outlook.config.block("ca", spec.issuer) if spec.issuer else None
@@ -118,7 +128,13 @@ def _constraints(block: Block, spec: CaSpec, outlook: Outlook) -> Iterator[Probl
     wrong = wrong or [(reason, ()) for one in above for reason in wider(constraints, one)]
     for reason, field in wrong:
         place = block.source.place("name_constraints", *field)
-        yield Problem("E0406", f"[ca.{block.name}]: {reason}", place=place, address=f"ca.{block.name}")
+        yield Problem(
+            "E0406",
+            f"[ca.{block.name}]: {reason}",
+            place=place,
+            help="`pkicode explain E0406` has the form of each type",
+            address=f"ca.{block.name}",
+        )
 
 
 def _outlives(block: Block, spec: CaSpec, issuer: Block, outlook: Outlook) -> Iterator[Problem]:

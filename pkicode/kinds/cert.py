@@ -74,28 +74,25 @@ def _stands_on(issuer: str) -> tuple[str]:
 
 def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
     spec: CertSpec = block.spec
-    place = block.source.place
+    place, at = block.source.place, f"cert.{block.name}"
     standing = authorities.issuing(spec.issuer, outlook)
     if standing is None:
         return
     for reason in profile_of(spec, standing.stem).check(spec.key.alg):
         field = "eku" if reason.startswith("eku") else "usage"
-        yield Problem("E0404", f"[cert.{block.name}]: {reason}", place=place(field), address=f"cert.{block.name}")
+        mend = "`pkicode explain E0404` says what goes with what"
+        yield Problem("E0404", f"[{at}]: {reason}", help=mend, place=place(field), address=at)
     if outlook.config.ca(spec.issuer).retired:
-        yield Problem(
-            "W0419",
-            f"ca.{spec.issuer} is retired: it will not renew what cert.{block.name} has",
-            place=place("issuer"),
-            help="name another CA as the issuer of its profile",
-            address=f"cert.{block.name}",
-        )
+        message = f"ca.{spec.issuer} is retired: it will not renew what {at} has"
+        mend = "name another CA as the issuer of its profile"
+        yield Problem("W0419", message, help=mend, place=place("issuer"), address=at)
     elif standing.authority and standing.not_after < outlook.now + spec.validity:
         yield Problem(
             "W0415",
-            f"ca.{standing.name} ends {rfc3339(standing.not_after)}, before a cert.{block.name} issued now would",
+            f"ca.{standing.name} ends {rfc3339(standing.not_after)}, before a {at} issued now would",
             place=place("validity"),
             help="declare the CA that follows it and move the profile's issuer there",
-            address=f"cert.{block.name}",
+            address=at,
         )
 
 

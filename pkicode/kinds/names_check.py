@@ -75,7 +75,8 @@ def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
     try:
         subject_of(spec)
     except ValueError as error:
-        yield _problem("E0405", str(error), block, row, ("cn" if spec.cn else "subject",))
+        mend = "`pkicode explain E0405` has the attributes, and what each may hold"
+        yield _problem("E0405", str(error), block, row, ("cn" if spec.cn else "subject",), mend)
 
 
 def _refused(
