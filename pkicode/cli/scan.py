@@ -203,12 +203,16 @@ def drift_command(session: Session, *, names: tuple[str, ...], detailed: bool, r
     """
     from pkicode.adapters import loop
     from pkicode.cli.progress import progress
+    from pkicode.project.asked import meant
     from pkicode.views.table import csv_text, table
 
+    project = session.project()
+    # Before pandas is loaded, which takes half a second.
+    wanted = meant(project.config, names)
     with framed():
         from pkicode.frames.drifting import drifted, records
     with progress(session) as emit:
-        found, states = loop.run(drifted(session.project(), names, rate=rate, emit=emit))
+        found, states = loop.run(drifted(project, wanted, rate=rate, emit=emit))
     told = records(found)
     if silent := {state: count for state, count in states.items() if state != "tls"}:
         listed = ", ".join(f"{count:,} {state}" for state, count in silent.items())
@@ -216,6 +220,10 @@ def drift_command(session: Session, *, names: tuple[str, ...], detailed: bool, r
     if form == "json":
         say_json({"format": "pkicode.drift", "version": "1.0", "states": states, "drift": told})
     else:
-        cells = [tuple("" if one[name] is None else str(one[name]) for name in _SHOWN) for one in told]
+        cells = [tuple(map(_cell, (one[name] for name in _SHOWN))) for one in told]
         say(csv_text(_SHOWN, cells) if form == "csv" else table(_SHOWN, cells) if cells else "No drift.")
     return DRIFTED if detailed and told else 0
+
+
+def _cell(value: object) -> str:
+    return " ".join(value) if isinstance(value, list) else "" if value is None else str(value)

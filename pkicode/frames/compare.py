@@ -97,7 +97,7 @@ def drift(scan: Scan, inventory: pd.DataFrame, *, expect: Collection[str] | None
         address: string, generation: Int64; missing where it is unknown.
         sha256, subject: string.
         not_after: datetime64[s, UTC].
-        targets: tuple, where it is served.
+        targets: tuple, where it is served.  (`drifted` says of what is served nowhere where it was looked for.)
     """
     served = _served(scan)
     issued = Issued(set(served["sha256"]))

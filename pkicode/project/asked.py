@@ -30,6 +30,18 @@ async def declared(config: Config, state: State, given: Sequence[str], *, now: i
     )
 
 
+def meant(config: Config, names: Sequence[str]) -> Sequence[str]:
+    """These, or everything that is declared.
+
+    Raises:
+        PkicodeError: nothing is.
+    """
+    wanted = names or scans(config)
+    if not wanted:
+        raise PkicodeError("nothing says where certificates are served", help="add a [scan.X], or endpoints to a cert")
+    return wanted
+
+
 def scans(config: Config) -> list[str]:
     """What pki.toml itself wants scanned, as texts: each [scan.X], then each certificate that has endpoints."""
     served = [block for block in config.blocks if isinstance(block.spec, CertSpec) and block.spec.endpoints]

@@ -34,16 +34,17 @@ async def seen(
         ConfigError: rows that cannot be read, or more endpoints than a scan may ask.
         StateError: the state cannot be read.
     """
-    declared = [(address, text) for address, text in _declared(config) if _is_meant(address, only, except_)]
-    found = await look(dict.fromkeys(text for _, text in declared), emit=emit) if declared else {}
+    meant = [(address, text) for address, text in declared(config) if _is_meant(address, only, except_)]
+    found = await look(dict.fromkeys(text for _, text in meant), emit=emit) if meant else {}
     issued = Issued(served_by(one for those in found.values() for one in those))
     async with state.reading() as store:
         if store:
             await store.facts(Want(with_der=False), _FIELDS, partial(_taken, issued, now))
-    return tuple(issued.seen(str(address), text, one) for address, text in declared for one in found[text])
+    return tuple(issued.seen(str(address), text, one) for address, text in meant for one in found[text])
 
 
-def _declared(config: Config) -> Iterable[tuple[Address, str]]:
+def declared(config: Config) -> Iterable[tuple[Address, str]]:
+    """Each certificate with each of its endpoints."""
     for block in config.blocks:
         if isinstance(block.spec, CertSpec) and block.spec.endpoints:
             fill = filler(block)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import pkicode
+from tests.cli.running import environment
 from tests.cli.test_crl import served
 from tests.guards.tree import ROOT
 from tests.scan import revoking
@@ -390,7 +391,7 @@ def test_drift_is_nothing_while_what_was_issued_is_served(run, portal):
     assert (ran.code, ran.out) == (0, "No drift.\n"), ran.err
 
 
-def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, portal, mine):
+def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_served(run, portal, mine, applied):
     with portal(mine.chain, mine.key):
         ran = run("drift", "-e", "--format", "json")
         table = run("drift").out
@@ -403,8 +404,13 @@ def test_drift_tells_what_is_served_and_unknown_and_what_is_issued_and_not_serve
     ran = run("drift", "cert.portal", "--format", "json")
     assert (ran.json["states"], [one["drift"] for one in ran.json["drift"]]) == ({"closed": 1}, ["not-served"])
     assert ran.err == "no TLS at 1 of 1 target: 1 closed\n"
+    (where,) = ran.json["drift"][0]["targets"]
+    assert where in (applied / "pki.toml").read_text()
+    # A scan's own targets and a certificate's endpoints are one here.
+    assert run("drift", "scan.web", "cert.portal", "--format", "csv").out.splitlines()[1].endswith(f",{where}")
 
 
-def test_drift_without_anything_declared_says_what_to_declare(run, folder):
-    ran = run("drift")
-    assert (ran.code, "add a [scan.X]" in ran.err) == (1, True)
+def test_drift_without_anything_declared_says_what_to_declare_and_loads_no_pandas(folder):
+    code = "import sys; from pkicode.cli import main; print(main(['drift']), 'pandas' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment(), capture_output=True, text=True)
+    assert (ran.stdout, "add a [scan.X]" in ran.stderr) == ("1 False\n", True)
