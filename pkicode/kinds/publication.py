@@ -16,6 +16,7 @@ from pkicode.kinds import crl_lists
 from pkicode.kinds.authority import Authority, Generations
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.rows import after, forgotten, template_number, templated
+from pkicode.kinds.taken import are_our_cas, is_our_list
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
 from pkicode.model.event import Event
@@ -153,6 +154,8 @@ async def _publish(change: Change, run: Run) -> Problem | None:
     target = world.publishers[block.name]
     try:
         fresh = [one for one in files if not await _holds(target, one[0], one[1])]
+        if len(fresh) == len(files) and (taken := await _taken(change, files, lists, run)):
+            return taken
         above = [one for one in fresh if one[0] in lists and await _is_newer(target, one[0], *lists[one[0]], run)]
         await target.put([one for one in fresh if one not in above])
     except LeaseLost:
@@ -171,6 +174,40 @@ async def _publish(change: Change, run: Run) -> Problem | None:
     stored = write(run, "publish", [change], held=[(evolve(row, values=values), "{}")], published=published)
     await world.store.commit(stored, world.lease)
     return None
+
+
+async def _taken(
+    change: Change, files: Sequence[tuple[str, bytes, str]], lists: dict[str, tuple[Authority, Artefact]], run: Run
+) -> Problem | None:
+    """That nothing at a target is ours, and something another's on which clients rely.
+
+    Where something is ours, what is not was put there by whoever owns the target, who would else stop all that is due.
+    """
+    store, name, theirs = run.world.store, change.address.name, ""
+    mine = {authorities.from_record(*at, record).facts.spki for at, record in (await store.authorities()).items()}
+    for path, _, _ in files:
+        try:
+            data = await run.world.publishers[name].read(path, limit=limit_of(path))
+        except Foreign:
+            continue
+        if data is None:
+            continue
+        if path.endswith(".crl"):
+            ours = await run.world.work(is_our_list, data, lists[path][0], run.world.now)
+        else:
+            ours = await run.world.work(are_our_cas, path, data, mine, run.world.now)
+        if ours:
+            return None
+        if ours is False:
+            theirs = theirs or path
+    if not theirs:
+        return None
+    return Problem(
+        "E0513",
+        f"publish.{name} is another PKI's: {theirs} is valid there, by a key that this state does not know",
+        help="give one of the two another url and base_url; if nobody needs what is there any more, move it away",
+        address=str(change.address),
+    )
 
 
 async def _holds(target: Publisher, path: str, data: bytes) -> bool:

@@ -60,6 +60,8 @@ def test_an_overlay_with_a_state_of_its_own_does_not_take_the_keys_of_another(si
         site.open(env="stage").apply()
     own = '[env.stage.keystore.main]\npath = ".pkicode/stage/keys.db"\n'
     site.write(PORTAL + stage + own)
+    assert [one.code for one in site.open(env="stage").apply().problems] == ["E0513"]
+    site.write(PORTAL + stage + own + '[env.stage.publish.web]\nurl = "stage"\n')
     assert site.open(env="stage").apply().problems == ()
 
 
