@@ -1,7 +1,7 @@
 """Writes the reference pages that are made from the code; `--check` says which are not current, and writes nothing."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,7 +47,7 @@ def language(tables: Any) -> Iterator[str]:
     """Every table of pki.toml and the tables inside them."""
     yield "# pki.toml\n"
     yield "Made from the types in `pkicode/config/language.py`. Every key that has no default is required.\n"
-    yield "Durations are `30s`, `5m`, `1h`, `90d`, `2w`, `2y`."
+    yield "Durations are `30s`, `5m`, `1h`, `90d`, `2w`, `2y`; [forms](#forms) have a least and a most."
     yield AROUND
     inside: dict[str, type] = {}
     for title, table in _tables(tables):
@@ -57,10 +57,24 @@ def language(tables: Any) -> Iterator[str]:
             later = ", ".join(f"`{name}` ({what})" for name, what in sorted(table.later.items()))
             yield f"Kept for later versions: {later}.\n"
     done: set[str] = set()
+    used = {key.form for _, table in _tables(tables) for key in table.keys.values()}
     while more := [name for name in inside if name not in done]:
         done.add(more[0])
         yield f"## {more[0]}\n"
-        yield from _rows(tables.keys_of(inside[more[0]]), inside)
+        keys = tables.keys_of(inside[more[0]])
+        used |= {key.form for key in keys.values()}
+        yield from _rows(keys, inside)
+    yield from _forms(import_module("pkicode.config.forms"), used)
+
+
+def _forms(forms: Any, used: Set[str]) -> Iterator[str]:
+    yield "## Forms\n"
+    yield "Some keys are limited further: nothing outlives its issuer, and a list is refreshed before it ends.\n"
+    yield "| form | is | least and most |\n|---|---|---|"
+    yield f"| number | a whole number | 0 to {forms.MOST:,} |"
+    for name, form in forms.FORMS.items():
+        if name in used:
+            yield f"| {name} | {_cell(form.expected)} | {form.within} |"
 
 
 def _tables(tables: Any) -> Iterator[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 import attrs
 
 from pkicode.config.cfssl import HERE
-from pkicode.config.forms import FORMS
+from pkicode.config.forms import FORMS, MOST
 from pkicode.config.language import Rekey, Secret
 from pkicode.config.tables import LISTED, NAMED, NESTED_ELSEWHERE, SUBJECT, Key, Table, closest, keys_of
 from pkicode.config.tree import Notes, Path
@@ -195,8 +195,8 @@ def _scalar(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
 def _int(notes: Notes, path: Path, raw: Any) -> Any:
     if not isinstance(raw, int) or isinstance(raw, bool):
         return _wrong(notes, path, raw, "a whole number", "write it without quotes" if isinstance(raw, str) else "")
-    if not 0 <= raw <= 10**9:
-        notes.add("E0212", f"{_field(path)} is not between 0 and 1,000,000,000", path)
+    if not 0 <= raw <= MOST:
+        notes.add("E0212", f"{_field(path)} is not between 0 and {MOST:,}", path)
         return MISSING
     return raw
 

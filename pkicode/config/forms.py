@@ -16,6 +16,9 @@ from pkicode.model.instants import DAY, YEAR, duration, parse_duration
 from pkicode.model.reason import REASONS
 
 _LONGEST = 1000 * YEAR
+_WITHIN = f"{duration(1)} to {duration(_LONGEST)}"
+MOST = 10**9
+"""Of whole numbers, which are never negative."""
 _KEPT = 30 * DAY
 """The least that certificates are kept after their end: a list says once more that they are revoked, and people ask."""
 _FRACTION = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})\Z")
@@ -44,6 +47,8 @@ class Form:
     example: str
     read: Callable[[str], Any] = field(repr=False)
     pattern: str = ""
+    within: str = ""
+    """Its least and its most, in words."""
 
 
 def _duration(text: str) -> int:
@@ -52,7 +57,7 @@ def _duration(text: str) -> int:
     except ValueError as error:
         raise WrongForm("E0205", str(error)) from error
     if not 0 < seconds <= _LONGEST:
-        raise WrongForm("E0212", f"`{text}` is not between 1s and 1000y")
+        raise WrongForm("E0212", f"`{text}` is not within {_WITHIN}")
     return seconds
 
 
@@ -217,22 +222,30 @@ def covers(text: str, version: str) -> bool:
 
 
 FORMS: Mapping[str, Form] = {
-    "duration": Form('a duration such as "90d"', '"90d"', _duration, "^[0-9]{1,9}[smhdwy]$"),
-    "kept": Form('a duration such as "2y"', '"2y"', _kept, "^[0-9]{1,9}[smhdwy]$"),
+    "duration": Form('a duration such as "90d"', '"90d"', _duration, "^[0-9]{1,9}[smhdwy]$", _WITHIN),
+    "kept": Form(
+        'a duration such as "2y"', '"2y"', _kept, "^[0-9]{1,9}[smhdwy]$", f"{duration(_KEPT)} to {duration(_LONGEST)}"
+    ),
     "fraction-or-duration": Form(
         'a fraction such as "2/3" or a duration such as "30d"',
         '"2/3"',
         _fraction_or_duration,
         "^[0-9]+(/[0-9]+|[smhdwy])$",
+        f"a fraction to the whole, 1/1; {_WITHIN}",
     ),
     "percent": Form(
-        'a percentage such as "30%"', '"30%"', _matching(_PERCENT, "E0206", "a percentage such as 30%"), "^[0-9]{1,3}%$"
+        'a percentage such as "30%"',
+        '"30%"',
+        _matching(_PERCENT, "E0206", "a percentage such as 30%"),
+        "^[0-9]{1,3}%$",
+        "0% to 100%",
     ),
     "mode": Form(
         'an octal file mode such as "0600"',
         '"0600"',
         _matching(_MODE, "E0206", "an octal file mode such as 0600"),
         "^0[0-7]{3}$",
+        "0000 to 0777",
     ),
     "address": Form('an address such as "cert.portal"', '"cert.portal"', _address),
     "cert-address": Form("the address of a certificate", '"cert.portal"', _cert_address),
