@@ -30,7 +30,6 @@ from pkicode.tls.hello import (
     TLS13,
     ClientHello,
     ServerHello,
-    alpn_of,
     numbers,
     vector,
 )
@@ -153,7 +152,12 @@ def _said(hello: ServerHello | None) -> str:
     if hello is None:
         return "|||"
     kinds = "-".join(f"{one:04x}" for one in hello.extensions)
-    return f"{hello.suite:04x}|{hello.legacy_version:04x}|{alpn_of(hello.extensions)}|{kinds}"
+    try:
+        # What stands behind two lengths, be they wrong: JARM does not look at them.
+        protocol = hello.extensions.get(ALPN, b"")[3:].decode()
+    except UnicodeDecodeError:
+        return "|||"
+    return f"{hello.suite:04x}|{hello.legacy_version:04x}|{protocol}|{kinds}"
 
 
 def fingerprint(answers: Sequence[str]) -> str:

@@ -129,6 +129,22 @@ def test_a_protocol_with_a_bar_in_it_is_counted_as_others_count_it():
     assert fingerprint([barred, *["|||"] * 9]) == fingerprint(["c02f|0303|a|b", *["|||"] * 9])
 
 
+@pytest.mark.parametrize(
+    ("content", "taken"),
+    [
+        ("", "c02f|0303||0010"),
+        ("0003", "c02f|0303||0010"),
+        ("0009036832", "c02f|0303|h2|0010"),
+        ("000302683200", "c02f|0303|h2\0|0010"),
+        ("000302c328", "|||"),
+    ],
+)
+def test_a_garbled_protocol_is_an_answer_as_others_count_it(content: str, taken: str):
+    """As Salesforce's jarm.py: what stands behind three octets, as UTF-8, or the answer counts for nothing."""
+    extension = f"0010{len(content) // 2:04x}{content}"
+    assert told(heard(b"hello"), said(f"c02f 0303 {extension}")) == taken
+
+
 def test_a_hello_in_pieces_is_one():
     whole = said("c02f 0303 ff01000100")
     assert told(heard(b"hello"), *(whole[at : at + 1] for at in range(len(whole)))) == "c02f|0303||ff01"
