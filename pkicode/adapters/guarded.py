@@ -23,9 +23,9 @@ SECONDS: Final = 10.0
 """From the connection to the last octet."""
 REDIRECTS_MOST: Final = 3
 FETCHES_MOST: Final = 10_000
-"""Of one scan."""
+"""Of one scan; of each part where many machines ask."""
 OCTETS_MOST: Final = 1 << 30
-"""Of one scan."""
+"""Likewise."""
 _HEAD_MOST: Final = 32768
 _URL: Final = re.compile(r"[!-~]{1,2048}\Z")
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(;[^\r\n]*)?\r\n\Z")
