@@ -25,7 +25,7 @@ from attrs import field, frozen
 from pkicode.adapters.durable import make_folder, sync, write_all
 from pkicode.adapters.lock import Check, alone
 from pkicode.adapters.process import CommandFailed, run
-from pkicode.config.files import resolved
+from pkicode.config.files import contained, resolved
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.ports import OutputSet
 
@@ -77,7 +77,9 @@ class _Staged:
     """The folder that holds the new files; the one in force when nothing changes."""
 
 
-async def write_outputs(sets: Sequence[OutputSet], *, root: Path, reach: Reach, check: Check) -> Sequence[str]:
+async def write_outputs(
+    sets: Sequence[OutputSet], *, root: Path, public: Sequence[Path], reach: Reach, check: Check
+) -> Sequence[str]:
     """Write and switch each set; all of them are durable when this returns.
 
     Fault points: OUTPUT_STAGED when every set is complete and fsynced beside the old one, OUTPUT_SWITCHED when every
@@ -86,14 +88,15 @@ async def write_outputs(sets: Sequence[OutputSet], *, root: Path, reach: Reach, 
 
     Args:
         sets: a batch; its files are in memory and its fsyncs are shared.
-        root: the project's folder; relative paths stay inside.
+        root: the project's folder; relative paths stay inside, and go through no link.
+        public: folders that are handed out; no file of a set with a key is kept in one.
         reach: fault points.
         check: see Check.
 
     Returns:
         Per set an empty text, or what went wrong and how to mend it: then the old files are still in place.
     """
-    staged = await asyncio.to_thread(_stage_all, sets, root)
+    staged = await asyncio.to_thread(_stage_all, sets, root, [resolved(one) for one in public])
     reach(FaultPoint.OUTPUT_STAGED)
     async with alone(root, os.O_RDONLY | os.O_DIRECTORY, doing=f"switching outputs of {root}"):
         await check()
@@ -137,9 +140,9 @@ def _printable(output: bytes) -> str:
     )
 
 
-def _stage_all(sets: Sequence[OutputSet], root: Path) -> Sequence[_Staged | str]:
+def _stage_all(sets: Sequence[OutputSet], root: Path, public: Sequence[Path]) -> Sequence[_Staged | str]:
     inside = resolved(root)
-    return _synced([_told(_stage, one, inside) for one in sets], _written)
+    return _synced([_told(_stage, one, inside, public) for one in sets], _written)
 
 
 def _switch_all(staged: Sequence[_Staged | str]) -> Sequence[str]:
@@ -160,8 +163,10 @@ def _told(function: Callable[..., _Staged], *args: object) -> _Staged | str:
         return f"{error.filename or 'an output file'} cannot be written: {error.strerror}"
 
 
-def _stage(one: OutputSet, root: Path) -> _Staged:
+def _stage(one: OutputSet, root: Path, public: Sequence[Path]) -> _Staged:
     planned = _planned(one, root)
+    if any(file.secret for file in one.files):
+        _refuse_public(planned, public)
     for file in planned.files:
         _refuse_foreign(file.link)
         make_folder(file.link.parent, 0o777)
@@ -203,10 +208,21 @@ def _link(path: str, root: Path) -> Path:
     declared = Path(path)
     if "\0" in path or declared.name in ("", "..") or ".gen" in declared.parts:
         raise _Refused(f"`{path!r}` is not a path an output can have; name a file, outside of `.gen`")
-    folder = resolved((root / declared).parent)
+    folder, inside = resolved((root / declared).parent), Path(os.path.normpath(root / declared)).parent
     if not declared.is_absolute() and not folder.is_relative_to(root):
         raise _Refused(f"`{path}` leaves the project's folder; relative outputs stay inside it, links included")
+    # Whoever may add a link to the project could have another certificate's files replaced, or reach the keystore.
+    is_aside = not declared.is_absolute() and folder != inside
+    if is_aside or (folder.is_relative_to(root) and not contained(root, folder)):
+        raise _Refused(f"`{path}` goes through a link, or into .pkicode or .git; name the folder that is meant")
     return folder / declared.name
+
+
+def _refuse_public(planned: _Set, public: Sequence[Path]) -> None:
+    """All files of a set are kept beside the first one, so each folder counts, not only the key's."""
+    for place in (planned.folder, *(file.link for file in planned.files)):
+        if any(place.is_relative_to(one) for one in public):
+            raise _Refused(f"{place} is in a folder that is published, and a key is among the files; choose another")
 
 
 def _slug(address: str) -> str:

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from pkicode.adapters.durable import make_folder, write_new
 from pkicode.adapters.lock import Check, alone
-from pkicode.config.files import resolved
+from pkicode.config.files import contained, resolved
 from pkicode.model.faults import FaultPoint, Reach
 from pkicode.model.problem import Foreign, PkicodeError
 from pkicode.ports import Publisher
@@ -42,18 +42,32 @@ def open_publisher(url: str, root: Path, *, reach: Reach, check: Check) -> Publi
     Raises:
         PkicodeError: the URL's scheme is unknown or its library is not installed, or a relative path leaves the root.
     """
+    path = folder_of(url, root)
+    return (
+        RemotePublisher(url, reach=reach, check=check)
+        if path is None
+        else LocalPublisher(path, reach=reach, check=check)
+    )
+
+
+def folder_of(url: str, root: Path) -> Path | None:
+    """The folder that a target's url means, None where it is no folder.
+
+    Raises:
+        PkicodeError: a relative path leaves the root.
+    """
     scheme = url.partition(":")[0] if ":" in url else ""
     if scheme not in ("", "file", "local"):
-        return RemotePublisher(url, reach=reach, check=check)
+        return None
     path = Path(unquote(url.removeprefix(f"{scheme}:").removeprefix("//")) if scheme else url)
     if not path.is_absolute():
         path = resolved(root / path)
-        if not path.is_relative_to(resolved(root)):
+        if not contained(resolved(root), path):
             raise PkicodeError(
-                f"the publish target `{url}` leaves the project's folder",
+                f"the publish target `{url}` leaves the project's folder, or is in .pkicode or .git",
                 help="a relative target stays inside, links included; write file:///the/absolute/path if you mean it",
             )
-    return LocalPublisher(path, reach=reach, check=check)
+    return path
 
 
 class LocalPublisher:

@@ -155,12 +155,16 @@ def _alone(notes: Notes, file: str, path: Path, written: dict[str, Path], *, fan
 def _unpublished(tables: Tables, entry: Entry) -> None:
     """What a web server hands out holds no key, and no link to one."""
     output: Output = entry.values.get("output") or Output()
-    for name in SECRET_FILES:
-        file = posixpath.normpath(getattr(output, name) or ".")
+    declared = [name for name in OUTPUT_FILES if getattr(output, name)]
+    secret = [name for name in declared if name in SECRET_FILES]
+    # Files of a certificate are kept together, beside the first one.
+    for name in dict.fromkeys([*declared[:1], *secret]) if secret else ():
+        file = posixpath.normpath(getattr(output, name))
         for target in tables.entries["publish"].values():
-            url = target.values.get("url", "")
+            url = target.values.get("url", "").removeprefix("file://")
             if url and ":" not in url and file.startswith(posixpath.normpath(url) + "/"):
                 message = f"`output.{name}` would put a private key into what publish.{target.name} hands out"
-                tables.notes.add(
-                    "E0112", message, (*entry.path, "output", name), help="write it outside of that folder"
+                mend = "write it outside of that folder" + (
+                    "" if name in secret else f": {secret[0]} is kept beside it"
                 )
+                tables.notes.add("E0112", message, (*entry.path, "output", name), help=mend)

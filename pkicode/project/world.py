@@ -10,7 +10,7 @@ from functools import partial
 
 from pkicode.adapters.journal import Journal
 from pkicode.adapters.outputs import run_hook, write_outputs
-from pkicode.adapters.publish import open_publisher
+from pkicode.adapters.publish import folder_of, open_publisher
 from pkicode.adapters.secret import read_secret
 from pkicode.adapters.workers import Workers
 from pkicode.config.language import Secret
@@ -75,6 +75,7 @@ async def opened(
             one.name: open_publisher(one.url, config.root, reach=reach, check=leases.check)
             for one in config.settings.publish
         }
+        public = [folder for one in config.settings.publish if (folder := folder_of(one.url, config.root))]
         yield World(
             store=store,
             lease=lease,
@@ -85,7 +86,7 @@ async def opened(
             journal=journal.append,
             journalled=journal.journalled,
             work=workers.run,
-            write_outputs=partial(write_outputs, root=config.root, reach=reach, check=leases.check),
+            write_outputs=partial(write_outputs, root=config.root, public=public, reach=reach, check=leases.check),
             run_hook=hook,
             secret=secret,
             now=now,

@@ -40,8 +40,8 @@ async def unhindered() -> None:
     """The lease is ours."""
 
 
-def write(root: Path, *sets: OutputSet, reach=nothing, check=unhindered) -> list[str]:
-    return list(asyncio.run(write_outputs(sets, root=root, reach=reach, check=check)))
+def write(root: Path, *sets: OutputSet, public=(), reach=nothing, check=unhindered) -> list[str]:
+    return list(asyncio.run(write_outputs(sets, root=root, public=public, reach=reach, check=check)))
 
 
 def stop_at(wanted: FaultPoint):
@@ -104,7 +104,8 @@ def test_a_secret_gets_its_mode_and_is_never_readable_by_others_before(tmp_path:
         from pkicode.ports import OutputFile, OutputSet
         files = (OutputFile("out/portal.key", b"key", secret=True),)
         one = OutputSet("cert.portal", 1, files, mode=0o640)
-        asyncio.run(write_outputs([one], root=Path({str(tmp_path)!r}), reach=nothing, check=lambda: asyncio.sleep(0)))
+        root, ours = Path({str(tmp_path)!r}), lambda: asyncio.sleep(0)
+        asyncio.run(write_outputs([one], root=root, public=(), reach=nothing, check=ours))
     """
     trace = tmp_path / "trace"
     if shutil.which("strace") is None:
@@ -264,6 +265,43 @@ def test_a_relative_path_stays_inside_the_root_links_included(tmp_path: Path, pa
         assert "leaves the project's folder" in said
     assert list(outside.iterdir()) == []
     assert not (tmp_path / "x.pem").exists()
+
+
+@pytest.mark.parametrize("aim", ["out", ".pkicode", ".git/hooks"])
+@pytest.mark.parametrize("path", ["link/x.pem", "teams/link/deeper/x.pem"])
+def test_a_relative_path_goes_through_no_link_inside_the_root(tmp_path: Path, aim: str, path: str) -> None:
+    (tmp_path / aim).mkdir(parents=True)
+    link = tmp_path / path.partition("link")[0] / "link"
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / aim)
+    for one in (pair(1, chain=path), pair(1, key=path)):
+        [said] = write(tmp_path, one)
+        assert "goes through a link" in said
+    assert list((tmp_path / aim).iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [".pkicode/x.pem", "out/.git/x.pem"])
+def test_a_private_folder_is_not_written_to_however_it_is_named(tmp_path: Path, path: str) -> None:
+    for declared in (path, str(tmp_path / path)):
+        [said] = write(tmp_path, pair(1, chain=declared))
+        assert "into .pkicode or .git" in said
+    assert not (tmp_path / path).exists()
+
+
+@pytest.mark.parametrize(
+    ("chain", "key"), [("out/a.pem", "public/a.key"), ("public/deep/a.pem", "out/a.key"), ("out/a.pem", "{}/public/k")]
+)
+def test_no_key_is_kept_in_a_folder_that_is_published(tmp_path: Path, chain: str, key: str) -> None:
+    (tmp_path / "www").mkdir()
+    (tmp_path / "www/link").symlink_to(tmp_path / "public")
+    [said] = write(tmp_path, pair(1, chain=chain, key=key.format(tmp_path)), public=[tmp_path / "www/link"])
+    assert "is published" in said
+    assert not (tmp_path / "public").exists()
+
+
+def test_a_chain_without_its_key_may_be_published(tmp_path: Path) -> None:
+    alone = OutputSet("cert.portal", 1, (OutputFile("public/a.pem", b"chain", secret=False),))
+    assert write(tmp_path, alone, public=[tmp_path / "public"]) == [""]
 
 
 def test_an_absolute_path_is_written_where_it_was_declared(tmp_path: Path) -> None:

@@ -78,6 +78,14 @@ def repository(site: Site) -> Site:
     return site.write('[cert.portal]\nprofile = "server"\ndns = ["portal.corp.example"]\n', base=_including())
 
 
+PORTAL_WITH_FILES = """
+[cert.portal]
+profile = "server"
+dns = ["portal.corp.example"]
+output = { chain = "out/portal.pem" }
+"""
+
+
 def _including() -> str:
     return BASE.replace("version = 1\n", 'version = 1\ninclude = ["teams/*.toml"]\n') + ALLOWED
 
@@ -149,6 +157,20 @@ def test_a_link_put_where_an_output_goes_does_not_lead_out(repository: Site, run
     ran = run("apply", "-y", "--allow-clock")
     assert ran.code in (1, 8)
     assert sorted(os.listdir(repository.root.parent / "outside")) == ["fleet.csv", "more.toml", "secret"]
+
+
+def test_a_link_does_not_let_one_certificate_write_the_files_of_another(
+    repository: Site, run: Callable[..., Ran]
+) -> None:
+    repository.write(PORTAL_WITH_FILES, base=_including())
+    assert run("apply", "-y", "--allow-clock").code == 0
+    before = (repository.root / "out/portal.pem").read_bytes()
+    (repository.root / "teams/aside").symlink_to("../out")
+    (repository.root / "teams/good.toml").write_text(LEAF + 'output = { chain = "teams/aside/portal.pem" }\n')
+    ran = run("apply", "-y", "--allow-clock")
+    assert ran.code == 8
+    assert "goes through a link" in ran.err
+    assert before == (repository.root / "out/portal.pem").read_bytes()
 
 
 def test_an_included_file_may_declare_a_certificate(repository: Site, run: Callable[..., Ran]) -> None:
