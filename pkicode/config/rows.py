@@ -1,7 +1,7 @@
 """Fan-outs: the rows of values, matrix, CSV and JSON Lines, and the spec of one row.  Streams; keeps keys only."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from json.encoder import encode_basestring
 from typing import Any
@@ -12,11 +12,12 @@ from pkicode.config.columns import columns_in, compiled, picker
 from pkicode.config.csr import CsrError, CsrFiles
 from pkicode.config.language import CertSpec, ForEach
 from pkicode.config.reader import Config
-from pkicode.config.row_paths import RowPaths
+from pkicode.config.row_paths import RowPaths, written
 from pkicode.config.substitute import HOLE
 from pkicode.config.tables import closest
 from pkicode.config.tabular import Record, RowNotes, csv_records, jsonl_records
-from pkicode.model.problem import ConfigError, Place
+from pkicode.model.address import Address
+from pkicode.model.problem import ConfigError, Place, Problem
 from pkicode.model.row import Block, Row
 
 MOST_ROWS = 1_000_000
@@ -46,6 +47,52 @@ def rows(config: Config, block: Block) -> Iterator[Row]:
     notes = RowNotes(config.root, _source(spec.for_each) or block.source.path)
     yield from _fanned(block, _records(config, block, notes), csr, notes)
     _raise(config, notes)
+
+
+def written_twice(config: Config) -> Iterator[Problem]:
+    """Files that rows of two blocks would write, which their texts alone do not tell.
+
+    Only rows of blocks whose texts could meet are read, so that fleets in folders of their own cost nothing.
+    """
+    writing = [block for block in config.blocks if block.kind == "cert" and block.spec.output]
+    first: dict[str, tuple[str, str]] = {}
+    for block in _near(writing):
+        for row, path in _paths(config, block):
+            other, key = first.setdefault(path, (block.name, row.key))
+            if other != block.name:
+                address = Address("cert", block.name, row.key)
+                message = f"`{path}` is written by {Address('cert', other, key)} and by {address}"
+                mend = "the last one would win: give each a folder of its own"
+                yield Problem("E0322", message, help=mend, place=place_of(block, row), address=str(address))
+
+
+def _near(writing: Sequence[Block]) -> list[Block]:
+    """The fan-outs in whose paths what stands before `${` begins the path of another block, and those blocks."""
+    starts: dict[str, set[str]] = {}
+    for block in writing:
+        for path in written(block.spec) if block.spec.for_each else ():
+            starts.setdefault(path.partition("${")[0], set()).add(block.name)
+    near: set[str] = set()
+    for block in writing if starts else ():
+        for path in written(block.spec):
+            start = path.partition("${")[0] if block.spec.for_each else path
+            for length in range(len(start) + 1):
+                if starts.get(start[:length], {block.name}) != {block.name}:
+                    near |= {block.name, *starts[start[:length]]}
+    return [block for block in writing if block.name in near]
+
+
+def _paths(config: Config, block: Block) -> Iterator[tuple[Row, str]]:
+    """Every row with each of its files, filled in."""
+    if block.spec.for_each is None:
+        yield from ((Row("", "[]"), path) for path in written(block.spec))
+        return
+    at = {name: index for index, name in enumerate(block.columns)}
+    makes = [compiled(path, at) for path in written(block.spec)]
+    notes = RowNotes(config.root, block.source.path)  # what is wrong with rows is told where they are read
+    for row in _fanned(block, _records(config, block, notes), None, notes):
+        values = json.loads(row.values)
+        yield from ((row, make(values)) for make in makes)
 
 
 def _raise(config: Config, notes: RowNotes) -> None:

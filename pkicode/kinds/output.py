@@ -5,11 +5,13 @@ All files of one certificate switch together, and the row is recorded only after
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from pkicode.config.language import OUTPUT_FILES, SECRET_FILES, CertSpec, Output
 from pkicode.config.reader import Config
 from pkicode.config.rows import rows as config_rows
+from pkicode.config.rows import written_twice
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.leaf import filled, owns
@@ -28,6 +30,8 @@ from pkicode.x509.keys import load_pkcs8, spki
 from pkicode.x509.pem import encode
 from pkicode.x509.tbs import facts_of
 
+_MOST_TOLD = 100
+
 
 def blocks(config: Config) -> Iterator[Block]:
     for block in sorted(config.blocks, key=lambda one: one.name):
@@ -40,6 +44,14 @@ def blocks(config: Config) -> Iterator[Block]:
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
     cert = outlook.config.block("cert", block.name)
     return config_rows(outlook.config, cert) if cert else iter(())
+
+
+def check(block: Block, outlook: Outlook) -> list[Problem]:
+    """What concerns several blocks is told once, with the first."""
+    if "written twice" in outlook.memo:
+        return []
+    outlook.memo["written twice"] = True
+    return list(islice(written_twice(outlook.config), _MOST_TOLD))
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
@@ -287,6 +299,7 @@ KIND = Kind(
     classes={"output": FieldClass.METADATA, "after": FieldClass.METADATA},
     blocks=blocks,
     rows=rows,
+    check=check,
     needs=needs,
     diff=diff,
     apply=apply,

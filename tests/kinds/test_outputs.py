@@ -1,5 +1,8 @@
 """Outputs and hooks: files that follow their certificate, and hooks that are tried until they succeed."""
 
+import pytest
+
+from pkicode.model.problem import ConfigError
 from tests.kinds.site import Site, told
 from tests.oracles import assert_key_matches, openssl
 
@@ -41,6 +44,45 @@ def test_another_path_rewrites_without_a_signature(site: Site) -> None:
     assert {one.action for one in changes} == {"update"}
     site.apply()
     assert (site.root / "out/chain.pem").read_bytes().count(b"BEGIN CERTIFICATE") == 2
+    assert site.plan().changes == ()
+
+
+FLEET = """
+[cert.fleet]
+profile = "server"
+for_each = { values = ["portal", "search"] }
+dns = ["fleet-${each.value}.corp.example"]
+output = { chain = "out/${each.value}.pem" }
+"""
+PAIRS = """
+[cert.pairs]
+profile = "server"
+for_each = { values = ["a", "search.pem"] }
+dns = ["pairs-${each.value}.corp.example"]
+output = { chain = "pairs/${each.value}.pem", key = "out/${each.value}" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "first", "second"),
+    [
+        (PORTAL + FLEET, "cert.portal", 'cert.fleet["portal"]'),
+        (FLEET + PAIRS, 'cert.fleet["search"]', 'cert.pairs["search.pem"]'),
+    ],
+    ids=["a certificate and a row", "two rows"],
+)
+def test_two_blocks_whose_rows_would_write_one_file_are_refused(site: Site, more: str, first: str, second: str) -> None:
+    site.write(more)
+    with pytest.raises(ConfigError) as refused:
+        site.plan()
+    assert [(one.code, one.address) for one in refused.value.problems] == [("E0322", second)]
+    assert f"is written by {first} and by {second}" in refused.value.problems[0].message
+    assert site.open().validate() == refused.value.problems
+
+
+def test_rows_of_two_blocks_may_share_a_folder(site: Site) -> None:
+    site.write(PORTAL + FLEET.replace('"portal", ', "") + PAIRS.replace(', "search.pem"', ""))
+    assert site.apply().exit_code == 0
     assert site.plan().changes == ()
 
 
