@@ -7,6 +7,7 @@ import atexit
 import gc
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gc.set_threshold(100_000, 50, 100)
     # Looking for cycles once more in what is thrown away as a whole costs a seventh of a short command.
     atexit.register(gc.freeze)
+    # The library counts octets where X.520 counts characters: a CA may well be called something in another script.
+    warnings.filterwarnings("ignore", "Attribute's length")
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a letter of a name must not end an apply.
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

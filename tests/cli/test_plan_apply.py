@@ -104,6 +104,19 @@ def test_apply_makes_certificates_that_openssl_reads_and_a_second_one_has_nothin
     assert "Applied: nothing to do." in again.out
 
 
+def test_names_in_another_script_are_nothing_to_warn_of(folder):
+    """64 characters are allowed (RFC 5280 appendix A.1), however many octets they take."""
+    text = (
+        (folder / "pki.toml")
+        .read_text()
+        .replace('cn = "Issuing A${generation}"', 'cn = "' + "Удостоверяющий центр " * 3 + 'А"')
+    )
+    (folder / "pki.toml").write_text(text)
+    for arguments in (("apply", "-y", "--allow-clock"), ("status",)):
+        done = spawn(folder, *arguments, PYTHONWARNINGS="always")
+        assert "Attribute" not in done.err
+
+
 def test_apply_warns_of_the_passphrase_it_made(run, folder):
     ran = run("apply", "-y", "--allow-clock")
     assert "warning: keys: " in ran.err
