@@ -140,5 +140,6 @@ def current(text: str, config: Config) -> Address:
     for move in config.settings.moved:
         if move.from_ in (str(address), address.block):
             named, _ = parse(move.to)
-            address = Address(named.kind, named.name, named.key or address.key)
+            key = named.key if move.from_ == str(address) else address.key
+            address = Address(named.kind, named.name, key)
     return address

@@ -231,12 +231,13 @@ def _moved(
     rows = []
     for held in snapshot.held:
         source = str(held.address)
-        target = targets.get(source) or targets.get(held.address.block)
+        exact = targets.get(source)
+        target = exact or targets.get(held.address.block)
         if target is None or held.is_forgotten:
             rows.append(held)
             continue
         named, _ = parse(target)
-        address = Address(held.kind, named.name, named.key or held.key)
+        address = Address(held.kind, named.name, named.key if exact else held.key)
         there = taken.get(address)
         if problem := _immovable(held, address, there, config):
             problems.append(problem)
@@ -252,6 +253,7 @@ def _moved(
         after = {"due": rfc3339(due)}
         change = Change(address, Action.MOVE, held.generation, (reason,), held=held, before=before, after=after)
         rows.append(arrived(held, change, version=replaces + 1))
+        taken[address] = rows[-1]
         changes.append(change)
     new = {one.address for one in changes}
     left = [one for one in rows if not one.is_forgotten or one.address not in new]

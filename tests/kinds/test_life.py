@@ -187,6 +187,22 @@ def test_moved_renames_without_a_signature(site: Site) -> None:
     site.verify("cert.door")
 
 
+def test_a_row_moves_out_of_its_fan_out_and_back(site: Site) -> None:
+    rows = PORTAL.replace("dns =", 'for_each = { values = ["portal", "other"] }\ndns =')
+    apart = PORTAL.replace("cert.portal", "cert.door") + rows.replace('"portal", ', "")
+    site.write(rows)
+    site.apply()
+    site.write(apart + '[[moved]]\nfrom = \'cert.portal["portal"]\'\nto = "cert.door"\n')
+    assert told(site.plan().changes) == ["move cert.door@1 new"]
+    site.apply()
+    assert site.plan().changes == ()
+    site.verify("cert.door")
+    site.write(rows + '[[moved]]\nfrom = "cert.door"\nto = \'cert.portal["portal"]\'\n')
+    assert told(site.plan().changes) == ['move cert.portal["portal"]@1 new']
+    site.apply()
+    assert site.plan().changes == ()
+
+
 def test_what_was_moved_is_revoked_under_its_new_name(site: Site) -> None:
     site.write(PORTAL + 'on_remove = "revoke"\n')
     site.apply()

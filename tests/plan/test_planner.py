@@ -272,6 +272,16 @@ def test_nothing_moves_to_a_taken_address_and_no_ca_moves_at_all(plan, kind, to)
     assert [(one.code, one.address) for one in caught.value.problems] == [("E0371", f"{kind}.{to}")]
 
 
+@pytest.mark.parametrize("second", ['cert.x["b"]', "cert.z"])
+def test_two_rows_do_not_move_to_one_address(plan, second) -> None:
+    moved = {
+        "moved": (Moved('cert.x["a"]', 'cert.y["b"]'), Moved(second, 'cert.y["b"]' if "[" in second else "cert.y"))
+    }
+    with pytest.raises(ConfigError) as caught:
+        plan(Toy(rows={"y": ["b"]}), held("a"), held("b"), held("b", name="z"), settings=moved)
+    assert [one.address for one in caught.value.problems if one.code == "E0371"] == ['cert.y["b"]']
+
+
 def test_only_and_except_leave_out_and_the_plan_says_so(plan) -> None:
     toy = Toy(rows={"x": ["a"], "y": ["b"]})
     assert (told(plan(toy, only=["cert.x"])), plan(toy, only=["cert.x"]).complete) == (['issue cert.x["a"]'], False)
