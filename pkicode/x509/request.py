@@ -7,9 +7,10 @@ import ipaddress
 from collections.abc import Iterator
 
 from attrs import field, frozen
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from pkicode.model.names import San, Sans, SanType, Subject
-from pkicode.x509 import der, keys, names, pem
+from pkicode.x509 import der, keys, names, pem, weak
 from pkicode.x509.extensions import SUBJECT_ALT_NAME
 
 LIMIT = 64 * 1024
@@ -69,6 +70,8 @@ def csr(data: bytes) -> Request:
         raise ValueError("not a certification request of version 1 (RFC 2986 section 4.1)")
     spki, signature = der.tlv(*info[2]), outer[2][1]
     alg = keys.alg_of_spki(spki)
+    if alg.startswith("rsa-") and isinstance(key := keys.load_spki(spki), RSAPublicKey):
+        weak.refuse(key.public_numbers().n)
     if signature[:1] != b"\0":
         raise ValueError("the request's signature is not whole octets")
     try:

@@ -1,5 +1,8 @@
 """Certification requests: what OpenSSL makes we read; the weak, the damaged and the unproven are refused."""
 
+from itertools import count
+from math import prod
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -156,3 +159,46 @@ def test_a_request_with_one_octet_changed_never_passes(place, change):
     damaged[place] ^= change
     with pytest.raises(ValueError):  # noqa: PT011 - each octet breaks elsewhere
         request.csr(bytes(damaged))
+
+
+def _roca_prime(bits: int) -> int:
+    """A prime of the form k * M + (65537 ** a mod M), M a product of the first primes, as the chips made them."""
+    base = prod(number for number in range(2, 640) if all(number % below for below in range(2, number)))
+    power = pow(65537, 0x1234567, base)
+    factor = 3 << (bits - 2 - base.bit_length())
+    return next(n for n in (k * base + power for k in count(factor)) if _is_prime(n) and n % 65537 != 1)
+
+
+def _is_prime(number: int) -> bool:
+    return all(pow(base, number - 1, number) == 1 for base in (2, 3, 5))
+
+
+def _next_prime(number: int) -> int:
+    return next(one for one in count(number | 1, 2) if _is_prime(one) and one % 65537 != 1)
+
+
+def _of_primes(p: int, q: int) -> rsa.RSAPrivateKey:
+    d = pow(65537, -1, (p - 1) * (q - 1))
+    public = rsa.RSAPublicNumbers(65537, p * q)
+    parts = (rsa.rsa_crt_dmp1(d, p), rsa.rsa_crt_dmq1(d, q), rsa.rsa_crt_iqmp(p, q))
+    return rsa.RSAPrivateNumbers(p, q, d, *parts, public).private_key(unsafe_skip_rsa_key_validation=True)
+
+
+def _weak(what: str) -> rsa.RSAPrivateKey:
+    start = 0b1101 << 1020
+    match what:
+        case "ROCA":
+            return _of_primes(_roca_prime(1060), _roca_prime(1061))
+        case "so close":
+            p = _next_prime(start)
+            return _of_primes(p, _next_prime(p + 2))
+        case _:
+            return _of_primes(743, _next_prime(1 << 2050))
+
+
+@pytest.mark.parametrize("what", ["ROCA", "so close", "small factor"])
+def test_a_request_for_a_key_that_anybody_can_factor_is_refused(what):
+    """Proof of possession it has: so would have whoever factors it."""
+    made = _made(_weak(what))
+    with pytest.raises(ValueError, match=what):
+        request.csr(made)
