@@ -73,6 +73,7 @@ def _open(
         with statefile.told(path):
             facts = dict(connection.execute(sql.META).fetchall())
             sql.expect(path, facts, create)
+            statefile.expect_plain(connection, path)
             statefile.bring_up(connection, int(facts["schema"]), read_only=not writing)
     except BaseException:
         connection.close()

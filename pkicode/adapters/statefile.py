@@ -143,6 +143,20 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         return connection
 
 
+def expect_plain(connection: sqlite3.Connection, path: Path | str) -> None:
+    """Refuse a state in which somebody planted what acts by itself: a revocation would be told as made and be gone.
+
+    Raises:
+        StateError: a trigger, or a view in the place of a table.
+    """
+    planted = "SELECT type, name FROM sqlite_master WHERE type IN ('trigger', 'view') LIMIT 1"
+    for kind, name in connection.execute(planted):
+        raise StateError(
+            f"the state {path} was altered: the {kind} {name} is in it, which no pkicode makes",
+            help="`pkicode state verify` names all that does not belong; find out who wrote it, and DROP it",
+        )
+
+
 def identity(path: Path) -> tuple[int, int]:
     """Which file stands at `path`; asked for before it is opened, so that one that is swapped in between is noticed."""
     try:

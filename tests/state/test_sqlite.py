@@ -103,6 +103,22 @@ def test_a_state_of_a_newer_pkicode_is_refused(filled, run):
     assert "upgrade" in refused(run, filled, "schema 99").help
 
 
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "CREATE TRIGGER t BEFORE INSERT ON revocations BEGIN SELECT raise(ignore); END",
+        "CREATE TRIGGER t AFTER INSERT ON revocations BEGIN DELETE FROM revocations; END",
+        "CREATE VIEW t AS SELECT * FROM revocations",
+    ],
+)
+def test_a_state_in_which_something_acts_by_itself_is_refused(filled, run, planted):
+    """With such a trigger a revocation was told as made, and stood on no list."""
+    with closing(sqlite3.connect(filled)) as connection, connection:
+        connection.execute(planted)
+    assert "state verify" in refused(run, filled, " t is in it").help
+    refused(run, filled, " t is in it", create=NEW, read_only=True)
+
+
 @pytest.mark.parametrize("content", [b"", b"[project]\nname = 'x'\n", b"SQLite format 3\0" + b"\0" * 84])
 def test_a_file_that_is_no_database_is_refused(path, run, content):
     path.parent.mkdir(mode=0o700)
