@@ -21,6 +21,8 @@ from pkicode.ports import Audited, Certificate, Want
 from pkicode.x509 import der, keys
 
 _SIGNED = frozenset({"issued", "revoked"})
+_STORED = {"text": "text", "bigint": "integer", "integer": "integer", "bytea": "blob"}
+"""Type of a column -> what SQLite says of the values it should hold."""
 
 
 def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Path | None = None) -> list[str]:
@@ -39,10 +41,15 @@ def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Pa
     # Read before the state: whatever is in it by now had its intent before.
     before = frozenset(Journal(journal).read()) if journal else frozenset()
     with _opened(path) as connection:
-        pages = _pages(connection)
-        # Beyond this point a damaged page would only be told again, and less clearly.
-        return pages or [
-            *_schema(connection),
+        # Beyond a damaged page, or a value of another type, it would only be told again, and less clearly.
+        if pages := _pages(connection):
+            return pages
+        schema, types = list(_schema(connection)), list(_types(connection))
+        if types:
+            return [*schema, *types]
+        return [
+            *schema,
+            *_templates(connection),
             *_chain(connection),
             *_certificates(connection),
             *_revocations(connection),
@@ -87,6 +94,32 @@ def _schema(connection: sqlite3.Connection) -> Iterator[str]:
         made, found = set(fresh.execute(text)), set(connection.execute(text))
     yield from (f"schema: {kind} {name} is missing or altered" for kind, name, *_ in sorted(made - found, key=str))
     yield from (f"schema: {kind} {name} does not belong here" for kind, name, *_ in sorted(found - made, key=str))
+
+
+def _types(connection: sqlite3.Connection) -> Iterator[str]:
+    """SQLite takes any value in any column; over one that was planted every command that reads it would stumble."""
+    declared = connection.execute(
+        "SELECT m.name, c.name, lower(c.type) FROM sqlite_master AS m, pragma_table_info(m.name) AS c"
+        " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' ORDER BY m.name, c.cid"
+    ).fetchall()
+    tables: dict[str, list[tuple[str, str]]] = {}
+    for table, column, kind in declared:
+        # What is not named as ours are does not belong here, which is told above.
+        if kind in _STORED and table.isidentifier() and column.isidentifier():
+            tables.setdefault(table, []).append((column, _STORED[kind]))
+    for table, columns in tables.items():
+        counts = ", ".join(f"total(typeof({one}) NOT IN ('{kind}', 'null'))" for one, kind in columns)
+        odd = connection.execute(f"SELECT {counts} FROM {table}").fetchone()  # noqa: S608 - identifiers
+        for (column, kind), number in zip(columns, odd, strict=True):
+            if number:
+                yield f"{table}: {number:.0f} values of {column} are not {kind}"
+
+
+def _templates(connection: sqlite3.Connection) -> Iterator[str]:
+    """Changes are worked out from them, and what removing a certificate is to mean."""
+    for number, key, body in connection.execute("SELECT id, digest, body FROM templates"):
+        if sql.digest(body) != key:
+            yield f"template {number}: it is not the one that was stored"
 
 
 def _chain(connection: sqlite3.Connection) -> Iterator[str]:

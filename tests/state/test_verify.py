@@ -166,6 +166,29 @@ def test_a_draft_that_claims_to_be_issued_is_seen(state):
     assert any("only its draft is stored" in one for one in found)
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("certificates SET der = 'text' WHERE id = 1", "certificates: 1 values of der are not blob"),
+        ("events SET action = x'00ff'", "events: 3 values of action are not text"),
+        ("artefacts SET der = 'text'", "artefacts: 1 values of der are not blob"),
+        ("revocations SET invalidity = 'text'", "revocations: 2 values of invalidity are not integer"),
+    ],
+)
+def test_a_value_of_another_type_is_a_finding_and_not_a_crash(state, change, found):
+    assert state.tamper(f"UPDATE {change}") == [found]
+
+
+def test_a_table_with_a_hostile_name_is_a_finding_and_no_statement(state):
+    (wrong,) = state.tamper("""CREATE TABLE "meta; DROP TABLE ""x" ("a"" FROM meta --" text)""")
+    assert wrong.endswith("does not belong here")
+
+
+def test_an_altered_template_is_seen(state):
+    statement = "INSERT INTO templates (digest, body) VALUES ('aa', '{}')"
+    assert state.tamper(statement) == ["template 1: it is not the one that was stored"]
+
+
 def test_an_undone_revocation_is_seen(state):
     (gone,) = state.tamper("DELETE FROM revocations WHERE serial = '1001'")
     assert gone == 'certificate 1001 (cert.fleet["1"]): its revocation is gone'
