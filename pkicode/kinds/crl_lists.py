@@ -7,7 +7,7 @@ revoked even when the database has forgotten it.  The heavy halves are pure func
 import json
 from collections.abc import Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from pkicode.config.language import CrlSpec
 from pkicode.config.reader import Config
@@ -25,6 +25,8 @@ from pkicode.x509.keys import SignatureError
 
 LIMIT = 512 * 1024 * 1024
 """The largest published CRL that is read back."""
+
+_COMPROMISE = "keyCompromise"
 
 _CHUNK = 2000
 """Certificates that are looked at together when they leave a list: a hundred thousand would be 100 MB."""
@@ -121,7 +123,10 @@ async def drawn(
     authority: Authority, spec: CrlSpec, found: Sequence[Scope], revocations: Sequence[Revocation], run: Run
 ) -> list[Drawn]:
     """What each of these lists has to say now."""
-    known, lost = await run.world.work(complete, revocations, found, authority)
+    known, lost, altered = await run.world.work(complete, revocations, found, authority)
+    if altered:
+        told = f"{altered} serials on an earlier CRL of {authority.at} have another date or reason in the state"
+        alarm(authority, run, f"{told}; what the list says stands")
     for count in lost:
         alarm(
             authority,
@@ -138,18 +143,27 @@ async def drawn(
 
 def complete(
     revocations: Sequence[Revocation], found: Sequence[Scope], authority: Authority
-) -> tuple[list[Revocation], list[int]]:
+) -> tuple[list[Revocation], list[int], int]:
     """All that is revoked: by the database, and after that only by the last list; how many each of these brought.
 
+    The third is of how many the last list says an earlier date, or a compromise that the database does not: both stand.
     What an older one says beyond that has left the lists in good order, and may have been archived: whoever put it back
     where lists are published would have all of it listed again.
     """
     known = list(revocations)
-    serials = {int(one.serial, 16) for one in revocations}
-    lost = []
+    places = {int(one.serial, 16): place for place, one in enumerate(revocations)}
+    lost, altered = [], 0
     for facts in (facts for scope in found for facts in _last(scope)):
-        new = [entry for entry in facts.entries if entry.serial not in serials]
-        serials.update(entry.serial for entry in new)
+        new = []
+        for entry in facts.entries:
+            place = places.setdefault(entry.serial, len(known) + len(new))
+            if place == len(known) + len(new):
+                new.append(entry)
+            elif place < len(revocations) and _says_more(entry, known[place]):
+                at = min(entry.revoked_at, known[place].revoked_at)
+                reason = _COMPROMISE if entry.reason == _COMPROMISE else known[place].reason
+                known[place] = evolve(known[place], revoked_at=at, reason=reason)
+                altered += 1
         # Nobody knows when they expire: they stay for as long as the CA lives.
         known += [
             Revocation(
@@ -164,7 +178,12 @@ def complete(
             for entry in new
         ]
         lost += [len(new)] if new else []
-    return known, lost
+    return known, lost, altered
+
+
+def _says_more(entry: crl.Entry, stored: Revocation) -> bool:
+    """Whether a list says an earlier date, or a compromise that the database does not: neither is taken back."""
+    return entry.revoked_at < stored.revoked_at or (entry.reason == _COMPROMISE != stored.reason)
 
 
 def _last(scope: Scope) -> list[crl.CrlFacts]:

@@ -235,7 +235,14 @@ async def _standings(
     if lost:
         message = f"not in the state: {counted(len(lost), 'serial')} that {authority.at} revoked; revoked they stay"
         _alarm(authority, run, message)
+    known |= {serial: _more(said[serial], one) for serial, one in known.items() if serial in said}
     return {serial: _plain(one) for serial, one in {**said, **known}.items()}, lost
+
+
+def _more(said: Standing, stored: Standing) -> Standing:
+    """As the lists: neither the first date nor a compromise is taken back by the database."""
+    at = min(one.revoked_at for one in (said, stored) if one.revoked_at is not None)
+    return evolve(stored, revoked_at=at, reason=said.reason if said.reason == "keyCompromise" else stored.reason)
 
 
 def _revoked(earlier: Pack) -> dict[int, Standing]:

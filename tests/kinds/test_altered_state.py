@@ -10,7 +10,9 @@ import pytest
 
 from pkicode.model.problem import PkicodeError, StateError
 from pkicode.ports import Want
-from tests.kinds.site import Site
+from pkicode.revocation import pack
+from pkicode.revocation.ocsp_response import GOOD, Standing
+from tests.kinds.site import BASE, Site
 from tests.oracles import openssl, revoked_serials
 
 TWO = """
@@ -94,6 +96,9 @@ def test_a_record_cannot_have_another_certificate_with_its_key_written(site: Sit
         site.open().export("cert.portal", with_key=True)
 
 
+WITH_ANSWERS = BASE.replace("base_url", 'content = ["ca", "crl", "ocsp"]\nbase_url').replace(
+    "path_len = 0", 'path_len = 0\nocsp = { url = "http://ocsp.corp.example" }'
+)
 REMOVED = """
 [cert.gone]
 profile = "server"
@@ -133,6 +138,32 @@ def test_nothing_in_the_database_un_revokes(site: Site, statement: str) -> None:
     edit(site, statement)
     site.later(1).apply()
     assert revoked_serials(site.crls()[0]) == [serial]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE revocations SET revoked_at = revoked_at + 40000", "UPDATE revocations SET reason = 'superseded'"],
+)
+def test_neither_a_later_date_nor_a_lesser_reason_in_the_database_takes_back_what_a_list_said(
+    site: Site, statement: str
+) -> None:
+    compromised = '[[revoke]]\nid = "A"\ncert = "cert.gone"\ngeneration = 1\nreason = "keyCompromise"\n'
+    site.write(REMOVED, base=WITH_ANSWERS)
+    site.apply()
+    site.write(REMOVED + compromised, base=WITH_ANSWERS).later(0.1).apply()
+    before = revoked_in(site)
+    edit(site, statement)
+    site.later(1.1).apply()
+    assert revoked_in(site) == before
+
+
+def revoked_in(site: Site) -> tuple[list[str], set[tuple[int, Standing]]]:
+    """What the published CRL and the published answers say of each revoked certificate: one certificate, one reason."""
+    said = openssl("crl", "-inform", "DER", "-in", site.root / "public/crl/issuing-g1.crl", "-noout", "-text")
+    lines = [line for line in said.splitlines() if "Revocation Date" in line or "Key Compromise" in line]
+    assert len(lines) == 2
+    told = pack.read((site.root / "public/ocsp/issuing-g1.pack").read_bytes())
+    return lines, {(one.serial, one.standing) for one in map(pack.unpack, told.raw()) if one.standing != GOOD}
 
 
 def test_a_revocation_that_is_gone_from_state_and_target_is_still_on_the_list_that_state_keeps(site: Site) -> None:
