@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from json.encoder import encode_basestring
+from math import prod
 from typing import Any
 
 import attrs
@@ -123,6 +124,8 @@ def _records(config: Config, block: Block, notes: RowNotes) -> tuple[tuple[str, 
     if fan.values is not None:
         return ("value",), ((0, (item,)) for item in fan.values)
     matrix = fan.matrix or {}
+    if prod(map(len, matrix.values())) > MOST_ROWS:  # whatever `where` leaves of it: all of it is looked through
+        notes.add("E0321", f"more than {MOST_ROWS:,} rows", block.source.place("for_each"))
     return tuple(matrix), ((0, items) for items in product(*matrix.values()))
 
 

@@ -154,7 +154,7 @@ def complete(
     places = {int(one.serial, 16): place for place, one in enumerate(revocations)}
     lost, altered = [], 0
     for facts in (facts for scope in found for facts in _last(scope)):
-        new = []
+        new: list[crl.Entry] = []
         for entry in facts.entries:
             place = places.setdefault(entry.serial, len(known) + len(new))
             if place == len(known) + len(new):

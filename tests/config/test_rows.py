@@ -199,3 +199,12 @@ def test_values_are_what_json_would_write(pairs: list[tuple[str, str]]) -> None:
             json.dumps(pair, ensure_ascii=False, separators=(",", ":")) for pair in map(list, pairs)
         ]
         assert [filler(block)(row).dns for row in found] == pairs
+
+
+def test_a_matrix_is_too_large_whatever_where_leaves_of_it(tmp_path: Path) -> None:
+    """All of it would be looked through: twelve columns of ten keep a plan busy for days."""
+    many = json.dumps([str(number) for number in range(101)])
+    body = f'for_each = {{ matrix = {{ a = {many}, b = {many}, c = {many} }}, key = "a", where = {{ a = "x" }} }}\n'
+    with pytest.raises(ConfigError) as caught:
+        listed(tmp_path, body + 'dns = ["x.example.org"]\n')
+    assert [one.code for one in caught.value.problems] == ["E0321"]
