@@ -26,6 +26,8 @@ PRIVATE = frozenset((".pkicode", ".git"))
 _LISTED = ("moved", "revoke")
 _NAMED = ("cert", "scan")
 _MAY_INCLUDE = (*_NAMED, *_LISTED)
+_SEGMENT = r"""(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*\.[ \t]*"""
+_DEEP_KEY = re.compile(r"(?:^|[\[{,])[ \t]*(?:" + _SEGMENT + r"){" + str(DEEPEST) + r"}", re.MULTILINE)
 _AT = re.compile(r" \(at line ([0-9]+), column ([0-9]+)\)")
 _TWICE = re.compile(r"Cannot declare \((.*)\) twice")
 
@@ -97,10 +99,15 @@ def document(path: str, data: bytes) -> Document:
         span = Span(path, line, column, line, column + 1)
         mend = "save the file as UTF-8"
         raise ConfigError((Problem("E0102", f"{path} is not UTF-8 text", help=mend, span=span),)) from error
+    # tomllib takes time and memory by the square of a key's depth: 40 KB of dots would take minutes and gigabytes.
+    if _DEEP_KEY.search(text):
+        raise ConfigError((_too_deep(path),))
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError((_syntax(path, text, str(error)),)) from error
+    except ValueError as error:  # what Python says of an integer of more than 4,300 digits
+        raise ConfigError((Problem("E0101", "not TOML: a number is too long", place=Place(path)),)) from error
     except RecursionError as error:
         raise ConfigError((_too_deep(path),)) from error
     _check_depth(path, tables)

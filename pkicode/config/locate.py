@@ -12,9 +12,10 @@ from pkicode.config.spans import Positions
 from pkicode.model.problem import Place, Problem, Related, Span
 
 _SECRETS = ("passphrase", "password", "p12_password", "secret", "token", "pin", "pin-value", "pin-source")
-_ASSIGNED = re.compile(r"""([A-Za-z0-9_-]+)["']?[ \t]*=[ \t]*""")
+# From the beginning of a word only: else a line of one long word takes its square.
+_ASSIGNED = re.compile(r"""(?<![A-Za-z0-9_-])([A-Za-z0-9_-]+)["']?[ \t]*=[ \t]*""")
 _USERINFO = re.compile(r"(://[^/@\s:]*:)[^/@\s]*@")
-_OPEN = re.compile(r"""([A-Za-z0-9_-]+)["']?[ \t]*=[ \t]*(\"\"\"|''')""")
+_OPEN = re.compile(r"""(?<![A-Za-z0-9_-])([A-Za-z0-9_-]+)["']?[ \t]*=[ \t]*(\"\"\"|''')""")
 _LONGEST_LINE = 64 * 1024
 
 

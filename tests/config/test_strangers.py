@@ -116,3 +116,26 @@ def test_a_pipe_in_the_place_of_pki_toml_is_waited_for_by_nobody(tmp_path: Path)
     with pytest.raises(ConfigError) as refused:
         read(tmp_path / "pki.toml", environ={})
     assert [one.message for one in refused.value.problems] == ["pki.toml: not a regular file"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('x = "' + "a" * 2_000_000 + '"', "E0203"),
+        ("a" + ".a" * 1_000_000 + " = 1", "E0103"),
+        ("x = { b = 1, a" + '."b"' * 500_000 + " = 1 }", "E0103"),
+        ("[a" + " . a" * 32 + "]", "E0103"),
+        ("x = " + "9" * 100_000, "E0101"),
+    ],
+    ids=["word", "key", "inline key", "table", "number"],
+)
+def test_what_is_endless_is_told_in_time_that_grows_with_its_length_and_not_its_square(text: str, code: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(EXAMPLE, environ={}, text=f"{text}\n{BASE}")
+    assert code in [one.code for one in refused.value.problems]
+
+
+def test_a_text_with_many_dots_is_no_deep_key() -> None:
+    dots = "a." * 40
+    config = read(EXAMPLE, environ={}, text=f"{BASE}allow = {{ dns = [\n'{dots}org', \"{dots}net\"] }}\n")
+    assert config.blocks
