@@ -213,10 +213,7 @@ def _added(notes: Notes, tree: Tree, one: Document) -> Tree:
     """The tree with what an included file declares."""
     data, origins = dict(tree.data), dict(tree.origins)
     inside = Notes(Tree(one.path, one.data))
-    for name in one.data:
-        if name not in _MAY_INCLUDE:
-            mend = "declare it in pki.toml; included files may add only [cert.X], [scan.X], [[moved]] and [[revoke]]"
-            inside.add("E0107", f"an included file may not declare `{name}`", (name,), part=Part.KEY, help=mend)
+    _shaped(inside, one)
     for kind in _NAMED:
         more, base = one.data.get(kind, {}), data.get(kind, {})
         if not (isinstance(more, dict) and isinstance(base, dict) and more):
@@ -238,6 +235,21 @@ def _added(notes: Notes, tree: Tree, one: Document) -> Tree:
             data[kind] = listed + more
     notes.problems += inside.problems
     return Tree(tree.path, data, origins)
+
+
+def _shaped(inside: Notes, one: Document) -> None:
+    """Tell of what an included file may not declare, or not in this shape."""
+    for name in one.data:
+        if name not in _MAY_INCLUDE:
+            mend = "declare it in pki.toml; included files may add only [cert.X], [scan.X], [[moved]] and [[revoke]]"
+            inside.add("E0107", f"an included file may not declare `{name}`", (name,), part=Part.KEY, help=mend)
+    # Of the wrong shape nothing would be added, and nothing said: a [revoke] would revoke nothing.
+    for name in _NAMED:
+        if not isinstance(one.data.get(name, {}), dict):
+            inside.add("E0202", f"`{name}` must be tables such as [{name}.NAME]", (name,), part=Part.KEY)
+    for name in _LISTED:
+        if not isinstance(one.data.get(name, []), list):
+            inside.add("E0202", f"`{name}` must be written [[{name}]]", (name,), part=Part.KEY)
 
 
 def with_overlay(tree: Tree, name: str) -> Tree:

@@ -139,3 +139,13 @@ def test_a_text_with_many_dots_is_no_deep_key() -> None:
     dots = "a." * 40
     config = read(EXAMPLE, environ={}, text=f"{BASE}allow = {{ dns = [\n'{dots}org', \"{dots}net\"] }}\n")
     assert config.blocks
+
+
+@pytest.mark.parametrize("text", ['[revoke]\nid = "A"', "moved = 1", '[[cert]]\nprofile = "server"', 'scan = "x"'])
+def test_an_included_file_of_the_wrong_shape_is_not_passed_over(tmp_path: Path, text: str) -> None:
+    """A [revoke] in the place of a [[revoke]] revoked nothing, and nobody was told."""
+    (tmp_path / "more.toml").write_text(text)
+    (tmp_path / "pki.toml").write_text(f'include = ["more.toml"]\n{BASE}')
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path / "pki.toml", environ={})
+    assert [(one.code, one.span and one.span.path) for one in refused.value.problems] == [("E0202", "more.toml")]
