@@ -36,8 +36,10 @@ def title(path: Path) -> str:
     return f"[{'.'.join(map(str, path[: _depth(path)]))}]" if path else "the root of the file"
 
 
-def _field(path: Path) -> str:
-    return "`" + ".".join(str(key) for key in path[_depth(path) :] if isinstance(key, str)) + f"` in {title(path)}"
+def _named(path: Path) -> str:
+    """A table, or what stands in one, as people find it: `[ca.root]`, "`key.alg` in [ca.root]"."""
+    inner = ".".join(str(key) for key in path[_depth(path) :] if isinstance(key, str))
+    return f"`{inner}` in {title(path)}" if inner else title(path)
 
 
 def what(raw: Any) -> str:
@@ -49,12 +51,12 @@ def what(raw: Any) -> str:
 def table(notes: Notes, path: Path, raw: Any, shape: Table) -> dict[str, Any]:
     """The decoded attributes of a table that are there and sound; problems go to `notes`."""
     if not isinstance(raw, dict):
-        notes.add("E0202", f"{title(path)} must be a table, not {what(raw)}", path)
+        notes.add("E0202", f"{_named(path)} must be a table, not {what(raw)}", path)
         return {}
     meant = _unknown(notes, path, raw, shape)
     for name, key in shape.keys.items():
         if key.required and name not in raw and name not in meant:
-            notes.add("E0201", f"{title(path)} has no `{name}`", path, part=Part.TABLE, help=f"add {name}: {key.doc}")
+            notes.add("E0201", f"{_named(path)} has no `{name}`", path, part=Part.TABLE, help=f"add {name}: {key.doc}")
     found = {
         key.attribute: value(notes, (*path, name), raw[name], key) for name, key in shape.keys.items() if name in raw
     }
@@ -72,7 +74,7 @@ def _unknown(notes: Notes, path: Path, raw: Mapping[str, Any], shape: Table) -> 
         elif name in shape.elsewhere:
             notes.add(
                 "E0307",
-                f"`{name}` may not be set in {title(path)}",
+                f"`{name}` may not be set in {_named(path)}",
                 (*path, name),
                 part=Part.KEY,
                 help=shape.elsewhere[name],
@@ -89,14 +91,12 @@ def unknown_key(notes: Notes, path: Path, options: Any, *, elsewhere: Sequence[s
         elsewhere: what may be meant, and is refused here with words of its own.
     """
     guess = closest(str(path[-1]), (*options, *elsewhere))
-    around = path[:-1]
-    nested = len(around) > _depth(around)
     # CFSSL's words are no slips: what is spelt nearly like one means something else.
     here = HERE.get(str(path[-1]), "")
     mend = "" if guess else f"known here: {', '.join(options)}"
     notes.add(
         "E0203",
-        f"unknown key `{path[-1]}` in {_field(around) if nested else title(around)}",
+        f"unknown key `{path[-1]}` in {_named(path[:-1])}",
         path,
         part=Part.KEY,
         label=f"did you mean `{guess}`?" if guess and not here else "",
@@ -151,7 +151,7 @@ def value(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
 
 
 def _wrong(notes: Notes, path: Path, raw: Any, expected: str, mend: str = "") -> Any:
-    notes.add("E0202", f"{_field(path)} must be {expected}, not {what(raw)}", path, help=mend)
+    notes.add("E0202", f"{_named(path)} must be {expected}, not {what(raw)}", path, help=mend)
     return MISSING
 
 
@@ -164,7 +164,7 @@ def _date(notes: Notes, path: Path, raw: Any, *, takes_one: bool) -> Any:
     if local:
         mend = "write an offset or Z, as in 2026-11-20T00:00:00Z"
         mend = mend if takes_one else f"no key here takes a time; where one does, {mend}"
-        notes.add("E0209", f"{_field(path)} is a local date or time, another instant on every host", path, help=mend)
+        notes.add("E0209", f"{_named(path)} is a local date or time, another instant on every host", path, help=mend)
         return MISSING
     return _wrong(notes, path, raw, "something else")
 
@@ -176,7 +176,7 @@ def _formed(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
     try:
         return form.read(raw)
     except WrongForm as error:
-        notes.add(error.code, f"{_field(path)}: {error}", path, help=error.mend)
+        notes.add(error.code, f"{_named(path)}: {error}", path, help=error.mend)
         return MISSING
 
 
@@ -196,7 +196,7 @@ def _int(notes: Notes, path: Path, raw: Any) -> Any:
     if not isinstance(raw, int) or isinstance(raw, bool):
         return _wrong(notes, path, raw, "a whole number", "write it without quotes" if isinstance(raw, str) else "")
     if not 0 <= raw <= MOST:
-        notes.add("E0212", f"{_field(path)} is not between 0 and {MOST:,}", path)
+        notes.add("E0212", f"{_named(path)} is not between 0 and {MOST:,}", path)
         return MISSING
     return raw
 
@@ -210,7 +210,7 @@ def _choice(notes: Notes, path: Path, raw: Any, key: Key) -> Any:
     guess = closest(raw, options)
     notes.add(
         "E0204",
-        f"{_field(path)} is none of the choices",
+        f"{_named(path)} is none of the choices",
         path,
         label=f"did you mean `{guess}`?" if guess else "",
         help=f"one of {', '.join(options)}",
@@ -273,7 +273,7 @@ def _secret(notes: Notes, path: Path, raw: Any) -> Any:
     if not isinstance(raw, dict):
         notes.add(
             "E0207",
-            f"{_field(path)} is written into the file; a secret may only be pointed at",
+            f"{_named(path)} is written into the file; a secret may only be pointed at",
             path,
             part=Part.KEY,
             help=f'write {path[-1]} = {{ env = "NAME" }}, {{ file = "path" }} or {{ command = ["..."] }}, '
@@ -288,6 +288,6 @@ def _secret(notes: Notes, path: Path, raw: Any) -> Any:
         what_is_wrong = (
             "has `create` without `file`" if len(sources) == 1 else "needs exactly one of env, file, command"
         )
-        notes.add("E0208", f"{_field(path)} {what_is_wrong}", path, part=Part.KEY)
+        notes.add("E0208", f"{_named(path)} {what_is_wrong}", path, part=Part.KEY)
         return MISSING
     return found
