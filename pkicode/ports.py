@@ -291,6 +291,8 @@ class Want:
     ca: str | None = None
     ca_generation: int | None = None
     statuses: Sequence[str] = ()
+    or_reason: str | None = None
+    """Beside statuses: those that entered for this reason are wanted too, whatever their status."""
     address: str | None = None
     """An exact address text."""
     block: str | None = None

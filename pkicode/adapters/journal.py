@@ -11,18 +11,27 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import field, frozen
+from cryptography import x509
 
 from pkicode.adapters.durable import sync, write_all
+from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.model.problem import StateError
 from pkicode.x509 import der
 
 LINE_LIMIT = 1 << 20
 """Octets of a line: a certificate of 700 KiB."""
 
+_CHUNK = 1 << 16
 _OTHERS = 0o077
+
+
+class DamagedJournal(StateError):
+    """A line is no certificate."""
 
 
 @frozen
@@ -73,6 +82,28 @@ class Journal:
         except FileNotFoundError:
             return {}
 
+    def backwards(self) -> Iterator[bytes]:
+        """The certificates, newest first, read as far as they are asked for; none where there is no journal.
+
+        Raises:
+            StateError: a line is damaged, or the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                for place, line in _lines_back(file):
+                    try:
+                        if len(line) >= LINE_LIMIT:
+                            raise self._damaged(place, "the line is too long")
+                        yield base64.b64decode(line, validate=True)
+                    except binascii.Error as error:
+                        raise self._damaged(place, str(error)) from error
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StateError(
+                f"the issuance journal {self.path} cannot be read: {error.strerror}", help="run as its owner"
+            ) from error
+
     def _entries(self) -> Iterator[tuple[int, bytes]]:
         place = 0
         with self.path.open("rb") as file:
@@ -87,8 +118,8 @@ class Journal:
                     raise self._damaged(place, "the line is too long")
                 place += len(line)
 
-    def _damaged(self, place: int, why: str) -> StateError:
-        return StateError(
+    def _damaged(self, place: int, why: str) -> DamagedJournal:
+        return DamagedJournal(
             f"the issuance journal {self.path} is damaged at octet {place}: {why}",
             help="compare it with a backup; it is only ever appended to, so an older copy is its beginning",
         )
@@ -115,6 +146,25 @@ class Journal:
                 f"the issuance journal {self.path} cannot be written: {error.strerror}; no certificate was recorded",
                 help="make room or give the file to this user, and run the command again",
             ) from error
+
+
+def _lines_back(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """(place, line) without its end, last first; what stands behind the last end was torn off by a crash."""
+    start, rest, is_torn = file.seek(0, os.SEEK_END), b"", True
+    while start and len(rest) < LINE_LIMIT:
+        size = min(_CHUNK, start)
+        start = file.seek(start - size)
+        text = file.read(size) + rest
+        place = start + len(text)
+        rest, *lines = text.split(b"\n")
+        for line in reversed(lines):
+            place -= len(line)
+            if not is_torn:
+                yield place, line
+            is_torn = False
+            place -= 1
+    if rest and (start or not is_torn):
+        yield start, rest
 
 
 def _write(descriptor: int, lines: bytes) -> None:
@@ -148,3 +198,14 @@ def to_be_signed(certificate: bytes) -> bytes:
     if tag != der.SEQUENCE or inner != der.SEQUENCE or end != len(certificate):
         raise ValueError("not a certificate")
     return certificate[start:inner_end]
+
+
+def told(certificate: bytes) -> str:
+    """A certificate by what people know it: the journal has no address."""
+    found = x509.load_der_x509_certificate(certificate)
+    names = found.subject.rfc4514_string() or "no subject"
+    with suppress(x509.ExtensionNotFound, ValueError):
+        san = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = ", ".join(san.get_values_for_type(x509.DNSName)[:3]) or names
+    issued = rfc3339(from_datetime(found.not_valid_before_utc))
+    return f"serial {found.serial_number:x}, {names}, valid from {issued}"

@@ -4,7 +4,9 @@ Reads only.  Whether a certificate was rightly issued is not asked here, and a f
 the journal is found by those who kept a signed head of the audit, not by this.
 """
 
+import base64
 import hashlib
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -14,11 +16,13 @@ from typing import Any
 from cryptography import x509
 
 from pkicode.adapters import sql, statefile, wanted
-from pkicode.adapters.journal import Journal, to_be_signed
+from pkicode.adapters.journal import Journal, to_be_signed, told
 from pkicode.model.counted import counted
 from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.ports import Audited, Certificate, Want
 from pkicode.x509 import der, keys
+from pkicode.x509.descent import below
+from pkicode.x509.tbs import IssuerFacts, facts_of
 
 _SIGNED = frozenset({"issued", "revoked"})
 _STORED = {"text": "text", "bigint": "integer", "integer": "integer", "bytea": "blob"}
@@ -249,25 +253,29 @@ def _journal(
 def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapping[str, bytes]) -> Iterator[str]:
     """What only the journal knows; as many as were archived have left the inventory in good order."""
     newest, count = connection.execute("SELECT max(newest), sum(certificates) FROM archives").fetchone()
-    ended = {one for one in missing if newest is not None and _not_after(journalled[one]) <= newest}
+    ours = missing
+    if cas := list(_cas(connection)):
+        # Other states write to the same journal: their CAs' keys are not ours.
+        try:
+            ours = {*below(missing, journalled, cas)}
+        except ValueError as error:
+            yield f"the journal holds what is not to be believed: {error}"
+            return
+    ended = {one for one in ours if newest is not None and _not_after(journalled[one]) <= newest}
     if len(ended) > (count or 0):
         held = f"the journal holds {counted(len(ended), 'certificate')} ending by {rfc3339(newest)}"
         yield f"{held} and are not in the inventory, but only {count} were archived"
-    rest = sorted(missing - ended)
+    rest = sorted(ours - ended)
     yield from (
-        f"the journal holds a certificate that is not in the inventory: {_named(journalled[one])}" for one in rest
+        f"the journal holds a certificate that is not in the inventory: {told(journalled[one])}" for one in rest
     )
 
 
-def _named(certificate: bytes) -> str:
-    """By what people know it: the journal has no address."""
-    found = x509.load_der_x509_certificate(certificate)
-    names = found.subject.rfc4514_string() or "no subject"
-    with suppress(x509.ExtensionNotFound, ValueError):
-        san = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names = ", ".join(san.get_values_for_type(x509.DNSName)[:3]) or names
-    issued = rfc3339(from_datetime(found.not_valid_before_utc))
-    return f"serial {found.serial_number:x}, {names}, valid from {issued}"
+def _cas(connection: sqlite3.Connection) -> Iterator[IssuerFacts]:
+    """Of every CA generation; a record that cannot be read is told by what needs it."""
+    for _, _, record in connection.execute(sql.AUTHORITIES):
+        with suppress(ValueError, LookupError, TypeError):
+            yield facts_of(base64.b64decode(json.loads(record)["der"], validate=True))
 
 
 def _not_after(certificate: bytes) -> int:

@@ -46,7 +46,8 @@ def certificates(want: Want, names: Sequence[str] = ()) -> tuple[str, list[Any]]
         if value is not None
     ]
     if want.statuses:
-        conditions.append(f"status IN ({', '.join([mark(status) for status in want.statuses])})")
+        either = f"status IN ({', '.join([mark(status) for status in want.statuses])})"
+        conditions.append(f"({either} OR reason = {mark(want.or_reason)})" if want.or_reason else either)
     if want.block is not None:
         # Rows of a fan-out are `block["key"]`; a backslash is the character after the bracket.
         low, high = mark(want.block + "["), mark(want.block + "\\")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,12 @@ from pkicode.model.instants import rfc3339
 from pkicode.model.problem import PkicodeError
 from pkicode.views.table import listing, table
 from pkicode.views.text import printable
+
+if TYPE_CHECKING:
+    from pkicode.project.adopting import Adoption
+
+_SHOWN = 20
+"""Certificates that are named one by one."""
 
 
 @click.group("state")
@@ -73,7 +80,84 @@ def state_restore(session: Session, *, file: Path, allow_clock: bool) -> None:
     if found := upkeep.verify():
         told = f"it does not agree with what lies beside it: {found[0]}"
         more = f" (and {len(found) - 1:,} more)" if len(found) > 1 else ""
-        click.echo(printable(f"warning: {told}{more}; look at `pkicode state verify` before you apply"), err=True)
+        mend = "look at `pkicode state verify`; `pkicode state adopt` records what only the journal knows"
+        click.echo(printable(f"warning: {told}{more}; {mend}"), err=True)
+
+
+@state_command.command("adopt")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be recorded.")
+@allow_clock
+@formats("human", "json")
+@click.pass_obj
+def state_adopt(session: Session, *, yes: bool, dry_run: bool, allow_clock: bool, form: str) -> None:
+    """Record the certificates that only the issuance journal knows, after an older state was put back.
+
+    They can be revoked then, and no number is used again; apply issues others in their place.  A newer backup knows
+    more.  What published lists say is revoked is recorded too.
+    """
+    upkeep = session.writable(allow_clock=allow_clock or dry_run).upkeep
+    if form == "human" or dry_run:
+        going = upkeep.adoptable()
+        if form == "human":
+            say(_adoption(going, full=session.verbose))
+        if dry_run or (form == "human" and going.is_empty):
+            if form == "json":
+                say_json(_told(going))
+            return
+    if not yes:
+        confirm("Record this?", "give -y, or look with --dry-run")
+    done = upkeep.adopt()
+    if form == "json":
+        say_json(_told(done))
+    else:
+        say("Recorded.  `pkicode plan` says what apply would do now.")
+
+
+def _adoption(going: "Adoption", *, full: bool) -> str:
+    """What the journal brings, for people."""
+    if going.is_empty:
+        return "Nothing to record: the state knows every certificate in the journal that its CAs signed."
+    shown = going.certificates if full else going.certificates[:_SHOWN]
+    rows = [
+        (f"{one.address}@{one.generation}", one.serial, rfc3339(one.not_after), ", ".join(json.loads(one.sans)))
+        for one in shown
+    ]
+    told = [f"Only the journal knows {counted(len(going.certificates), 'certificate')} of this state:"] if rows else []
+    told += [table(("address", "serial_number", "not_after", "names"), rows).rstrip()] if rows else []
+    if more := len(going.certificates) - len(shown):
+        told.append(f"and {more:,} more (-v before the command shows all)")
+    told += [f"{one.at} goes on: its key is at hand." for one in going.going_on]
+    told += [
+        f"{one.address}@{one.generation} does not: its key, or its name in pki.toml, is another."
+        f"  What it signed can be revoked only with it, by serial {one.serial}."
+        for one in going.keyless
+    ]
+    if going.revocations:
+        told.append(f"Published lists revoke {counted(len(going.revocations), 'certificate')} of these: recorded too.")
+    told += [f"A published list revokes {one}: declare it in [[revoke]]." for one in going.revoked_cas]
+    return "\n".join(told)
+
+
+def _told(going: "Adoption") -> dict[str, object]:
+    """The same for scripts."""
+    return {
+        "certificates": [
+            {
+                "address": one.address,
+                "generation": one.generation,
+                "ca": f"{one.ca}@{one.ca_generation}" if one.ca else None,
+                "serial_number": one.serial,
+                "not_after": rfc3339(one.not_after),
+                "sans": json.loads(one.sans),
+            }
+            for one in going.certificates
+        ],
+        "going_on": [one.at for one in going.going_on],
+        "keyless": [one.serial for one in going.keyless],
+        "revoked": [one.serial for one in going.revocations],
+        "revoked_cas": list(going.revoked_cas),
+    }
 
 
 @state_command.command("migrate")
@@ -236,5 +320,6 @@ def _findings(found: Sequence[str], form: str, *, sound: str) -> int:
         say(printable(finding))
     raise PkicodeError(
         counted(len(found), "finding"),
-        help="apply nothing; bring back what is missing: a copy of the journal, or `pkicode state restore`",
+        help="apply nothing; bring back what is missing: a copy of the journal, or `pkicode state restore`; "
+        "`pkicode state adopt` records what only the journal knows",
     )

@@ -20,7 +20,7 @@ from pkicode.issuing.batch import Order, Ready, Settle, Template, issuer_of, pre
 from pkicode.model.problem import StateError
 from pkicode.ports import Certificate, CertificateStatus, Want, World
 from pkicode.x509 import keys
-from pkicode.x509.tbs import certificate
+from pkicode.x509.descent import is_signed
 
 Remade = tuple[Template, Order, Settle]
 """What configuration says an intent was for."""
@@ -171,7 +171,8 @@ async def _journalled(
         try:
             if intent.issuer_key not in issuers:
                 issuers.update(await _issuer(intent, made, world))
-            if _is_signed(intent.der, made, issuers.get(intent.issuer_key)):
+            spki = issuers.get(intent.issuer_key)
+            if spki is not None and is_signed(intent.der, made, spki):
                 found[steps.identity(intent)] = made
         except ValueError as error:
             raise StateError(
@@ -191,15 +192,3 @@ async def _issuer(intent: Certificate, made: bytes, world: World) -> Mapping[str
 def _spki(certificate: bytes) -> bytes:
     key = x509.load_der_x509_certificate(certificate).public_key()
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-def _is_signed(tbs: bytes, made: bytes, spki: bytes | None) -> bool:
-    """Whether `made` is the certificate of `tbs` under this issuer key."""
-    if spki is None:
-        return False
-    alg, signature = keys.alg_of_spki(spki), x509.load_der_x509_certificate(made).signature
-    try:
-        keys.verify(spki, alg, tbs, signature)
-    except keys.SignatureError:
-        return False
-    return certificate(tbs, alg, signature) == made

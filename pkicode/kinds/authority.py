@@ -124,7 +124,7 @@ def coming(outlook: Outlook) -> Generations:
 def standing(name: str, outlook: Outlook) -> Standing | None:
     """The newest generation of [ca.NAME], None when it is not declared or its subject cannot be."""
     known = generations(outlook).of(name)
-    return _there(known[-1]) if known else planned(name, 1, outlook)
+    return _there(known[-1]) if known else planned(name, following(name, 0, outlook), outlook)
 
 
 def issuing(name: str, outlook: Outlook) -> Standing | None:
@@ -140,7 +140,7 @@ def _issuing(name: str, outlook: Outlook) -> Standing | None:
     left, _ = _left(outlook)
     known = left.issuing(name)
     if known is None:
-        return planned(name, 1, outlook)
+        return planned(name, following(name, 0, outlook), outlook)
     if not left.is_sound(known) and (made := _making(name, known, outlook)):
         return planned(name, made[-1], outlook)
     return _there(known)
@@ -181,7 +181,9 @@ def on_duty(name: str, outlook: Outlook) -> tuple[Standing, ...]:
     newest = known.get(name)
     coming = _making(name, newest, outlook)
     there = [one for one in known.on_duty(name) if not coming or known.owes(one)]
-    made = [planned(name, generation, outlook) for generation in coming or ([] if newest else [1])]
+    if not coming and not newest:
+        coming = [following(name, 0, outlook)]
+    made = [planned(name, generation, outlook) for generation in coming]
     return (*map(_there, there), *filter(None, made))
 
 
@@ -210,6 +212,15 @@ def stopped(name: str, outlook: Outlook) -> str:
 
 def _there(one: Authority) -> Standing:
     return Standing(one.name, one.generation, one.not_before, one.not_after, None if one.is_foreseen else one)
+
+
+def following(name: str, newest: int, outlook: Outlook) -> int:
+    """The number of the generation after this one.
+
+    Not one that the journal alone knew: its name is out with a key that may be gone, and no other key gets that name.
+    A number that was only reserved comes back with the key that was made for it.
+    """
+    return max(newest, outlook.snapshot.adopted.get(f"ca.{name}", 0)) + 1
 
 
 def planned(name: str, generation: int, outlook: Outlook) -> Standing | None:

@@ -211,7 +211,7 @@ def _metadata(block: Block, row: Row, held: Held, difference: Difference) -> Cha
 
 def _new(block: Block, row: Row, held: Held | None, outlook: Outlook, reason: Reason) -> Change | None:
     spec: CaSpec = block.spec
-    generation = held.generation + 1 if held else 1
+    generation = authorities.following(block.name, held.generation if held else 0, outlook)
     if not rotation.apart(block, generation, outlook):
         return None
     subject = subject_of(spec, generation)

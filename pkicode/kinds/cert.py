@@ -215,7 +215,7 @@ def _issued(
         outlook.problems.append(_outlives(block, standing))
     address = Address("cert", block.name, row.key)
     # A number is never reused, not even that of a certificate nobody knows the signature of.
-    generation = max(held.generation if held else 0, outlook.snapshot.lost.get(str(address), 0)) + 1
+    generation = max(held.generation if held else 0, outlook.snapshot.taken(str(address))) + 1
     taken = _taken(held, outlook) if held else None
     depends_on = _stands_on(spec.issuer) + authorities.taken_by(spec.issuer, outlook)
     if held and taken and taken.first:

@@ -68,7 +68,6 @@ def diff(
     if block is None or row is None:
         return forgotten(held) if held else None
     address = Address("ocsp", block.name, row.key)
-    lost = outlook.snapshot.lost.get(str(address), 0)
     reason = _reason(held, block, outlook)
     authority = _authority(block.name, row.key, outlook)
     if reason is None or authority is None or authority.issuer_key in barred(outlook):
@@ -77,7 +76,7 @@ def diff(
     change = Change(
         address,
         Action.RESERVE,
-        max(held.generation if held else 0, lost) + 1,
+        max(held.generation if held else 0, outlook.snapshot.taken(str(address))) + 1,
         (reason,),
         block,
         row,

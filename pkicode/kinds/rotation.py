@@ -69,8 +69,10 @@ def allowed(block: Block, outlook: Outlook) -> bool:
 def _is_reserved(block: Block, outlook: Outlook) -> bool:
     """Whether the next generation was reserved for a ceremony: somebody said so then, and people will look at it."""
     newest = authorities.generations(outlook).get(block.name)
-    is_next = newest is not None and (f"ca.{block.name}", newest.generation + 1) in outlook.snapshot.reserved
-    return is_next and is_offline(block.spec.issuer or block.name, outlook.config)
+    if newest is None or not is_offline(block.spec.issuer or block.name, outlook.config):
+        return False
+    number = authorities.following(block.name, newest.generation, outlook)
+    return (f"ca.{block.name}", number) in outlook.snapshot.reserved
 
 
 def waits(block: Block, reason: Reason, issuer: authorities.Standing | None, outlook: Outlook) -> str:

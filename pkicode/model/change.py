@@ -52,6 +52,7 @@ class ReasonCode(StrEnum):
     DRIFT_PUBLISHED = "drift-published"
     REMOVED = "removed"
     IMPORTED = "imported"
+    ADOPTED = "adopted"
 
 
 class Stage(StrEnum):

@@ -218,8 +218,8 @@ class Foreseen:
                 agrees = numbers.get(held.name) == held.template and held.status == "ok"
                 if agrees and held.name in self._alone and place not in self._restless:
                     self._steady[place] = held.generation, held.due
-        for lost in self._snapshot.lost:
-            address, _ = parse(lost)
+        for taken in (*self._snapshot.lost, *self._snapshot.adopted):
+            address, _ = parse(taken)
             self._steady.pop((address.name, address.key), None)
 
     def _leave(self, change: Change, outlook: Outlook) -> None:

@@ -84,6 +84,8 @@ class Snapshot:
     """(ca, generation) -> when what it signed ends; asked for only when a CA has a second generation or is retired."""
     lost: Mapping[str, int] = field(factory=dict)
     """Address -> highest generation that ended as unknown or revoked: its number is burnt, whatever the row says."""
+    adopted: Mapping[str, int] = field(factory=dict)
+    """Address -> highest generation that only the journal knew: its number is taken, and no row holds it."""
     selected: Mapping[str, Selected] = field(factory=dict)
     """By id of the [[revoke]] entry."""
     entries: Mapping[str, int] = field(factory=dict)
@@ -94,6 +96,10 @@ class Snapshot:
     """(address, generation) -> its open intent; asked for only where a [ca.X] is offline."""
     adrift: Mapping[str, str] = field(factory=dict)
     """[publish.X] name -> what is not there as it was published; looked at only where that was asked for."""
+
+    def taken(self, address: str) -> int:
+        """The highest generation of an address that no row need tell of: never given again, whatever the row says."""
+        return max(self.lost.get(address, 0), self.adopted.get(address, 0))
 
 
 @frozen

@@ -139,7 +139,9 @@ class Project:
         await self.state.refuse_keys_of_another()
         async with self.state.reading(commands=commands) as store:
             snapshot = await self.state.snapshot(store, at, published=published)
-        return await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
+            behind = await self.state.behind(store)
+        plan = await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
+        return evolve(plan, problems=plan.problems + behind)
 
     async def aseen(self, plan: Plan, *, emit: Callable[[Event], None] = drop) -> Plan:
         """The plan with what the endpoints in its scope serve now: each is connected to, and what it does is told.
@@ -226,7 +228,7 @@ class Project:
         if leave is Leave.LISTS:
             # What is told does not wait for what is wrong elsewhere.
             kinds = LISTS if plan is None else kinds
-        async with self.state.writing(now, leave) as (store, lease), self._world(store, lease, now, emit) as world:
+        async with self.state.applying(now, leave) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: self._stopping)
             ended = await resume(run) if leave is Leave.ALL else []
             planned = partial(self._planned, now=now, only=only, except_=except_, allow=allow)
@@ -290,7 +292,7 @@ class Project:
         from pkicode.project.applied import refuse_denied
 
         now = self.clock()
-        opened = self.state.writing(now, Leave.EITHER)
+        opened = self.state.applying(now, Leave.EITHER)
         async with opened as (store, lease), self._world(store, lease, now, emit) as world:
             entry = await breakglass.entry_of(asked, self.config, store, now)
             config = breakglass.with_entry(self.config, entry)
@@ -310,11 +312,7 @@ class Project:
         return telling.save(plan, path)
 
     def load(self, path: Path) -> SavedPlan:
-        """Read a plan file.
-
-        Raises:
-            PkicodeError, StalePlan: not one, or edited.
-        """
+        """Read a plan file; raises PkicodeError or StalePlan: not one, or edited."""
         return telling.load(path)
 
     def where(self, change: Change) -> tuple[str, int]:

@@ -112,7 +112,7 @@ class Ceremonies:
 
     async def _receive(self, response: Response, emit: Callable[[Event], None]) -> Received:
         now = self._clock()
-        async with self._state.writing(now) as (store, lease), self._world(store, lease, now, emit) as world:
+        async with self._state.applying(now) as (store, lease), self._world(store, lease, now, emit) as world:
             run = Run(world, self.config, lambda: False)
             self._refuse_foreign(response.request, (await store.about()).lineage, now)
             intents = {one.der: one for one in await waiting(run)}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 AT_ONCE = 10_000
 """Certificates in one file and one commit."""
 _ASKED = 250
-_LEAVING = ("cert.", "ocsp.")
+_LEAVING = ("cert.", "ocsp.", "journal.")
 """Addresses whose certificates leave; those of CAs are few, and what is archived was signed by them."""
 _FACTS = ("issuer_key", "serial", "status", "address", "generation", "ca", "ca_generation", "not_after")
 

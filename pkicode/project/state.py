@@ -4,14 +4,14 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from pkicode.adapters.journal import Journal
+from pkicode.adapters.journal import DamagedJournal, Journal
 from pkicode.adapters.secret import read_secret
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.statefile import identity, make_folder
@@ -22,12 +22,14 @@ from pkicode.config.state_url import Server
 from pkicode.config.wrong import WrongForm
 from pkicode.kinds.authority import several
 from pkicode.kinds.crl import CLOCK_TOLERANCE
-from pkicode.kinds.doomed import marked
+from pkicode.kinds.doomed import current, marked
 from pkicode.kinds.selecting import select
+from pkicode.model.change import ReasonCode
 from pkicode.model.instants import rfc3339
-from pkicode.model.problem import LeaseHeld, PkicodeError, StateError
+from pkicode.model.problem import LeaseHeld, PkicodeError, Problem, StateError
 from pkicode.plan.kind import Snapshot
-from pkicode.ports import NO_LEASE, About, CertificateStatus, Lease, Store, Want
+from pkicode.ports import NO_LEASE, About, Certificate, CertificateStatus, Lease, Store, Want
+from pkicode.project import behind
 from pkicode.project.leases import PROJECT, TTL, Leave
 
 _POLL = 0.2
@@ -229,6 +231,26 @@ class State:
         finally:
             await store.close()
 
+    @asynccontextmanager
+    async def applying(self, now: int, leave: Leave = Leave.ALL) -> AsyncIterator[tuple[StateStore, Lease]]:
+        """As `writing`, for those who sign, or destroy keys.
+
+        Raises:
+            StateError: an older copy of the state was put back: the journal knows certificates that it does not know.
+        """
+        async with self.writing(now, leave) as (store, lease):
+            try:
+                await behind.refuse(self.journal, store)
+            except DamagedJournal:
+                # A revocation waits for nobody who mends a file.
+                if leave is not Leave.EITHER:
+                    raise
+            yield store, lease
+
+    async def behind(self, store: Store | None) -> tuple[Problem, ...]:
+        """What a plan says of a state that is behind its journal."""
+        return await behind.warnings(self.journal, store) if store else ()
+
     async def _leave(self, store: Store, leave: Leave) -> Lease:
         if leave is Leave.LISTS:
             return NO_LEASE
@@ -269,19 +291,18 @@ class State:
             return self.empty()
         # One walk over the inventory for both.
         wrong = (CertificateStatus.UNKNOWN, CertificateStatus.REVOKED)
-        found = await store.certificates(Want(statuses=wrong, with_der=False))
-        lost: dict[str, int] = {}
-        for one in found:
-            lost[one.address] = max(one.generation, lost.get(one.address, 0))
+        found = await store.certificates(Want(statuses=wrong, or_reason=ReasonCode.ADOPTED, with_der=False))
+        lost = [one for one in found if one.status in wrong]
         blocked = await store.blocked()
         snapshot = Snapshot(
             about=await store.about(),
-            held=marked(await store.held(), found, blocked),
+            held=marked(await store.held(), lost, blocked),
             templates=await store.templates(),
             authorities=await store.authorities(),
             artefacts=await store.artefacts(),
             revoked=await store.revoked(),
-            lost=lost,
+            lost=_highest(lost, self.config),
+            adopted=_highest([one for one in found if one.reason == ReasonCode.ADOPTED], self.config),
             selected=await select(self.config, store, self.clock() if at is None else at),
             entries=await store.entries(),
             blocked=blocked,
@@ -309,6 +330,18 @@ def _stands(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _highest(certificates: Iterable[Certificate], config: Config) -> dict[str, int]:
+    """Address -> highest generation; also of the address that [[moved]] gives it in this plan."""
+    found: dict[str, int] = {}
+    for one in certificates:
+        found[one.address] = max(one.generation, found.get(one.address, 0))
+    if config.settings.moved:
+        for text, number in [*found.items()]:
+            address = str(current(text, config)) if text.startswith("cert.") else text
+            found[address] = max(number, found.get(address, 0))
+    return found
 
 
 def holder() -> str:

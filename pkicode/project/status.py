@@ -45,6 +45,8 @@ class _Facts:
     leases: Sequence[Lease]
     published: Sequence[Published]
     intents: int
+    behind: str
+    """What is wrong between journal and state; "" where nothing is."""
 
 
 @frozen
@@ -91,7 +93,8 @@ class Vitals:
 
     async def _facts(self, store: StateStore) -> _Facts:
         snapshot = await self._state.snapshot(store)
-        return _Facts(snapshot, await store.leases(), await store.published(), len(await store.intents()))
+        told = "; ".join(f"{one.message}: {one.help}" for one in await self._state.behind(store))
+        return _Facts(snapshot, await store.leases(), await store.published(), len(await store.intents()), told)
 
 
 @frozen
@@ -123,6 +126,8 @@ class _Look:
             self._tell("state", "clock", Level.CRITICAL, message)
         elif rows["ca"] and not journal:
             self._tell("state", "journal", Level.CRITICAL, "the issuance journal is gone: `pkicode state verify`")
+        elif self.facts.behind:
+            self._tell("state", "journal", Level.CRITICAL, self.facts.behind)
         elif self.facts.intents and not alive:
             message = f"{self.facts.intents:,} left open by an apply that was stopped; the next one finishes them"
             self._tell("state", "intents", Level.WARNING, message)

@@ -21,7 +21,9 @@ from pkicode.model.faults import Reach
 from pkicode.model.keyuse import Attested, KeyUse
 from pkicode.model.problem import KeyStoreError, PkicodeError
 from pkicode.ports import About, Audited, KeyStore, Lease, Write
-from pkicode.project import keylife, moving, retention
+from pkicode.project import adopting, keylife, moving, retention
+from pkicode.project.adopting import Adoption
+from pkicode.project.leases import TTL, kept_alive
 from pkicode.project.retention import Removable
 from pkicode.project.state import State, holder
 
@@ -118,6 +120,30 @@ class Upkeep:
         place = moving.place(state)
         loop.run(restore(source, place, whose=state.wanted(), now=state.clock(), actor=holder()))
 
+    def adoptable(self) -> Adoption:
+        """What `adopt` would record now."""
+        return loop.run(self._adoptable())
+
+    async def _adoptable(self) -> Adoption:
+        async with self._state.existing() as store:
+            return await adopting.found(self._state, store, self._keystore)
+
+    def adopt(self) -> Adoption:
+        """Record what only the journal knows, and what only published lists say is revoked; see adopting.py."""
+        return loop.run(self._adopt())
+
+    async def _adopt(self) -> Adoption:
+        async with self._state.writing(self._state.clock()) as (store, lease):
+
+            async def keep() -> None:
+                await store.renew(lease, now=self._state.clock(), ttl=TTL)
+
+            # A hundred thousand take longer than a lease lives.
+            adoption = await kept_alive(keep, adopting.found(self._state, store, self._keystore))
+            if not adoption.is_empty:
+                await adopting.record(adoption, self._state, store, lease, holder())
+            return adoption
+
     def migrate(self) -> tuple[int, int]:
         """Make the state, or bring it up to what this pkicode needs; its schema before and after."""
         return loop.run(moving.migrate(self._state))
@@ -210,7 +236,7 @@ class Upkeep:
     async def _destroy_keys(self, labels: Sequence[str], keystore: KeyStore) -> None:
         # Nobody who applies may need, between looking and destroying, what is looked at here.
         now = self._state.clock()
-        async with self._state.writing(now) as (store, lease):
+        async with self._state.applying(now) as (store, lease):
             await keylife.destroy(labels, keystore, store, lease, now=now, actor=holder(), reach=self._reach)
 
     def key_facts(self, name: str) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ REASONS = {
     ReasonCode.DRIFT_PUBLISHED: "What is published differs from what we published.",
     ReasonCode.REMOVED: "pki.toml no longer declares it; the remembered `on_remove` says what that means.",
     ReasonCode.IMPORTED: "It was made elsewhere and is taken over as it is.",
+    ReasonCode.ADOPTED: "An older state was put back, and only the issuance journal knew of it: `pkicode state adopt`.",
 }
 """Every reason of a plan, for `pkicode explain CODE` and docs/reference/reasons.md."""
 

@@ -50,7 +50,7 @@ class Request:
         found = list(_general_names(self._attributes))
         if len(found) > _MOST_NAMES:
             raise ValueError(f"the request asks for {len(found)} names; at most {_MOST_NAMES} are read")
-        return tuple(dict.fromkeys(_san(tag, content) for tag, content in found))
+        return tuple(dict.fromkeys(san_of(tag, content) for tag, content in found))
 
 
 def csr(data: bytes) -> Request:
@@ -102,7 +102,12 @@ def _general_names(attributes: bytes) -> Iterator[tuple[int, bytes]]:
                 yield from der.children(der.only(fields[-1][1], der.SEQUENCE))
 
 
-def _san(tag: int, content: bytes) -> San:
+def san_of(tag: int, content: bytes) -> San:
+    """A GeneralName (RFC 5280 section 4.2.1.6) in normal form.
+
+    Raises:
+        ValueError: it is none that we could issue.
+    """
     if tag in _TEXTS:
         return names.san(_TEXTS[tag], content.decode("ascii"))
     if tag == 0x87 and len(content) in {4, 16}:

@@ -95,6 +95,31 @@ def test_state_copy_overwrites_nothing(run, there, applied, url):
     assert run("state", "copy", url, "mysql://x", "--allow-clock").code == 1
 
 
+def test_a_server_that_was_set_back_is_told_by_the_journal_of_who_signed(run, folder, there, postgres):
+    """Its own backups go round `state restore`."""
+    schema = there.rpartition("=")[2]
+    old = ["certificates", "resources", "events", "meta", "templates"]
+    for name in old:
+        postgres.sql(f"CREATE TABLE public.{schema}_{name} AS TABLE {schema}.{name}")
+    (folder / "pki.toml").write_text((folder / "pki.toml").read_text() + ONE_MORE)
+    assert run("apply", "-y", "--allow-clock").code == 0
+    [lost] = [one for one in run("inventory", "--format", "json").json if one["address"] == "cert.new"]
+    postgres.sql(f"TRUNCATE {', '.join(f'{schema}.{name}' for name in old)}")
+    for name in reversed(old):
+        postgres.sql(f"INSERT INTO {schema}.{name} OVERRIDING SYSTEM VALUE SELECT * FROM public.{schema}_{name}")
+    ran = run("apply", "-y", "--allow-clock")
+    assert (ran.code, f"does not know: serial {lost['serial_number']}" in ran.err) == (1, True)
+    (folder / ".pkicode/journal.log").rename(folder / "elsewhere")
+    assert "W0502" not in run("plan").out  # as on another machine, which has signed nothing
+    (folder / "elsewhere").rename(folder / ".pkicode/journal.log")
+    assert "W0502" in run("plan").out
+    assert run("state", "adopt", "-y", "--allow-clock").code == 0
+    assert run("state", "verify").code == 0
+    assert run("apply", "-y", "--allow-clock").code == 0
+    found = [one["generation"] for one in run("inventory", "--format", "json").json if one["address"] == "cert.new"]
+    assert found == [1, 2]
+
+
 def test_a_backup_of_the_server_is_restored_there_and_refused_where_it_knows_less(run, folder, there, postgres):
     assert run("state", "backup", folder / "first.db").code == 0
     (folder / "pki.toml").write_text((folder / "pki.toml").read_text() + ONE_MORE)

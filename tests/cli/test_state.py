@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -151,7 +152,47 @@ def test_state_restore_warns_of_certificates_that_only_the_journal_knows(run, ap
     ran = run("state", "restore", "copy.db", "--allow-clock")
     assert ran.code == 0
     assert f"the journal holds a certificate that is not in the inventory: serial {serial}, " in ran.err
-    assert "look at `pkicode state verify` before you apply" in ran.err
+    assert "`pkicode state adopt` records what only the journal knows" in ran.err
+
+
+@pytest.fixture
+def behind(run, applied):
+    """The state of before [cert.new] was issued, copied back by hand; the serial number of that one."""
+    shutil.copy2(applied / ".pkicode/state.db", applied / "copy.db")
+    (applied / "pki.toml").write_text(CONFIG + ONE_MORE)
+    assert run("apply", "-y", "--allow-clock").code == 0
+    issued = run("inventory", "--format", "json").json
+    shutil.copy2(applied / "copy.db", applied / ".pkicode/state.db")
+    return next(one["serial_number"] for one in issued if one["address"] == "cert.new")
+
+
+def test_apply_tells_of_an_older_state_and_state_adopt_is_the_way_on(run, behind):
+    ran = run("apply", "-y", "--allow-clock")
+    assert (ran.code, f"does not know: serial {behind}, new.corp.example" in ran.err) == (1, True)
+    assert "pkicode state adopt" in ran.err
+    assert "W0502" in run("plan").out
+    assert "`pkicode state adopt` records what only the journal knows" in run("state", "verify").err
+
+    told = run("state", "adopt", "--dry-run")
+    assert (told.code, "cert.new@1" in told.out, behind in told.out) == (0, True, True)
+    assert run("state", "adopt", "--allow-clock").code == 64, "nobody can be asked"
+    assert run("state", "adopt", "-y").code == 64, "the clock is frozen"
+    ran = run("state", "adopt", "-y", "--allow-clock")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "Only the journal knows 1 certificate of this state:")
+    assert run("state", "verify").out == "The state is sound.\n"
+    assert run("state", "adopt", "-y", "--allow-clock").out.startswith("Nothing to record")
+    assert run("revoke", behind, "--reason", "superseded", "--allow-clock").code == 0
+    assert run("apply", "-y", "--allow-clock").code == 0
+    found = [one for one in run("inventory", "--format", "json").json if one["address"] == "cert.new"]
+    assert [(one["generation"], one["status"]) for one in found] == [(1, "revoked"), (2, "good")]
+
+
+def test_state_adopt_tells_scripts_the_same(run, behind):
+    (told,) = run("state", "adopt", "--dry-run", "--format", "json").json["certificates"]
+    assert (told["address"], told["generation"], told["serial_number"]) == ("cert.new", 1, behind)
+    done = run("state", "adopt", "-y", "--allow-clock", "--format", "json").json
+    assert done["certificates"] == [told]
+    assert (done["going_on"], done["keyless"], done["revoked"], done["revoked_cas"]) == ([], [], [], [])
 
 
 def test_state_lock_show_is_empty_between_applies(run, applied):

@@ -11,6 +11,7 @@ import pytest
 from cryptography import x509
 
 import pkicode
+from pkicode.adapters.journal import Journal
 from pkicode.model.event import Event
 from pkicode.model.faults import FaultPoint
 from pkicode.model.instants import DAY
@@ -18,9 +19,12 @@ from pkicode.model.problem import LeaseLost, PkicodeError, StateError
 from pkicode.ports import Certificate, Want
 from pkicode.project import open_project
 from pkicode.project.retention import Removable
+from tests.faults.corp import BASE as ANSWERED
 from tests.faults.run import PRUNE, Fault, crash, ended, start
 from tests.kinds.site import Site, told
+from tests.quick import quick_keystore
 from tests.retention import long
+from tests.state.older import PORTAL, warned
 
 DAYS = (0, 4, 11, 40, 100, 400)
 
@@ -340,3 +344,20 @@ def test_a_revocation_that_no_list_has_shown_stays_until_one_has(site):
     prune(site)
     assert (victim.issuer_key, victim.serial) not in inventory(site)
     assert site.open().upkeep.verify() == []
+
+
+def test_what_was_archived_is_not_what_only_the_journal_knows(quick_path: Path) -> None:
+    quick_keystore(quick_path)
+    site = Site(quick_path)
+    site.write(f'{PORTAL}[state]\nkeep = "30d"\n', base=ANSWERED)
+    for days in (*[30] * 8, 16):
+        assert site.later(days).apply().exit_code == 0
+    assert site.later(400).apply(only=["crl.*"]).exit_code == 0
+    going, archives = site.open().upkeep.prune(lambda _: None)
+    newest = next(Journal(site.root / ".pkicode/journal.log").backwards())
+    assert newest not in [one.der for one in site.open().inventory(Want())]
+    assert (len(archives), going.statuses["issued"] > 5) == (1, True)
+    assert warned(site) == []
+    assert site.open().upkeep.adoptable().is_empty
+    assert site.open().upkeep.verify() == []
+    assert site.apply().exit_code == 0

@@ -9,7 +9,12 @@ import pytest
 
 from pkicode.adapters.store import open_sqlite
 from pkicode.ports import Lease, Store
+from tests.faults.corp import BASE as ANSWERED
+from tests.kinds.site import Site
 from tests.postgres import Postgres
+from tests.quick import quick_keystore
+from tests.state.older import NEW as MORE
+from tests.state.older import PORTAL, Older, copied
 from tests.state.postgres import opened
 from tests.state.samples import NEW, NOW
 
@@ -44,3 +49,20 @@ def lease(store: Store, run: Run) -> Lease:
 @pytest.fixture
 def template(store: Store, run: Run, lease: Lease) -> int:
     return run(store.template('{"kind":"cert"}', lease=lease))
+
+
+@pytest.fixture
+def site(quick_path: Path) -> Site:
+    quick_keystore(quick_path)
+    site = Site(quick_path).write(PORTAL, base=ANSWERED)
+    assert site.apply().exit_code == 0
+    return site
+
+
+@pytest.fixture
+def older(site: Site) -> Older:
+    """Taken before [cert.new] was issued and portal renewed."""
+    older = copied(site)
+    site.write(PORTAL + MORE, base=ANSWERED).later(61)
+    assert site.apply().exit_code == 0
+    return older

@@ -1,0 +1,97 @@
+"""Whether a state is behind its journal: an older copy was put back, and certificates are out that it cannot revoke.
+
+Asked before every apply, by plan and by status, so only the end of the journal is looked at.  What lies before a
+certificate that the state knows is told by `state verify`; adopting.py mends it.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice, repeat
+
+from cryptography import x509
+
+from pkicode.adapters.journal import Journal, told
+from pkicode.kinds.authority import from_record
+from pkicode.model.instants import from_datetime
+from pkicode.model.problem import Problem, StateError
+from pkicode.ports import Store, Want
+from pkicode.x509.descent import named, signer
+from pkicode.x509.keys import digest
+from pkicode.x509.tbs import IssuerFacts
+
+_Line = tuple[bytes, str, Sequence[str]]
+"""A certificate, its serial number, and the keys of the CAs that it may name as its issuer."""
+_AT_ONCE = 250
+_HELP = "`pkicode state restore` a newer backup; where there is none, `pkicode state adopt` records what is not known"
+
+
+async def warnings(journal: Journal, store: Store) -> tuple[Problem, ...]:
+    """As a plan says it; nothing where whoever plans has no journal, or no leave to read it."""
+    if not os.access(journal.path, os.R_OK):
+        return ()
+    try:
+        await refuse(journal, store)
+    except StateError as error:
+        return (Problem("W0502", f"apply refuses: {error.message}", help=error.help),)
+    return ()
+
+
+async def refuse(journal: Journal, store: Store) -> None:
+    """Before anything is signed: look for the newest certificate that the state's CAs signed and it does not know.
+
+    Raises:
+        StateError: there is one, or the journal is damaged or cannot be read.
+    """
+    cas = [from_record(*ca, record).facts for ca, record in (await store.authorities()).items()]
+    if not cas:
+        return
+    # Read before the state is asked: whatever is in the journal by now had its intent there before.
+    lines = _of(cas, journal.backwards())
+    # The newest is mostly known, and that is all there is to it.
+    for count in chain([1], repeat(_AT_ONCE)):
+        some = await asyncio.to_thread(_next, lines, count)
+        if not some:
+            return
+        found = await store.certificates(Want(serials=[serial for _, serial, _ in some], with_der=False))
+        rows = {(one.issuer_key, one.serial): one for one in found}
+        for made, serial, issuers in some:
+            row = next((rows[key, serial] for key in issuers if (key, serial) in rows), None)
+            # An intent may be older than one that another batch has put into the journal before it.
+            if row is not None and row.sha256:
+                return
+            if row is None and _is_signed(made, cas) and not await _is_archived(made, store):
+                raise StateError(
+                    "an older state was put back: "
+                    f"the journal {journal.path} holds a certificate that the state does not know: {told(made)}",
+                    help=_HELP,
+                )
+
+
+def _next(lines: Iterator[_Line], count: int) -> list[_Line]:
+    return [*islice(lines, count)]
+
+
+def _of(cas: Sequence[IssuerFacts], lines: Iterator[bytes]) -> Iterator[_Line]:
+    """Those that name one of these CAs."""
+    for made in lines:
+        try:
+            serial, issuers = named(made, cas)
+        except ValueError:  # `state verify` tells of it
+            continue
+        if issuers:
+            yield made, serial, [digest(one.spki) for one in issuers]
+
+
+def _is_signed(made: bytes, cas: Sequence[IssuerFacts]) -> bool:
+    """What only says that it is ours is somebody's line in a file, and stops no apply; `state verify` tells of it."""
+    try:
+        return signer(made, cas) is not None
+    except ValueError:
+        return False
+
+
+async def _is_archived(made: bytes, store: Store) -> bool:
+    """Whether it may have left the inventory in good order: it ended before the newest of what did."""
+    ended = from_datetime(x509.load_der_x509_certificate(made).not_valid_after_utc)
+    return any(ended <= one.newest for one in await store.archives())
