@@ -1,5 +1,8 @@
 """pkicode apply: show the plan, ask, make it so, and say what was done."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +14,7 @@ from pkicode.cli.progress import once, progress
 from pkicode.cli.session import Session, say, say_json
 from pkicode.model.change import Plan
 from pkicode.model.instants import rfc3339
+from pkicode.model.problem import ConfigError, Denied
 from pkicode.views.applied import STOPPED, summary
 
 if TYPE_CHECKING:
@@ -36,7 +40,11 @@ if TYPE_CHECKING:
 @scope
 @allowing
 @click.option("--jobs", type=click.IntRange(min=1), help="Worker processes; as many as there are cores if not given.")
-@click.option("--auto", is_flag=True, help="Unattended: with --only-reasons, anything else waits (exit 7).")
+@click.option(
+    "--auto",
+    is_flag=True,
+    help="Unattended: with --only-reasons, anything else waits (exit 7), and lists are kept fresh beside an error.",
+)
 @click.option("--watch", "watching", is_flag=True, help="Go on: apply whenever something is due or was changed.")
 @click.option(
     "--refresh",
@@ -96,23 +104,42 @@ def apply_command(
         show(expected)
         if expected.has_changes:
             confirm("Apply this plan?", "give -y, or apply a plan saved with `pkicode plan -o FILE`")
+    unattended = auto and not only
     with progress(session) as heard, once(heard) as emit:
-        applied = project.apply(
-            expected,
-            only=only,
-            except_=except_,
-            allow=allow,
-            jobs=jobs,
-            only_reasons=reasons,
-            published=refresh is not None,
-            # Where nobody is asked, one plan is enough: the one made under the lease.
-            show=show if expected is None else lambda _agreed: None,
-            emit=emit,
-        )
+        lists = partial(project.apply, except_=except_, only_reasons=reasons, emit=emit)
+        with _lists_at_least(session, project, lists, form=form) if unattended else nullcontext():
+            applied = project.apply(
+                expected,
+                only=only,
+                except_=except_,
+                allow=allow,
+                jobs=jobs,
+                only_reasons=reasons,
+                published=refresh is not None,
+                # Where nobody is asked, one plan is enough: the one made under the lease.
+                show=show if expected is None else lambda _agreed: None,
+                emit=emit,
+            )
     _tell(applied, project, form=form)
     if applied.stopped:
         session.note(STOPPED)
     return applied.exit_code
+
+
+@contextmanager
+def _lists_at_least(
+    session: Session, project: "Project", lists: Callable[..., "Applied"], *, form: str
+) -> Iterator[None]:
+    """Nobody looks at the error now: a CRL that ended meanwhile would stop every certificate below its CA."""
+    from pkicode.project.applied import TELLING
+
+    try:
+        yield
+    except (ConfigError, Denied):
+        done = lists(only=TELLING)
+        session.note("Only CRLs, OCSP answers and what is published; why not the rest:")
+        _tell(done, project, form=form)
+        raise
 
 
 def _refuse(file: Path | None, *, auto: bool, reasons: tuple[str, ...], scoped: bool) -> None:

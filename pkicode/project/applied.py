@@ -18,6 +18,8 @@ from pkicode.ports import Certificate
 from pkicode.project.leases import Leave
 
 LISTS = tuple(kind for kind in KINDS if kind.tells)
+TELLING = tuple(f"{kind.name}.*" for kind in LISTS)
+"""Addresses of what relying parties live on."""
 _OTHER_REASON = "its reason is not among --only-reasons"
 _TELLING = frozenset(kind.name for kind in LISTS)
 POOL_FROM = 2000

@@ -17,7 +17,7 @@ from pkicode.adapters.store import StateStore
 from pkicode.model.event import Event
 from pkicode.model.problem import ConfigError, Denied, LeaseHeld, PkicodeError
 from pkicode.project import Project, drop
-from pkicode.project.applied import LISTS, Applied
+from pkicode.project.applied import TELLING, Applied
 
 POLL = 5
 """Seconds between two looks at the files and the state."""
@@ -148,7 +148,7 @@ class Watch:
         self._current = by
         try:
             applied = await by.aapply(
-                only=tuple(f"{kind.name}.*" for kind in LISTS),
+                only=TELLING,
                 except_=self.except_,
                 only_reasons=self.only_reasons,
                 emit=self.emit,

@@ -210,6 +210,30 @@ def test_apply_unattended_does_only_what_its_reasons_allow(run, applied):
     assert run("apply", "-y", "--only-reasons", "dew", "--allow-clock").code == 64
 
 
+@pytest.mark.parametrize("form", ["human", "json"])
+def test_apply_unattended_keeps_lists_fresh_where_the_rest_cannot_be_planned(run, applied, monkeypatch, form):
+    before = crl_number(applied / "public/crl/root-g1.crl")
+    monkeypatch.setenv("PKICODE_NOW", "2031-11-01T00:00:00Z")
+    command = ["apply", "--only-reasons", "due,crl-due", "--allow-clock", "--format", form]
+    assert (run(*command, "-y").code, crl_number(applied / "public/crl/root-g1.crl")) == (1, before)
+    ran = run(*command, "--auto")
+    assert (ran.code, "error[E0415]: cert.portal would outlive" in ran.err) == (1, True)
+    assert ran.json["counts"] == {"sign": 2, "publish": 1} if form == "json" else "2 CRLs signed" in ran.out
+    assert crl_number(applied / "public/crl/root-g1.crl") == before + 1
+
+
+def test_apply_unattended_keeps_lists_fresh_where_policy_says_no(run, applied, monkeypatch):
+    (applied / "pki.toml").write_text(CONFIG + "\n[policy]\nmax_actions = { issue = 2 }\n")
+    monkeypatch.setenv("PKICODE_NOW", "2027-02-15T00:00:00Z")
+    ran = run("apply", "--auto", "--only-reasons", "due,crl-due", "--allow-clock")
+    assert (ran.code, "Applied: 2 CRLs signed, 1 published." in ran.out) == (6, True)
+    assert run("plan", "--only", "crl.*", "-e").code == 0
+
+
+def crl_number(path):
+    return int(openssl("crl", "-in", path, "-noout", "-crlnumber").strip().partition("=")[2], 16)
+
+
 def test_apply_interrupted_finishes_what_it_began_and_tells_only_that(folder):
     (folder / "pki.toml").write_text(FROM_CSV, "utf-8")
     hosts = [f"h{number},h{number}.corp.example\n" for number in range(3000)]
