@@ -166,9 +166,15 @@ def _wrong(row: Certificate) -> Iterator[str]:
     except ValueError as error:
         yield f"its bytes are no certificate: {error}"
         return
-    for name, value in (("serial", row.serial), ("issuer", row.issuer_dn), ("public key", row.spki)):
-        if said[name] != value:
-            yield f"its {name} is not the one in its bytes"
+    ours = {"serial": row.serial, "issuer": row.issuer_dn, "public key": row.spki, "validity": _validity(row)}
+    yield from (f"its {name} is not the one in its bytes" for name, value in ours.items() if said[name] != value)
+
+
+def _validity(row: Certificate) -> bytes:
+    """As it stands in the bytes (RFC 5280 section 4.1.2.5); empty where no certificate can say it."""
+    with suppress(ValueError, OverflowError, OSError):
+        return der.tlv(der.SEQUENCE, *map(der.utc_or_generalized, (row.not_before, row.not_after)))
+    return b""
 
 
 def _facts(tbs: bytes) -> dict[str, Any]:
@@ -181,6 +187,7 @@ def _facts(tbs: bytes) -> dict[str, Any]:
     return {
         "serial": f"{int.from_bytes(der.only(values[0], der.INTEGER), 'big', signed=True):x}",
         "issuer": values[2],
+        "validity": values[3],
         "public key": keys.digest(values[5]),
     }
 

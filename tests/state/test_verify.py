@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
+from cryptography import x509
 
 from pkicode.adapters.journal import Journal, to_be_signed
 from pkicode.adapters.store import open_sqlite
@@ -48,13 +49,20 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 
 def row(number: int, whole: bytes) -> Certificate:
-    tbs = to_be_signed(whole)
+    tbs, said = to_be_signed(whole), x509.load_der_x509_certificate(whole)
     parts, content = [], der.only(tbs, der.SEQUENCE)
     while content:
         _, _, end = der.read(content)
         parts.append(content[:end])
         content = content[end:]
-    return certificate(number, issuer_dn=parts[3], spki=hashlib.sha256(parts[6]).hexdigest(), der=tbs)
+    return certificate(
+        number,
+        issuer_dn=parts[3],
+        not_before=int(said.not_valid_before_utc.timestamp()),
+        not_after=int(said.not_valid_after_utc.timestamp()),
+        spki=hashlib.sha256(parts[6]).hexdigest(),
+        der=tbs,
+    )
 
 
 @pytest.fixture
@@ -148,7 +156,13 @@ def test_a_certificate_of_another_serial_is_seen_even_with_its_own_digest(state,
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [("issuer_dn = x'3000'", "issuer"), ("spki = 'aa'", "public key"), ("serial = 'ff'", "serial")],
+    [
+        ("issuer_dn = x'3000'", "issuer"),
+        ("spki = 'aa'", "public key"),
+        ("serial = 'ff'", "serial"),
+        ("not_after = not_after + 1", "validity"),
+        ("not_before = -62135596801", "validity"),
+    ],
 )
 def test_facts_that_differ_from_the_bytes_are_seen(state, change, what):
     found = state.tamper(f"UPDATE certificates SET {change} WHERE id = 5")
