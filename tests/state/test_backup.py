@@ -22,7 +22,9 @@ from tests.state.samples import NEW, NOW, certificate, crl, revocation, write
 def tbs(number: int) -> bytes:
     """As much of a TBSCertificate as the inventory repeats."""
     empty, name = b"\x30\x00", b"\x30\x02\x05\x00"
-    return der.tlv(der.SEQUENCE, der.integer(number + 0x1000), empty, name, empty, empty, empty)
+    row = certificate(number)
+    validity = der.tlv(der.SEQUENCE, *map(der.utc_or_generalized, (row.not_before, row.not_after)))
+    return der.tlv(der.SEQUENCE, der.integer(number + 0x1000), empty, name, validity, empty, empty)
 
 
 def intent(number: int):
