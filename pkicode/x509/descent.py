@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from cryptography import x509
 
 from pkicode.x509 import der, keys
-from pkicode.x509.tbs import IssuerFacts, certificate, facts_of
+from pkicode.x509.tbs import IssuerFacts, certificate, facts_of, leading
 
 
 def named(made: bytes, cas: Iterable[IssuerFacts]) -> tuple[str, list[IssuerFacts]]:
@@ -21,15 +21,8 @@ def named(made: bytes, cas: Iterable[IssuerFacts]) -> tuple[str, list[IssuerFact
     near = [one for one in cas if one.ski in made and one.dn in made]
     if not near:
         return "", []
-    _, start, _ = der.read(made)
-    _, offset, _ = der.read(made, start)
-    fields = []
-    # version, serialNumber, signature, issuer (RFC 5280 section 4.1)
-    for _ in range(4):
-        _, _, end = der.read(made, offset)
-        fields.append(made[offset:end])
-        offset = end
-    return f"{int.from_bytes(der.only(fields[1], der.INTEGER), 'big'):x}", [one for one in near if one.dn == fields[3]]
+    _, serial, _, issuer = leading(made, 4)
+    return f"{int.from_bytes(der.only(serial, der.INTEGER), 'big'):x}", [one for one in near if one.dn == issuer]
 
 
 def signer(made: bytes, cas: Iterable[IssuerFacts]) -> IssuerFacts | None:

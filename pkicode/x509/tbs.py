@@ -42,15 +42,25 @@ def facts_of(certificate: bytes) -> IssuerFacts:
     Raises:
         ValueError: not a certificate.
     """
+    fields = leading(certificate, 7)
+    return self_issued(fields[5], fields[6])
+
+
+def leading(certificate: bytes, count: int) -> list[bytes]:
+    """The first fields of a certificate's TBS, headers included: version, serialNumber, signature, issuer, validity,
+    subject, subjectPublicKeyInfo (RFC 5280 section 4.1).
+
+    Raises:
+        ValueError: not a certificate.
+    """
     _, start, _ = der.read(certificate)
     _, offset, _ = der.read(certificate, start)
     fields = []
-    # version, serialNumber, signature, issuer, validity, subject, subjectPublicKeyInfo (RFC 5280 section 4.1)
-    for _ in range(7):
+    for _ in range(count):
         _, _, end = der.read(certificate, offset)
         fields.append(certificate[offset:end])
         offset = end
-    return self_issued(fields[5], fields[6])
+    return fields
 
 
 def ski(spki: bytes) -> bytes:
