@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
-from pkicode.config.language import COMPROMISES
+from pkicode.config.language import COMPROMISES, CaSpec
+from pkicode.config.reader import Config
 from pkicode.kinds.authority import from_record
 from pkicode.kinds.crl_lists import LIMIT, genuine
 from pkicode.kinds.generation import Authority, Cross, rotates_at
+from pkicode.model.address import parse
 from pkicode.model.change import ReasonCode
 from pkicode.model.problem import Foreign, StateError
 from pkicode.model.row import Held
@@ -94,7 +96,7 @@ async def found(state: State, store: Store, opened: Callable[[str], KeyStore]) -
         ) from error
     lines = [one for one in lines if one.not_after > archived]
     places = await placing.places(lines, cas, state.config, store, opened)
-    rows = await asyncio.to_thread(lambda: [_row(one, places) for one in lines])
+    rows = await asyncio.to_thread(lambda: [_row(one, places, state) for one in lines])
     lists = {one.issuer_key: await _list(one, state) for one in places.authorities.values()}
     return await asyncio.to_thread(_joined, state, cas, known, lines, rows, places, lists)
 
@@ -115,7 +117,7 @@ def _lines(journal: Mapping[str, bytes], cas: Sequence[IssuerFacts], known: Sequ
     return [one for one in lines if one.id not in there]
 
 
-def _row(line: Line, places: Places) -> Certificate:
+def _row(line: Line, places: Places, state: State) -> Certificate:
     """As the inventory is to have it; what the certificate does not say is left empty."""
     address, generation = places.place(line)
     issuer = places.authorities.get(line.issuer.spki)
@@ -142,10 +144,19 @@ def _row(line: Line, places: Places) -> Certificate:
         plan_id="",
         reason=str(ReasonCode.ADOPTED),
         session="",
-        # Not later than it was: `issued_before` means it as well.
-        created=line.not_before,
+        # What an entry's `issued_before` replaced is not to be revoked by it for having been adopted.
+        created=min(line.not_before + _backdate(address, state.config), state.clock()),
         duty=json.dumps(line.urls),
     )
+
+
+def _backdate(address: str, config: Config) -> int:
+    """How far not_before lies before issuance, as pki.toml says it now: nothing else tells when it was."""
+    named, _ = parse(address)
+    block = config.block(named.kind, named.name) if named.kind in ("ca", "cert") else None
+    # The default of those that stand in no block, delegates too.
+    found: int = (block.spec if block else CaSpec()).backdate
+    return found
 
 
 async def _list(authority: Authority, state: State) -> Sequence[Entry]:

@@ -51,6 +51,22 @@ def test_what_was_adopted_is_as_it_was_and_apply_goes_on_with_other_numbers(
     assert len(numbers) == len(set(numbers))
 
 
+def test_what_replaced_a_revoked_one_is_not_revoked_for_having_been_adopted(site: Site) -> None:
+    """The entry of `pkicode revoke` means what was issued before it, and its replacement came seconds after."""
+    older = copied(site)
+    site.now += 10
+    site.open().revoke(Asked("cert.portal", "keyCompromise"))
+    assert "issued_before" in (site.root / "pki.toml").read_text()
+    site.now += 10
+    assert site.apply().exit_code == 0
+    replaced = serial_of(site, "cert.portal", 2)
+    older.put_back(*STATE)
+    site.open().upkeep.adopt()
+    assert site.apply().exit_code == 0
+    assert replaced not in revoked_serials((site.root / "public/crl/issuing-g1.crl").read_bytes())
+    assert {one.serial: one.status for one in inventory(site)}[replaced] == "issued"
+
+
 def test_an_adopted_certificate_is_revoked_by_its_serial_and_openssl_reads_so(site: Site, older: Older) -> None:
     serial, chain = serial_of(site, "cert.new"), site.chain("cert.new")
     older.put_back(*KEYS)
