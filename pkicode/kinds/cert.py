@@ -20,7 +20,7 @@ from pkicode.kinds import cert_ahead as ahead
 from pkicode.kinds import deny, names_check, preview
 from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.doomed import Doomed, barred, doomed, lists_of
-from pkicode.kinds.leaf import due_elsewhere, filled, keeps_key, profile_of
+from pkicode.kinds.leaf import due_elsewhere, filled, keeps_key, key_again, profile_of
 from pkicode.kinds.rows import columns, forgotten
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Layered, Readiness, Reason, ReasonCode
@@ -289,6 +289,9 @@ def _held_back(change: Change, spec: CertSpec, sans: Sans, standing: authorities
         same = held is not None and not held.is_forgotten and _handed_in(held.values) == digest
         if same and spec.renew.rekey is Rekey.REQUIRE:
             return evolve(change, readiness=Readiness.WAITING, waits=f"rekey is required: hand in a new CSR as {where}")
+        if same and spec.renew.rekey is Rekey.YES and change.block:
+            again = change.block
+            outlook.once(("key again", again.name), lambda: outlook.problems.append(key_again(again)))
         if barred(outlook) and _brought_key(spec.csr, outlook) in barred(outlook):
             reasons = tuple({one.code: one for one in (*change.reasons, Reason(ReasonCode.KEY_BLOCKED))}.values())
             waits = f"its key is block-listed: hand in a CSR with a new key as {where}"

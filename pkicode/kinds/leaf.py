@@ -14,6 +14,7 @@ from pkicode.kinds.authority import crl_urls, issuer_urls
 from pkicode.model.address import Address, parse
 from pkicode.model.change import Reason, ReasonCode
 from pkicode.model.instants import NO_EXPIRY, renewal_window
+from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.x509.profile import Profile
 
@@ -50,6 +51,18 @@ def keeps_key(spec: CertSpec, held: Held | None, reason: Reason) -> bool:
     """Renewal instead of re-key (RFC 3647 section 4.6); never for a key somebody else may have."""
     compromised = reason.code in (ReasonCode.REVOKED, ReasonCode.KEY_BLOCKED)
     return held is not None and not held.is_forgotten and spec.renew.rekey is Rekey.NO and not compromised
+
+
+def key_again(block: Block) -> Problem:
+    """That a request which was used already is used again, where a new key is asked for at each renewal."""
+    return Problem(
+        "W0416",
+        f"cert.{block.name} is renewed with a request that was used already: the key stays the same",
+        help='hand in a new request before each renewal; `renew = { rekey = "require" }` waits for it, and'
+        " `rekey = false` says that the key may stay",
+        place=block.source.place("csr"),
+        address=f"cert.{block.name}",
+    )
 
 
 def owns(label: str, address: Address, config: Config) -> bool:

@@ -173,6 +173,23 @@ def test_rekey_require_waits_for_another_csr(site: Site) -> None:
     assert told(ready) == ['renew cert.host["a"]@2 key-changed']
 
 
+def test_a_request_that_is_used_again_is_told_once_unless_its_key_may_stay(site: Site) -> None:
+    csr(site, "a")
+    csr(site, "b")
+    site.write(CSR)
+    assert site.plan().problems == ()
+    site.apply()
+    site.later(61)
+    assert [(one.code, one.address) for one in site.plan().problems] == [("W0416", "cert.host")]
+    csr(site, "a")
+    csr(site, "b")
+    assert site.plan().problems == ()
+    assert site.apply().exit_code == 0
+    site.later(61)
+    site.write(CSR + "renew = { rekey = false }\n")
+    assert site.plan().problems == ()
+
+
 def test_a_csr_with_the_key_of_another_address_is_refused(site: Site) -> None:
     first = csr(site, "a")
     site.write(CSR.replace('"a", "b"', '"a"'))
