@@ -122,6 +122,17 @@ def _of_state(block: Block, entry: Revoke, outlook: Outlook) -> Iterator[tuple[s
         message = f"nobody can see the revocation of {_few(hidden)}: the certificate names no CRL (RFC 9608)"
         mend = "take it off its servers; it is recorded and its key blocked, but relying parties ask nobody"
         yield "W0442", message, "", mend
+    if untold := [one for one in found if not _has_lists(one, outlook)]:
+        by = f"ca.{untold[0].ca}@{untold[0].ca_generation}" if untold[0].ca else "the CA"
+        message = f"no list can tell of the revocation of {_few(untold)}: {by}, which signed it, signs none here"
+        mend = "put its [ca.NAME] back into pki.toml; where its key is lost, revoke that CA by its serial number"
+        yield "E0443" if len(untold) == len(found) else "W0442", message, "", mend
+
+
+def _has_lists(one: Certificate, outlook: Outlook) -> bool:
+    """Whether the CA that signed it is declared and has its key: its own generation, for no other may tell of it."""
+    is_declared = outlook.config.block("ca", one.ca) is not None
+    return is_declared and (one.ca, one.ca_generation) in outlook.snapshot.authorities
 
 
 def _few(certificates: Sequence[Certificate]) -> str:

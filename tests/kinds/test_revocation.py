@@ -12,6 +12,7 @@ from pkicode.model.change import Plan, Readiness
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import ConfigError, Denied
 from pkicode.ports import Certificate, Want
+from pkicode.project.breakglass import Asked
 from pkicode.revocation import crl
 from tests.kinds.site import BASE, NOW, Site, certificates, told
 from tests.laws.corporate import told as bytes_of
@@ -359,6 +360,40 @@ def test_max_actions_counts_certificates_and_not_entries(site: Site) -> None:
         site.apply()
     assert listed(site) == []
     assert site.apply(allow={"revoke": "3"}).exit_code == 0
+
+
+SECOND = """[ca.second]
+issuer = "root"
+subject = { cn = "Second" }
+validity = "4y"
+path_len = 0
+publish = ["web"]
+[profile.second]
+issuer = "second"
+eku = ["serverAuth"]
+[cert.two]
+profile = "second"
+dns = ["two.corp.example"]
+"""
+
+
+def test_a_revocation_that_no_list_would_tell_of_is_refused(site: Site) -> None:
+    """Of a CA that was taken out of pki.toml: `Revoked` was said, and every list called it good."""
+    site.write(PORTAL + SECOND).apply()
+    serial = rows(site, "cert.two")[0].serial
+    site.later(1).write(PORTAL + revoke("R-1", f'serial = "{serial}"', "superseded"))
+    with pytest.raises(ConfigError) as refused:
+        site.apply()
+    assert "E0443" in [one.code for one in refused.value.problems]
+    site.write(PORTAL)
+    with pytest.raises(ConfigError) as refused:
+        site.open().revoke(Asked(serial, "superseded"))
+    (problem,) = refused.value.problems
+    assert "no list can tell of the revocation of cert.two@1: ca.second@1" in problem.message
+    assert statuses(site, "cert.two") == ["issued"]
+    site.write(PORTAL + SECOND)
+    site.open().revoke(Asked(serial, "superseded"))
+    assert serial in revoked_serials((site.root / "public/crl/second-g1.crl").read_bytes())
 
 
 def test_a_certificate_without_revocation_information_is_recorded_and_blocked_and_nobody_sees_it(site: Site) -> None:
