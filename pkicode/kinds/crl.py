@@ -30,8 +30,6 @@ from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
 from pkicode.ports import Artefact
 
 MOST_SHARDS = 256
-CLOCK_TOLERANCE = 300
-"""How far this clock may be behind a published list, or the newest event of the state."""
 
 
 def blocks(config: Config) -> list[Block]:
@@ -195,8 +193,8 @@ async def drafts(change: Change, authority: Authority, run: Run) -> list[lists.D
         # Signed without having seen it, the next list could drop what that one says revoked.
         return Problem("E0510", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
     newest = max((one.this_update for scope in found for one in scope.earlier), default=0)
-    if newest > world.now + CLOCK_TOLERANCE:
-        return _from_the_future(change, newest, world.now)
+    if newest > world.now + lists.CLOCK_TOLERANCE:
+        return lists.from_the_future(change, "list", newest, world.now)
     return await lists.drawn(authority, block.spec, found, revocations, run)
 
 
@@ -226,15 +224,6 @@ def _is_told(held: Held | None, now_said: tuple[int, str, str], now: int) -> boo
     if held is None or held.is_forgotten or held.due <= now:
         return False
     return (held.template, held.values, held.needs) == now_said
-
-
-def _from_the_future(change: Change, newest: int, now: int) -> Problem:
-    return Problem(
-        "E0511",
-        f"{change.address}: the list that is published was signed {rfc3339(newest)}; this clock says {rfc3339(now)}",
-        help=f"set the clock; if it is right, the list was signed by one that was ahead: wait until {rfc3339(newest)}",
-        address=str(change.address),
-    )
 
 
 async def _made(drawn: lists.Drawn, authority: Authority, spec: CrlSpec, run: Run) -> Artefact:

@@ -12,7 +12,7 @@ from pkicode.ceremony.bundle import BundleError
 from pkicode.kinds import authority as authorities
 from pkicode.kinds import crl as lists
 from pkicode.kinds.authority import Authority
-from pkicode.kinds.crl_lists import Drawn, genuine
+from pkicode.kinds.crl_lists import CLOCK_TOLERANCE, Drawn, genuine
 from pkicode.kinds.rows import block_of
 from pkicode.model.change import Change
 from pkicode.model.counted import counted
@@ -64,7 +64,7 @@ async def back(change: Change, der: bytes, run: Run) -> Back:
         wrong = f"its number is {found.number}, and number {newest} is there already"
     elif lost := (told & wanted) - listed:
         wrong = f"of the last list it lacks {counted(len(lost), 'serial')}"
-    elif found.this_update > run.world.now + lists.CLOCK_TOLERANCE or found.next_update <= run.world.now:
+    elif found.this_update > run.world.now + CLOCK_TOLERANCE or found.next_update <= run.world.now:
         wrong = f"it is in force from {rfc3339(found.this_update)} to {rfc3339(found.next_update)}"
     if wrong:
         raise _refused(change, wrong)

@@ -13,10 +13,11 @@ from pkicode.config.language import CrlSpec
 from pkicode.config.reader import Config
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority, crl_urls
+from pkicode.model.change import Change
 from pkicode.model.counted import counted
 from pkicode.model.event import Event
-from pkicode.model.instants import DAY
-from pkicode.model.problem import Foreign
+from pkicode.model.instants import DAY, rfc3339
+from pkicode.model.problem import Foreign, Problem
 from pkicode.plan.kind import Run
 from pkicode.ports import Revocation
 from pkicode.revocation import crl
@@ -25,6 +26,9 @@ from pkicode.x509.keys import SignatureError
 
 LIMIT = 512 * 1024 * 1024
 """The largest published CRL that is read back."""
+
+CLOCK_TOLERANCE = 300
+"""How far this clock may be behind what is published, or the newest event of the state."""
 
 _COMPROMISE = "keyCompromise"
 
@@ -139,6 +143,17 @@ async def drawn(
         shared_out, known, duties, found, authority.stem, spec.shards
     )
     return [await _drawn(scope, shares[scope.shard], authority, run) for scope in found]
+
+
+def from_the_future(change: Change, what: str, newest: int, now: int) -> Problem:
+    """That a list or a pack is published which this clock could not follow without telling less than it does."""
+    signed = rfc3339(newest)
+    return Problem(
+        "E0511",
+        f"{change.address}: the {what} that is published was signed {signed}; this clock says {rfc3339(now)}",
+        help=f"set the clock; if it is right, the {what} was signed by one that was ahead: wait until {signed}",
+        address=str(change.address),
+    )
 
 
 def complete(

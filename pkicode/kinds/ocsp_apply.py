@@ -13,8 +13,8 @@ from attrs import evolve, frozen
 
 from pkicode.config.language import OcspSpec
 from pkicode.kinds import authority as authorities
+from pkicode.kinds import crl_lists, delegate_away, offline
 from pkicode.kinds import delegate as delegates
-from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ocsp_due import next_due, tallied
 from pkicode.kinds.rows import after, block_of, template_number
@@ -79,6 +79,9 @@ async def _answer(change: Change, run: Run) -> Problem | None:
         except PkicodeError as error:
             # Signed without having seen it, the next pack could call good what that one says is revoked.
             return Problem("E0510", f"{change.address}: {error.message}", help=error.help, address=str(change.address))
+        newest = max((one.made for one in published), default=0)
+        if newest > world.now + crl_lists.CLOCK_TOLERANCE:
+            return crl_lists.from_the_future(change, "pack of answers", newest, world.now)
         found.append(await _answered(authority, delegate, published, spec, run, again=again))
     world.reach(FaultPoint.OCSP_SIGNED)
     there = delegate_away.numbers(iter(await world.store.held("ocsp", name)))

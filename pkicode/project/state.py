@@ -21,7 +21,7 @@ from pkicode.config.reader import Config
 from pkicode.config.state_url import Server
 from pkicode.config.wrong import WrongForm
 from pkicode.kinds.authority import several
-from pkicode.kinds.crl import CLOCK_TOLERANCE
+from pkicode.kinds.crl_lists import CLOCK_TOLERANCE
 from pkicode.kinds.doomed import current, marked
 from pkicode.kinds.selecting import select
 from pkicode.model.change import ReasonCode

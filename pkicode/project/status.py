@@ -18,8 +18,7 @@ from pkicode.config.reader import Config
 from pkicode.kinds import KINDS, offline
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
-from pkicode.kinds.crl import CLOCK_TOLERANCE
-from pkicode.kinds.crl_lists import LIMIT
+from pkicode.kinds.crl_lists import CLOCK_TOLERANCE, LIMIT
 from pkicode.model.change import Readiness
 from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, rfc3339

@@ -97,6 +97,19 @@ def test_a_new_certificate_names_the_responder_and_has_its_answer(corp: Site) ->
     assert (record.this_update, record.next_update) == (corp.now, corp.now + 4 * DAY)
 
 
+def test_a_clock_behind_the_published_answers_signs_none_until_it_is_set(site: Site, tmp_path: Path) -> None:
+    site.write(PORTAL, base=OCSP).apply()
+    shutil.copytree(site.root / ".pkicode", tmp_path / "backup")
+    site.later(30).apply()
+    before = {path: path.read_bytes() for path in site.root.glob("public/ocsp/*")}
+    shutil.rmtree(site.root / ".pkicode")
+    shutil.copytree(tmp_path / "backup", site.root / ".pkicode")
+    site.now -= 29 * DAY
+    (problem,) = [one for one in site.open().apply().problems if one.address.startswith("ocsp")]
+    assert (problem.code, "the pack of answers that is published was signed" in problem.message) == ("E0511", True)
+    assert {path: path.read_bytes() for path in site.root.glob("public/ocsp/*")} == before
+
+
 def test_the_first_plan_says_what_is_signed_and_the_next_is_empty_until_answers_are_due(site: Site) -> None:
     site.write(PORTAL, base=OCSP)
     change = next(one for one in site.plan().changes if one.address.kind == "ocsp")
