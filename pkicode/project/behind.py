@@ -15,10 +15,11 @@ from pkicode.adapters.journal import Journal, told
 from pkicode.kinds.authority import from_record
 from pkicode.model.instants import from_datetime
 from pkicode.model.problem import Problem, StateError
-from pkicode.ports import Store, Want
+from pkicode.ports import CertificateStatus, Store, Want
+from pkicode.x509 import der
 from pkicode.x509.descent import named, signer
 from pkicode.x509.keys import digest
-from pkicode.x509.tbs import IssuerFacts
+from pkicode.x509.tbs import IssuerFacts, facts_of
 
 _Line = tuple[bytes, str, Sequence[str]]
 """A certificate, its serial number, and the keys of the CAs that it may name as its issuer."""
@@ -46,6 +47,9 @@ async def refuse(journal: Journal, store: Store) -> None:
     cas = [from_record(*ca, record).facts for ca, record in (await store.authorities()).items()]
     if not cas:
         return
+    # A CA that was still to be signed when the copy was made: a ceremony may take weeks.
+    coming = await store.certificates(Want(statuses=[CertificateStatus.INTENT]))
+    cas += [_facts(one.der) for one in coming if one.address.startswith("ca.")]
     # Read before the state is asked: whatever is in the journal by now had its intent there before.
     lines = _of(cas, journal.backwards())
     # The newest is mostly known, and that is all there is to it.
@@ -66,6 +70,11 @@ async def refuse(journal: Journal, store: Store) -> None:
                     f"the journal {journal.path} holds a certificate that the state does not know: {told(made)}",
                     help=_HELP,
                 )
+
+
+def _facts(tbs: bytes) -> IssuerFacts:
+    """Of what is to be signed."""
+    return facts_of(der.tlv(der.SEQUENCE, tbs))
 
 
 def _next(lines: Iterator[_Line], count: int) -> list[_Line]:

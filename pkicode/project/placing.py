@@ -21,6 +21,7 @@ from pkicode.kinds.names_check import names_of
 from pkicode.kinds.names_check import subject_of as leaf_subject
 from pkicode.model.address import Address, parse
 from pkicode.model.instants import from_datetime
+from pkicode.model.problem import KeyStoreError
 from pkicode.ports import KeyStore, Store, Want
 from pkicode.x509 import der, keys
 from pkicode.x509.names import san_text, subject_der, subject_from_der, subject_text
@@ -104,6 +105,13 @@ async def keys_held(config: Config, opened: Callable[[str], KeyStore]) -> Keys:
     """
     found: dict[str, tuple[str, str]] = {}
     for spec in config.settings.keystores:
+        path = config.root / spec.path
+        if spec.type == "file" and not spec.offline and not path.exists():
+            # Opened, it would be an empty one, and every CA in it without a key for good.
+            raise KeyStoreError(
+                f"the keystore {path} is not there, so nobody knows which keys are",
+                help="mount it, or `pkicode keystore restore BACKUP`; if it is lost for good, take it out of pki.toml",
+            )
         store = opened(spec.name)
         try:
             for label, facts in (await store.find(await store.labels())).items():

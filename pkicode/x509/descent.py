@@ -34,7 +34,10 @@ def signer(made: bytes, cas: Iterable[IssuerFacts]) -> IssuerFacts | None:
     serial, issuers = named(made, cas)
     if not issuers:
         return None
-    tbs = x509.load_der_x509_certificate(made).tbs_certificate_bytes
+    try:
+        tbs = x509.load_der_x509_certificate(made).tbs_certificate_bytes
+    except x509.InvalidVersion as error:
+        raise ValueError(f"serial {serial} is of a version that is none") from error
     for one in issuers:
         if is_signed(tbs, made, one.spki):
             return one

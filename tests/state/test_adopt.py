@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pkicode.adapters import loop
+from pkicode.model.problem import KeyStoreError
 from pkicode.project.breakglass import Asked
 from pkicode.revocation import pack
 from pkicode.revocation.ocsp_response import GOOD
@@ -182,6 +183,18 @@ def test_a_root_that_the_one_before_has_signed_is_known_by_it(quick_path: Path) 
     assert told(site.plan(allow=ALLOW).changes) == []
     assert {one.generation for one in inventory(site, "ca.root")} == {1, 2}
     site.verify("cert.portal")
+
+
+def test_without_its_keystore_nothing_is_adopted(site: Site, older: Older) -> None:
+    """As on a disk that is not mounted: an empty one would leave CAs without keys for good."""
+    older.put_back(*STATE)
+    keys, before = site.root / ".pkicode/keys.db", inventory(site)
+    keys.rename(site.root / "elsewhere")
+    with pytest.raises(KeyStoreError, match="is not there, so nobody knows which keys are"):
+        site.open().upkeep.adopt()
+    assert inventory(site) == before
+    (site.root / "elsewhere").rename(keys)
+    assert not site.open().upkeep.adopt().is_empty
 
 
 def test_what_nothing_tells_the_address_of_has_one_of_its_own(site: Site, older: Older) -> None:

@@ -100,6 +100,33 @@ def test_a_line_that_no_key_of_ours_signed_stops_no_apply_and_is_never_adopted(s
     assert "is not to be believed" in site.open().upkeep.verify()[0]
 
 
+def test_a_line_of_a_version_that_is_none_is_as_one_that_nobody_signed(site: Site) -> None:
+    strange = forged(site).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09", 1)
+    loop.run(Journal(site.root / ".pkicode/journal.log").append([strange]))
+    assert warned(site) == []
+    assert site.apply().exit_code == 0
+    with pytest.raises(StateError, match="is of a version that is none; nothing was recorded"):
+        site.open().upkeep.adopt()
+    assert "is not to be believed" in site.open().upkeep.verify()[0]
+
+
+def test_a_copy_made_while_a_ca_was_still_to_be_signed_is_behind_what_that_ca_signed(quick_path: Path) -> None:
+    """As a ceremony lets it be for weeks."""
+    site = Site(quick_path / "corp")
+    site.root.mkdir()
+    quick_keystore(site.root)
+    site.write(PORTAL)
+    crash(site.root, site.now, Fault(At.INTENTS_STORED, 2))
+    older = copied(site)
+    assert site.apply().exit_code == 0
+    older.put_back(*STATE)
+    with pytest.raises(StateError, match=r"an older state was put back: .* portal\.corp\.example"):
+        site.apply()
+    site.open().upkeep.adopt()
+    assert site.apply().exit_code == 0
+    assert site.open().upkeep.verify() == []
+
+
 def test_a_damaged_journal_is_one_error_and_nothing_is_written(site: Site, older: Older) -> None:
     older.put_back(*STATE)
     path, before = site.root / ".pkicode/journal.log", inventory(site)

@@ -109,12 +109,14 @@ def test_a_state_of_a_newer_pkicode_is_refused(filled, run):
         "CREATE TRIGGER t BEFORE INSERT ON revocations BEGIN SELECT raise(ignore); END",
         "CREATE TRIGGER t AFTER INSERT ON revocations BEGIN DELETE FROM revocations; END",
         "CREATE VIEW t AS SELECT * FROM revocations",
+        "CREATE TRIGGER t AFTER INSERT ON revocations BEGIN DELETE FROM revocations; END; PRAGMA writable_schema = ON;"
+        " UPDATE sqlite_master SET type = 'Trigger' WHERE name = 't'",
     ],
 )
 def test_a_state_in_which_something_acts_by_itself_is_refused(filled, run, planted):
     """With such a trigger a revocation was told as made, and stood on no list."""
     with closing(sqlite3.connect(filled)) as connection, connection:
-        connection.execute(planted)
+        connection.executescript(planted)
     assert "state verify" in refused(run, filled, " t is in it").help
     refused(run, filled, " t is in it", create=NEW, read_only=True)
 
