@@ -7,6 +7,7 @@ certificate that the state knows is told by `state verify`; adopting.py mends it
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice, repeat
 
 from cryptography import x509
@@ -49,7 +50,7 @@ async def refuse(journal: Journal, store: Store) -> None:
         return
     # A CA that was still to be signed when the copy was made: a ceremony may take weeks.
     coming = await store.certificates(Want(statuses=[CertificateStatus.INTENT]))
-    cas += [_facts(one.der) for one in coming if one.address.startswith("ca.")]
+    cas += chain.from_iterable(_facts(one.der) for one in coming if one.address.startswith("ca."))
     # Read before the state is asked: whatever is in the journal by now had its intent there before.
     lines = _of(cas, journal.backwards())
     # The newest is mostly known, and that is all there is to it.
@@ -72,9 +73,10 @@ async def refuse(journal: Journal, store: Store) -> None:
                 )
 
 
-def _facts(tbs: bytes) -> IssuerFacts:
-    """Of what is to be signed."""
-    return facts_of(der.tlv(der.SEQUENCE, tbs))
+def _facts(tbs: bytes) -> Iterator[IssuerFacts]:
+    """Of what is to be signed; of bytes that are nothing of the kind, which whoever resumes refuses, there are none."""
+    with suppress(ValueError):
+        yield facts_of(der.tlv(der.SEQUENCE, tbs))
 
 
 def _next(lines: Iterator[_Line], count: int) -> list[_Line]:

@@ -146,4 +146,5 @@ def apply_until(
         # The test reads this instead of a traceback.
         (root / "told").write_text(f"{type(error).__name__}: {error.message}\n")
         os._exit(error.exit_code)
+    (root / "told").write_text("".join(f"{one.code}: {one.message}\n" for one in applied.problems))
     os._exit(applied.exit_code)
