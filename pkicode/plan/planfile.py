@@ -86,6 +86,9 @@ def canonical(told: object) -> bytes:
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 """Made once: json.dumps makes a new one for each call."""
 
+OPENING = canonical({"format": FORMAT})[:-1] + b","
+"""What every plan file begins with."""
+
 
 def _canonical_parts(plan: Plan) -> Iterator[bytes]:
     """canonical(_document(plan)), bit by bit: the actions of 100,000 rows are 200 MB as dictionaries."""
