@@ -6,7 +6,8 @@ In which order they are taken stands in pkicode.issuing; what becomes of their r
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from attrs import frozen
 
@@ -57,7 +58,7 @@ async def prepared(template: Template, orders: Sequence[Order], world: World) ->
             asked(order, held, serial, not_before, not_after) for order, serial in zip(orders, serials, strict=True)
         ]
         made = await barred(template, orders, await world.work(prepare, template, batch, mint), world)
-        found = _apart(orders, await _unshared(orders, made, world))
+        found = apart(orders, await unshared(orders, made, partial(world.store.owners, now=world.now)))
         minted = [one.minted for one in found if isinstance(one, Ready) and one.minted]
         if not minted:
             return found
@@ -155,8 +156,12 @@ async def barred(
     ]
 
 
-async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], world: World) -> list[Ready | Problem]:
-    """A CSR with a CA's key, or with that of another address, is refused."""
+async def unshared(
+    orders: Sequence[Order],
+    found: Sequence[Ready | Problem],
+    owners: Callable[[Sequence[str]], Awaitable[Sequence[Sequence[str]]]],
+) -> list[Ready | Problem]:
+    """A CSR with a CA's key, or with that of another address, is refused; `owners` is the store's."""
     answers = list(found)
     brought = [
         (place, order, ready)
@@ -166,8 +171,8 @@ async def _unshared(orders: Sequence[Order], found: Sequence[Ready | Problem], w
     if not brought:
         return answers
     spkis = [keys.digest(ready.spki) for _, _, ready in brought]
-    for (place, order, _), owners in zip(brought, await world.store.owners(spkis, world.now), strict=True):
-        if others := sorted({*owners} - {order.address}):
+    for (place, order, _), known in zip(brought, await owners(spkis), strict=True):
+        if others := sorted({*known} - {order.address}):
             answers[place] = _taken(order.address, others[0])
     return answers
 
@@ -178,7 +183,7 @@ def _taken(address: str, owner: str) -> Problem:
     )
 
 
-def _apart(orders: Sequence[Order], found: Sequence[Ready | Problem]) -> list[Ready | Problem]:
+def apart(orders: Sequence[Order], found: Sequence[Ready | Problem]) -> list[Ready | Problem]:
     """A key is one certificate's: the second order that brings it is refused."""
     owner: dict[bytes, str] = {}
     answers: list[Ready | Problem] = []

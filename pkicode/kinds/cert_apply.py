@@ -6,13 +6,13 @@ batch can be made again (resume.py).
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import asdict, evolve
 
 from pkicode.config.csr import CsrFiles
 from pkicode.config.language import CertSpec, Renew
-from pkicode.issuing import Issued, Order, Settle, Template, issue
+from pkicode.issuing import Issued, Issuer, Order, Settle, Template, issue
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.doomed import REASONS as DOOMED
 from pkicode.kinds.leaf import due_of, filled, keeps_key, owns, profile_of, seed_of
@@ -28,7 +28,7 @@ from pkicode.model.row import FORGOTTEN, Held
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
 from pkicode.ports import CertificateStatus, Revocation, Want
-from pkicode.x509.constraints import Allow
+from pkicode.x509.constraints import Allow, Constraints
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -87,29 +87,35 @@ async def remake(changes: Sequence[Change], run: Run) -> tuple[Template, Sequenc
     issuer = await authorities.load_issuing(spec.issuer, run)
     if issuer is None:
         return authorities.missing(spec.issuer, changes[0].address)
-    store = spec.key.store or ""
-    profile = profile_of(spec, issuer.stem)
-    template = Template(
-        profile_name=spec.profile,
-        profile=profile,
-        issuer=authorities.as_issuer(issuer, run),
-        validity=spec.validity,
-        backdate=spec.backdate,
-        store=store,
-        crl_urls=profile.crl_urls,
-        crl_shards=spec.crl_shards if profile.crl_urls else 0,
-        copy=spec.copy,
-        constraints=authorities.constraints_above(spec.issuer, run.config, await authorities.loaded(run)),
-        allow=Allow(**asdict(spec.allow)) if spec.allow else None,
-    )
+    above = authorities.constraints_above(spec.issuer, run.config, await authorities.loaded(run))
+    template = template_of(spec, issuer.stem, authorities.as_issuer(issuer, run), above)
     kept = await _kept_keys(changes, spec, run)
     number, issuer_key = await template_number(block, run), issuer.issuer_key
-    orders = [_order(change, filled(block, change.row, run.memo), kept, run) for change in changes if change.row]
+    files: CsrFiles = run.memo.setdefault("csr-files", CsrFiles(run.config.root))
+    orders = [order_of(change, filled(block, change.row, run.memo), kept, files) for change in changes if change.row]
 
     def settle(issued: Sequence[Issued]) -> Sequence[tuple[Held, str]]:
         return [_settled(one, issuer, issuer_key, number, run) for one in issued]
 
     return template, orders, settle
+
+
+def template_of(spec: CertSpec, stem: str, issuer: Issuer, above: tuple[Constraints, ...]) -> Template:
+    """What all rows of a block have in common, signed by this issuer below CAs of these constraints."""
+    profile = profile_of(spec, stem)
+    return Template(
+        profile_name=spec.profile,
+        profile=profile,
+        issuer=issuer,
+        validity=spec.validity,
+        backdate=spec.backdate,
+        store=spec.key.store or "",
+        crl_urls=profile.crl_urls,
+        crl_shards=spec.crl_shards if profile.crl_urls else 0,
+        copy=spec.copy,
+        constraints=above,
+        allow=Allow(**asdict(spec.allow)) if spec.allow else None,
+    )
 
 
 async def _kept_keys(changes: Sequence[Change], spec: CertSpec, run: Run) -> dict[str, str]:
@@ -124,10 +130,14 @@ async def _kept_keys(changes: Sequence[Change], spec: CertSpec, run: Run) -> dic
     return {key: label for key, label in labels.items() if owns(label, Address("cert", address.name, key), run.config)}
 
 
-def _order(change: Change, spec: CertSpec, kept: dict[str, str], run: Run) -> Order | Problem:
+def order_of(change: Change, spec: CertSpec, kept: Mapping[str, str], files: CsrFiles) -> Order | Problem:
+    """What is asked for by a row, with the bytes of its CSR as the plan saw them.
+
+    Args:
+        kept: as `_kept_keys`.
+    """
     csr = None
     if spec.csr:
-        files: CsrFiles = run.memo.setdefault("csr-files", CsrFiles(run.config.root))
         csr = files.read(spec.csr.dir, spec.csr.file)
         # The plan was made from these bytes; others under the same name are another plan.
         if csr is None or change.row is None or not change.row.values.endswith(f'"{hashlib.sha256(csr).hexdigest()}"]'):

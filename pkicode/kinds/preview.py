@@ -15,7 +15,8 @@ from pkicode.x509.names import subject_der
 from pkicode.x509.profile import Profile
 from pkicode.x509.tbs import IssuerFacts, form, self_issued
 
-_SERIAL = 1 << 158
+SERIAL = 1 << 158
+"""Of a certificate that nobody is to have."""
 
 
 def problems(
@@ -30,12 +31,12 @@ def problems(
         return  # told already, and it cannot be encoded
     spki = sample_spki(spec.key.alg)
     dn = subject_der(subject)
-    facts = _facts(issuer, outlook) if issuer else self_issued(dn, spki)
+    facts = issuer_facts(issuer, outlook) if issuer else self_issued(dn, spki)
     if facts is None:
         return
     not_before = max(outlook.now - spec.backdate, issuer.not_before if issuer else 0)
     tbs = form(profile, facts, spec.key.alg).tbs(
-        serial=_SERIAL,
+        serial=SERIAL,
         not_before=not_before,
         not_after=not_before + spec.validity - 1,
         subject=dn,
@@ -48,7 +49,7 @@ def problems(
         yield Problem(code, message, place=block.source.place(), address=name)
 
 
-def _facts(issuer: authorities.Standing, outlook: Outlook) -> IssuerFacts | None:
+def issuer_facts(issuer: authorities.Standing, outlook: Outlook) -> IssuerFacts | None:
     """The issuer's facts, made up where it is only planned; None where its own subject is told as wrong."""
     if issuer.authority:
         return issuer.authority.facts

@@ -28,7 +28,7 @@ from pkicode.plan import planfile, planner
 from pkicode.plan.kind import Kind, Run, Snapshot
 from pkicode.plan.planfile import SavedPlan
 from pkicode.ports import NO_LEASE, Certificate, KeyStore, Lease, Want, World
-from pkicode.project import telling
+from pkicode.project import requests, telling
 from pkicode.project.leases import Leave, kept_alive
 from pkicode.project.state import State
 from pkicode.project.telling import Explanation, Exported
@@ -140,8 +140,9 @@ class Project:
         async with self.state.reading(commands=commands) as store:
             snapshot = await self.state.snapshot(store, at, published=published)
             behind = await self.state.behind(store)
-        plan = await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
-        return evolve(plan, problems=plan.problems + behind)
+            plan = await self._planned(snapshot, self.clock() if at is None else at, only, except_, allow)
+            refused = await requests.warnings(plan, snapshot, self.config, store)
+        return evolve(plan, problems=plan.problems + behind + refused)
 
     async def aseen(self, plan: Plan, *, emit: Callable[[Event], None] = drop) -> Plan:
         """The plan with what the endpoints in its scope serve now: each is connected to, and what it does is told.

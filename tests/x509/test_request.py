@@ -184,7 +184,7 @@ def _of_primes(p: int, q: int) -> rsa.RSAPrivateKey:
     return rsa.RSAPrivateNumbers(p, q, d, *parts, public).private_key(unsafe_skip_rsa_key_validation=True)
 
 
-def _weak(what: str) -> rsa.RSAPrivateKey:
+def weak_key(what: str) -> rsa.RSAPrivateKey:
     start = 0b1101 << 1020
     match what:
         case "ROCA":
@@ -199,6 +199,6 @@ def _weak(what: str) -> rsa.RSAPrivateKey:
 @pytest.mark.parametrize("what", ["ROCA", "so close", "small factor"])
 def test_a_request_for_a_key_that_anybody_can_factor_is_refused(what):
     """Proof of possession it has: so would have whoever factors it."""
-    made = _made(_weak(what))
+    made = _made(weak_key(what))
     with pytest.raises(ValueError, match=what):
         request.csr(made)
