@@ -6,7 +6,7 @@ Read only, without any key; the publish targets are asked when somebody wants it
 import asyncio
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import field, frozen
@@ -19,13 +19,14 @@ from pkicode.kinds import KINDS, offline
 from pkicode.kinds import authority as authorities
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.crl_lists import CLOCK_TOLERANCE, LIMIT
+from pkicode.model.address import Address, parse
 from pkicode.model.change import Readiness
 from pkicode.model.counted import counted
 from pkicode.model.instants import DAY, rfc3339
 from pkicode.model.problem import ConfigError, PkicodeError
 from pkicode.plan import planner
 from pkicode.plan.kind import Outlook, Snapshot
-from pkicode.ports import Artefact, KeyStore, Lease, Published
+from pkicode.ports import Artefact, Certificate, CertificateStatus, KeyStore, Lease, Published, Want
 from pkicode.project import lookout
 from pkicode.project.checks import Check, Figure, Level, Status, lateness
 from pkicode.project.state import State
@@ -33,6 +34,7 @@ from pkicode.project.undone import undone
 from pkicode.revocation import crl, pack
 from pkicode.x509.keys import SignatureError
 
+_GOOD = (CertificateStatus.ISSUED, CertificateStatus.UNKNOWN)
 _PUT_BACK = "; `pkicode apply --refresh published` puts it back"
 CA_WARNING = 60 * DAY
 """A CA that ends sooner, with nothing to follow it, needs somebody's attention."""
@@ -46,6 +48,10 @@ class _Facts:
     intents: int
     behind: str
     """What is wrong between journal and state; "" where nothing is."""
+    living: Mapping[tuple[str, int], int]
+    """As Snapshot has it; also asked for where a CA without a key is to be told of."""
+    keyless: Sequence[Certificate]
+    """Of CA generations that only the inventory knows, and that signed what is valid."""
 
 
 @frozen
@@ -74,7 +80,7 @@ class Vitals:
         async with self._state.reading() as store:
             if store is None:
                 return Status(now, name, (Check("state", "state", Level.WARNING, "nothing was applied yet"),), ())
-            facts = await self._facts(store)
+            facts = await self._facts(store, now, keystores=keystores)
         look = _Look(self._config, facts, now)
         # Beside a server the journal is on the machine that signs, which this need not be.
         elsewhere = not isinstance(self._state.place, Path)
@@ -82,6 +88,7 @@ class Vitals:
         look.leases()
         await asyncio.to_thread(look.plan)
         look.authorities()
+        look.strays()
         if published:
             for target in self._config.settings.publish:
                 await look.target(target.name, target.url)
@@ -90,10 +97,18 @@ class Vitals:
                 await look.keystore(spec.name, self._keystore)
         return Status(now, name, tuple(look.checks), tuple(look.figures))
 
-    async def _facts(self, store: StateStore) -> _Facts:
+    async def _facts(self, store: StateStore, now: int, *, keystores: bool) -> _Facts:
         snapshot = await self._state.snapshot(store)
         told = "; ".join(f"{one.message}: {one.help}" for one in await self._state.behind(store))
-        return _Facts(snapshot, await store.leases(), await store.published(), len(await store.intents()), told)
+        # One more walk over the inventory, where something can come of it.
+        is_asked = keystores or any(one.startswith("ca.") for one in snapshot.adopted)
+        living = await store.living(now) if is_asked else snapshot.living
+        keyless: list[Certificate] = []
+        for name, generation in sorted(living.keys() - snapshot.authorities.keys()):
+            want = Want(address=f"ca.{name}", generation=generation, unexpired_at=now, statuses=_GOOD, with_der=False)
+            keyless += (await store.certificates(want))[:1]
+        open_ = len(await store.intents())
+        return _Facts(snapshot, await store.leases(), await store.published(), open_, told, living, keyless)
 
 
 @frozen
@@ -209,6 +224,25 @@ class _Look:
                 for kind in owed.keys() - {one.kind for one in lists[authority.stem]}:
                     self._tell("list", f"{kind} {authority.stem}", Level.WARNING, "was never signed")
 
+    def strays(self) -> None:
+        """CAs without a key here while something that they signed is valid: no list of theirs tells of anything."""
+        for one in self.facts.keyless:
+            name, generation = parse(one.address)[0].name, one.generation
+            message = (
+                f"its key is not known here: what can be done about the {self._signed([(name, generation)])} is to"
+                f" revoke it, `pkicode revoke {one.serial}`"
+            )
+            self._tell("ca", f"{one.address}@{generation}", Level.WARNING, message)
+        gone = {one.name for one in self.facts.snapshot.held if one.kind == "ca" and one.is_forgotten}
+        for name, generation in sorted(self.facts.living.keys() & self.facts.snapshot.authorities.keys()):
+            if name in gone - self.config.ca_names:
+                message = f"was let go of: nothing here revokes the {self._signed([(name, generation)])}"
+                self._tell("ca", Address("ca", name).at(generation), Level.OK, message)
+
+    def _signed(self, cas: Sequence[tuple[str, int]]) -> str:
+        number = sum(self.facts.living.get(one, 0) for one in cas)
+        return f"{counted(number, 'valid certificate')} that {'it' if len(cas) == 1 else 'they'} signed"
+
     async def keystore(self, name: str, opened: Callable[[str], KeyStore]) -> None:
         """A keystore that can be reached, and has the keys of the CAs on duty that are to be in it."""
         outlook = Outlook(self.config, self.facts.snapshot, self.now, {})
@@ -223,9 +257,12 @@ class _Look:
         except PkicodeError as error:
             self._tell("keystore", name, Level.CRITICAL if owed else Level.WARNING, error.message)
             return
-        gone = [one.at for one in owed if one.at not in held or held[one.at].spki != one.facts.spki]
+        gone = [one for one in owed if one.at not in held or held[one.at].spki != one.facts.spki]
         if gone:
-            self._tell("keystore", name, Level.CRITICAL, f"does not hold the key of {', '.join(gone)}")
+            message, cas = ", ".join(one.at for one in gone), [(one.name, one.generation) for one in gone]
+            if any(self.facts.living.get(one) for one in cas):
+                message += f"; until it does, nothing revokes the {self._signed(cas)}"
+            self._tell("keystore", name, Level.CRITICAL, f"does not hold the key of {message}")
         elif warning := about.get("warning"):
             self._tell("keystore", name, Level.WARNING, warning)
         else:

@@ -256,7 +256,35 @@ def test_keystores_are_looked_into_when_asked_and_a_lost_one_is_critical(at, app
     (applied / ".pkicode/keys.db").unlink()
     ran = at(1, "--refresh", "keystores", "--format", "nagios")
     assert ran.code == 2
-    assert "keystore soft: does not hold the key of ca.root@1, ca.issuing@1" in ran.out
+    lost = "keystore soft: does not hold the key of ca.root@1, ca.issuing@1; until it does, nothing revokes"
+    assert f"{lost} the 5 valid certificates that they signed" in ran.out
+
+
+SECOND = """
+[ca.second]
+issuer = "root"
+subject = { cn = "Second" }
+validity = "4y"
+path_len = 0
+publish = ["web"]
+[profile.second]
+issuer = "second"
+eku = ["serverAuth"]
+[cert.two]
+profile = "second"
+dns = ["two.corp.example"]
+"""
+
+
+def test_a_ca_that_was_let_go_of_is_named_while_what_it_signed_is_valid(at, applied, run):
+    (applied / "pki.toml").write_text(CONFIG + SECOND, "utf-8")
+    assert run("apply", "-y", "--allow-clock").code == 0
+    forget = '\n[[forget]]\naddress = "ca.second"\n[[forget]]\naddress = "cert.two"\n'
+    (applied / "pki.toml").write_text(CONFIG + forget, "utf-8")
+    assert run("apply", "-y", "--allow-clock").code == 0
+    told = "was let go of: nothing here revokes the 1 valid certificate that it signed"
+    assert re.search(rf"^ok +ca +ca.second@1 +{told}$", at(0).out, re.MULTILINE)
+    assert "ca.second" not in at(91).out
 
 
 HOOKED = CONFIG.replace('"out/portal.key" }', '"out/portal.key" }\nafter = ["test", "-e", "ready"]')

@@ -108,7 +108,10 @@ def test_status_says_whether_the_keys_of_the_cas_are_there(applied: Site, hsm: S
     assert "warning   a wrong PIN was tried\n" in spawn(applied.root, "keystore", "info", "hsm").out
     for kind in ("pubkey", "privkey"):
         hsm.tool(token, "--delete-object", "--type", kind, "--label", "ca.root@1")
-    assert told() == ("critical", "does not hold the key of ca.root@1")
+    assert told() == (
+        "critical",
+        "does not hold the key of ca.root@1; until it does, nothing revokes the 1 valid certificate that it signed",
+    )
     hsm.remove()
     try:
         assert told() == ("critical", "no token matches the URI of [keystore.hsm]")

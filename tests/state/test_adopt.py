@@ -7,6 +7,7 @@ import pytest
 from pkicode.adapters import loop
 from pkicode.model.problem import KeyStoreError
 from pkicode.project.breakglass import Asked
+from pkicode.project.checks import Level
 from pkicode.revocation import pack
 from pkicode.revocation.ocsp_response import GOOD
 from tests.faults.corp import BASE as ANSWERED
@@ -143,6 +144,14 @@ def test_a_ca_whose_key_is_at_hand_goes_on(quick_path: Path) -> None:
     assert site.open().upkeep.verify() == []
 
 
+def strays(site: Site) -> list[str]:
+    """What status says of the generation whose key was lost."""
+    checks = site.open().vitals.status().checks
+    return [
+        one.message for one in checks if (one.name, one.subject, one.level) == ("ca", "ca.issuing@2", Level.WARNING)
+    ]
+
+
 def test_the_number_of_a_ca_whose_key_is_gone_is_not_given_to_another_key(quick_path: Path) -> None:
     site, older = issuing_twice(quick_path)
     [lost] = [one for one in inventory(site, "ca.issuing") if one.generation == 2]
@@ -150,6 +159,10 @@ def test_the_number_of_a_ca_whose_key_is_gone_is_not_given_to_another_key(quick_
     older.put_back(*KEYS)
     adoption = site.open().upkeep.adopt()
     assert (adoption.going_on, [one.serial for one in adoption.keyless]) == ((), [lost.serial])
+    assert strays(site) == [
+        "its key is not known here: what can be done about the 1 valid certificate that it signed is to revoke it,"
+        f" `pkicode revoke {lost.serial}`"
+    ]
     assert [(one.ca, one.ca_generation) for one in inventory(site, "cert.new")] == [("issuing", 2)]
     assert site.open().upkeep.verify() == []
     assert site.apply(allow=ALLOW).exit_code == 0
@@ -159,7 +172,9 @@ def test_the_number_of_a_ca_whose_key_is_gone_is_not_given_to_another_key(quick_
         (number, f"CN=Site Issuing A{number},O=Site") for number in (1, 2, 3)
     }
     assert len(names) == 3
+    assert len(strays(site)) == 1
     site.open().revoke(Asked(lost.serial, "cACompromise"), allow={"ca-revoke": "issuing"})
+    assert strays(site) == []
     assert lost.serial in revoked_serials((site.root / "public/crl/root-g1.crl").read_bytes())
     assert new not in revoked_serials((site.root / "public/crl/issuing-g1.crl").read_bytes())
     assert site.apply(allow={**ALLOW, "ca-revoke": "issuing"}).exit_code == 0
