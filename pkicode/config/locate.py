@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from pkicode.config.spans import Positions
+from pkicode.config.told import once
 from pkicode.model.problem import Place, Problem, Related, Span
 
 _SECRETS = ("passphrase", "password", "p12_password", "secret", "token", "pin", "pin-value", "pin-source")
@@ -50,10 +51,10 @@ class Locator:
         self._positions: dict[str, Positions] = {}
 
     def located(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
-        """The problems with their spans, in the order of files and lines."""
+        """The problems with their spans, in the order of files and lines; one mistake in many rows is one."""
         found = [
             attrs.evolve(problem, span=self._of(problem.span, problem.place), related=self._related(problem))
-            for problem in problems
+            for problem in once(problems)
         ]
         order = {path: index for index, path in enumerate(self._texts)}
         return tuple(sorted(found, key=lambda problem: _rank(problem, order)))

@@ -47,7 +47,7 @@ class RowPaths:
             if _LEADS_OUT.search(record[index]):
                 return (
                     "E0112",
-                    f"`{name}` of this row would lead a path out of the project or into .pkicode or .git, or is empty",
+                    f"its column {name} would lead a path out of the project or into .pkicode or .git, or is empty",
                 )
         for path in (make(record) for make in self._shared):
             if path in self._written:

@@ -33,7 +33,7 @@ def rows(config: Config, block: Block) -> Iterator[Row]:
     believes them.
 
     Raises:
-        ConfigError: at the end, with every row that is wrong (the first hundred).
+        ConfigError: at the end, with every mistake in rows (the first hundred).
     """
     spec = block.spec
     csr = CsrFiles(config.root) if block.kind == "cert" and spec.csr else None
@@ -41,7 +41,7 @@ def rows(config: Config, block: Block) -> Iterator[Row]:
         one = RowNotes(config.root, block.source.path)
         yield Row(
             "",
-            _text([_digest(csr, spec.csr.dir, spec.csr.file, one, block.source.place("csr", "file"))] if csr else []),
+            _text([_digest(csr, spec.csr.dir, spec.csr.file, one, block)] if csr else []),
         )
         _raise(config, one)
         return
@@ -101,12 +101,13 @@ def _raise(config: Config, notes: RowNotes) -> None:
         raise ConfigError(config.located(notes.problems))
 
 
-def _digest(csr: CsrFiles, folder: str, file: str, notes: RowNotes, place: Place) -> str:
+def _digest(csr: CsrFiles, folder: str, file: str, notes: RowNotes, block: Block, key: str = "", line: int = 0) -> str:
     try:
         return csr.digest(folder, file)
     except CsrError as error:
         if not notes.full():
-            notes.add(error.code, str(error), place, help="a CSR is a small file inside the project, and no link")
+            place = Place(notes.path, (), line=line) if line else block.source.place("csr", "file")
+            notes.of_row(error.code, str(error), place, Address(block.kind, block.name, key), error.help)
         return ""
 
 
@@ -192,12 +193,12 @@ def _fanned(
         if paths.any and (wrong := paths.wrong(record, line)):
             if notes.full():
                 return
-            notes.add(*wrong, Place(notes.path, (), line=line) if line else place)
+            at_row = Place(notes.path, (), line=line) if line else place
+            notes.of_row(*wrong, at_row, Address(block.kind, block.name, key))
             continue
         values = values_of(record)
         if csr and files_of:
-            at_row = Place(notes.path, (), line=line) if line else place
-            values = (*values, _digest(csr, files_of[0](record), files_of[1](record), notes, at_row))
+            values = (*values, _digest(csr, files_of[0](record), files_of[1](record), notes, block, key, line))
         if len(seen) > MOST_ROWS:
             notes.add("E0321", f"more than {MOST_ROWS:,} rows", place)
             return

@@ -2,10 +2,12 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
+from pkicode.config.told import cause
+from pkicode.model.address import Address
 from pkicode.model.problem import Place, Problem, Related
 
 Record = Sequence[str]
@@ -22,20 +24,29 @@ class _BadRow(Exception):
 
 
 class RowNotes:
-    """Problems of rows, at most a hundred of them: a wrong file is wrong in every row."""
+    """Problems of rows, of at most a hundred causes: a wrong file is wrong in every row."""
 
     def __init__(self, root: Path, path: str) -> None:
         self.root = root
         self.path = path
         self.problems: list[Problem] = []
+        self._again = 0
+        self._causes: set[Hashable] = set()
 
     def full(self) -> bool:
         """Whether enough was told."""
-        return len(self.problems) >= MOST_PROBLEMS
+        return len(self.problems) - self._again >= MOST_PROBLEMS
 
     def add(self, code: str, message: str, place: Place, *, help: str = "", label: str = "") -> None:  # noqa: A002 - the word users read
         """Note one problem."""
         self.problems.append(Problem(code, message, help=help, label=label, place=place))
+
+    def of_row(self, code: str, message: str, place: Place, address: Address, mend: str = "") -> None:
+        """Note what is wrong with a row that has its key; with all of them, if need be: it is told once."""
+        problem = Problem(code, f"{address}: {message}", help=mend, place=place, address=str(address))
+        self._again += cause(problem) in self._causes
+        self._causes.add(cause(problem))
+        self.problems.append(problem)
 
     def row(self, code: str, message: str, line: int, mend: str = "") -> None:
         """Note that a line of the file is wrong."""
