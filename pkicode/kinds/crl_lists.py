@@ -30,6 +30,9 @@ LIMIT = 512 * 1024 * 1024
 CLOCK_TOLERANCE = 300
 """How far this clock may be behind what is published, or the newest event of the state."""
 
+UNHEEDED = "it counts for nothing, and is replaced unless all that is there is another PKI's"
+"""What becomes of a file that is not ours where ours is published; publication.py refuses to take another's place."""
+
 _COMPROMISE = "keyCompromise"
 
 _CHUNK = 2000
@@ -90,7 +93,7 @@ async def _scope(authority: Authority, shard: str, urls: tuple[str, ...], run: R
         try:
             data = await run.world.publishers[target].read(place, limit=LIMIT)
         except Foreign as error:
-            alarm(authority, run, f"publish.{target}: {error.message}; it is replaced")
+            alarm(authority, run, f"publish.{target}: {error.message}; {UNHEEDED}")
             continue
         if data is not None and data not in [known for _, known in read]:
             read.append((f"publish.{target}", data))
@@ -99,7 +102,8 @@ async def _scope(authority: Authority, shard: str, urls: tuple[str, ...], run: R
     for where, data in read:
         one: crl.CrlFacts | str = await run.world.work(genuine, data, authority, shard)
         if isinstance(one, str):
-            alarm(authority, run, f"{where}: {place} is not a CRL of {authority.at} ({one}); it is replaced")
+            meant = "it counts for nothing" if where == "the state" else UNHEEDED
+            alarm(authority, run, f"{where}: {place} is not a CRL of {authority.at} ({one}); {meant}")
             continue
         earlier.append(one)
         ours = one.number if where == "the state" else ours

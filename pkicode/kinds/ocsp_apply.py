@@ -279,7 +279,7 @@ async def _published(authority: Authority, run: Run) -> list[Pack]:
         try:
             data = await run.world.publishers[target].read(pack.path(authority.stem), limit=pack.LIMIT)
         except Foreign as error:
-            _alarm(authority, run, f"publish.{target}: {error.message}; it is replaced")
+            _alarm(authority, run, f"publish.{target}: {error.message}; {crl_lists.UNHEEDED}")
             continue
         found.append(_genuine(data, f"publish.{target}", authority, run))
     return [one for one in found if one]
@@ -295,7 +295,7 @@ def _genuine(data: bytes | None, where: str, authority: Authority, run: Run) -> 
             raise ValueError("it is another CA's")
     except ValueError as error:
         what = f"{where}: ocsp/{authority.stem}.pack is not a pack of {authority.at}"
-        _alarm(authority, run, f"{what} ({error}); it is replaced")
+        _alarm(authority, run, f"{what} ({error}); {crl_lists.UNHEEDED}")
         return None
     return found
 
