@@ -61,6 +61,7 @@ def language(tables: Any) -> Iterator[str]:
     while more := [name for name in inside if name not in done]:
         done.add(more[0])
         yield f"## {more[0]}\n"
+        yield from (f"{said}\n" for said in [inside[more[0]].__doc__] if said)
         keys = tables.keys_of(inside[more[0]])
         used |= {key.form for key in keys.values()}
         yield from _rows(keys, inside)

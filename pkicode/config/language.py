@@ -122,6 +122,8 @@ class KeySpec:
 
 @frozen
 class NameConstraints:
+    """One permit_* shuts every type of name that has none, rid, upn and dirname too; exclude_* alone shuts no type."""
+
     permit_dns: tuple[str, ...] = says("`corp.example` is itself and everything below", default=())
     exclude_dns: tuple[str, ...] = says("see permit_dns", default=())
     permit_ip: tuple[str, ...] = says("networks", default=())

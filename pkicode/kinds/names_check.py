@@ -7,7 +7,7 @@ certificate that nobody would accept from being made.
 
 from collections.abc import Iterator, Sequence
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from pkicode.config.language import CertSpec
 from pkicode.config.rows import place_of
@@ -97,13 +97,24 @@ def _refused(
     if chain:
         for reason in constraints.verdict(subject, sans, chain):
             named = next((one for one in sans if f"`{names.san_text(one)}`" in reason), None)
-            yield _outside(block, row, spec, reason, named)
+            yield _outside(block, row, spec, reason, named, chain)
 
 
-def _outside(block: Block, row: Row, spec: CertSpec, reason: str, named: San | None) -> Problem:
+def _outside(
+    block: Block,
+    row: Row,
+    spec: CertSpec,
+    reason: str,
+    named: San | None,
+    chain: Sequence[constraints.Constraints],
+) -> Problem:
     """A name in the subject was not written as one, so it is said how it came to be one."""
     if named is not None:
-        mend = f"the name constraints of ca.{spec.issuer} or of a CA above it refuse this name"
+        kind, above = named[0], f"the name constraints of ca.{spec.issuer} or of a CA above it"
+        mend = f"{above} refuse this name"
+        if any(one.shuts(kind) for one in chain):
+            opens = f"add `permit_{kind}` there" if kind in constraints.TYPES else "use a CA without permit_*"
+            mend = f"{above} permit other types only, which shuts this one: drop the name, or {opens}"
         return _problem("E0408", reason, block, row, _declared(spec, named), mend)
     if reason.startswith("`email:"):
         mend = f"verifiers hold it, too, against what ca.{spec.issuer} and the CAs above it permit: correct or drop it"
@@ -134,5 +145,6 @@ def _declared(spec: CertSpec, name: San) -> tuple[str | int, ...]:
 
 def _problem(code: str, message: str, block: Block, row: Row, field: tuple[str | int, ...], mend: str = "") -> Problem:
     address = str(Address("cert", block.name, row.key))
-    place: Place = place_of(block, row) if row.line else block.source.place(*field)
+    # Rows of a file have the entry, too: it tells mistakes in two entries apart.
+    place: Place = evolve(place_of(block, row), keys=field) if row.line else block.source.place(*field)
     return Problem(code, f"{address}: {message}", help=mend, place=place, address=address)

@@ -19,7 +19,8 @@ _NOBODY = "invalid"
 """Never anybody's host (RFC 6761 section 6.4)."""
 _NOWHERE = {4: "0.0.0.0/32", 6: "::/128"}
 """Unspecified addresses: never a host's (RFC 1122 section 3.2.1.3, RFC 4291 section 2.5.2)."""
-_TYPES = ("dns", "ip", "email", "uri")
+TYPES = ("dns", "ip", "email", "uri")
+"""Those that constraints can be about."""
 _TAGS = {"email": 0x81, "dns": 0x82, "uri": 0x86, "ip": 0x87}
 
 
@@ -47,12 +48,16 @@ class Constraints:
 
     @cached_property
     def permits_some(self) -> bool:
-        return any(self.permitted(kind) for kind in _TYPES)
+        return any(self.permitted(kind) for kind in TYPES)
 
     @cached_property
     def closed(self) -> tuple[str, ...]:
         """The types of which no name may be issued because another type is permitted."""
-        return tuple(kind for kind in _TYPES if self.permits_some and not self.permitted(kind))
+        return tuple(kind for kind in TYPES if self.permits_some and not self.permitted(kind))
+
+    def shuts(self, kind: SanType) -> bool:
+        """Whether no name of this type passes because names of others are permitted."""
+        return self.permits_some and (kind not in TYPES or kind in self.closed)
 
     @cached_property
     def _below(self) -> tuple[str, ...]:
@@ -174,7 +179,7 @@ def extension_der(constraints: Constraints) -> bytes:
     encoded = effective(constraints)
     parts = []
     for tag, bases in ((0xA0, encoded.permitted), (0xA1, encoded.excluded)):
-        subtrees = [_subtree(kind, base) for kind in _TYPES for base in bases(kind)]
+        subtrees = [_subtree(kind, base) for kind in TYPES for base in bases(kind)]
         if subtrees:
             parts.append(der.tlv(tag, *subtrees))
     return der.tlv(der.SEQUENCE, *parts)
@@ -243,9 +248,9 @@ def _common_name(value: str, *, has_dns: bool) -> Iterator[San]:
 def _reasons(name: San, constraints: Constraints) -> Iterator[str]:
     kind, text = name
     what = f"`{names.san_text(name)}`"
-    if kind in constraints.closed or (kind not in _TYPES and constraints.permits_some):
+    if constraints.shuts(kind):
         yield f"{what} is of a type that the CA does not permit"
-    if kind not in _TYPES:
+    if kind not in TYPES:
         return
     permitted, excluded = constraints.permitted(kind), constraints.excluded(kind)
     if kind is SanType.URI and (permitted or excluded) and not _is_dns_host(names.uri_host(text)):
@@ -284,14 +289,14 @@ def wider(constraints: Constraints, issuer: Constraints) -> list[str]:
     """
     return [
         f"`{base}` ({kind}) is not inside what the issuing CA permits: {' '.join(issuer.permitted(kind)) or 'nothing'}"
-        for kind in _TYPES
+        for kind in TYPES
         for base in constraints.permitted(kind)
         if issuer.permits_some and not _inside(kind, base, issuer.permitted(kind))
     ] + list(_contradictions(constraints, issuer))
 
 
 def _contradictions(constraints: Constraints, excluding: Constraints) -> Iterator[str]:
-    for kind in _TYPES:
+    for kind in TYPES:
         for base in constraints.permitted(kind):
             if _inside(kind, base, excluding.excluded(kind)):
                 yield f"permit_{kind}: `{base}` is excluded as well, so it permits nothing; drop one of the two"

@@ -52,6 +52,21 @@ def test_a_misspelt_purpose_is_shown_where_the_profile_has_it(site: Site) -> Non
     assert "serverauth" in problem.span.text
 
 
+@pytest.mark.parametrize(
+    ("field", "mend"),
+    [('ip = ["10.0.0.1"]', "add `permit_ip` there"), ('rid = ["1.2.3"]', "use a CA without permit_*")],
+)
+def test_a_type_of_name_that_is_shut_because_it_is_not_permitted_says_how_to_open_it(
+    field: str, mend: str, site: Site
+) -> None:
+    site.write(f'[cert.a]\nprofile = "server"\ndns = ["a.corp.example"]\n{field}\n')
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    (problem,) = caught.value.problems
+    assert problem.code == "E0408"
+    assert problem.help.endswith(f"permit other types only, which shuts this one: drop the name, or {mend}")
+
+
 def test_a_common_name_of_one_word_outside_the_constraints_says_that_it_is_the_common_name(site: Site) -> None:
     person = '[cert.a]\nprofile = "person"\ncn = "anna"\nemail = ["anna@corp.example"]\n'
     base = site.text.replace(
