@@ -21,6 +21,8 @@ from pkicode.model.problem import Part
 MISSING: Any = object()
 """What a reader gives back when it has told a problem."""
 
+_ROWS = {"a list": "values = [...]", "a text": 'csv = "FILE", key = "COLUMN"'}
+"""What was meant where a list or a text stands for the table of a for_each."""
 _BLOCK_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
@@ -51,7 +53,10 @@ def what(raw: Any) -> str:
 def table(notes: Notes, path: Path, raw: Any, shape: Table) -> dict[str, Any]:
     """The decoded attributes of a table that are there and sound; problems go to `notes`."""
     if not isinstance(raw, dict):
-        notes.add("E0202", f"{_named(path)} must be a table, not {what(raw)}", path)
+        given = _ROWS.get(what(raw)) if path[-1] == "for_each" else None
+        start = given or f"{next(iter(shape.keys))} = ..."
+        mend = f"write {path[-1]} = {{ {start} }}; its keys are {', '.join(shape.keys)}"
+        notes.add("E0202", f"{_named(path)} must be a table, not {what(raw)}", path, help=mend)
         return {}
     meant = _unknown(notes, path, raw, shape)
     for name, key in shape.keys.items():

@@ -13,6 +13,8 @@ FILLED = ["cn", "subject", "dns", "ip", "email", "uri", "rid", "upn", "dirname",
 """The keys of a [cert.X] that may differ from row to row."""
 _UNTOUCHED = ("version", "include", "vars", "env")
 _LITERAL = "write $${ where a literal ${ is meant"
+_COLUMN = "write ${each.value} for what a for_each lists, ${each.COLUMN} for a column of its file or matrix"
+_KNOWN = "write ${var.NAME}, ${overlay}, in a fan-out ${each.COLUMN}"
 
 
 def variables(notes: Notes, environ: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
@@ -100,8 +102,11 @@ class _Substitution:
             if not filled_later:
                 self._each_elsewhere(name, path)
             return f"${{{name}}}"
-        mend = "the environment cannot be read" if name.startswith("env") else _LITERAL
         guess = closest(name, [f"var.{known}" for known in self.variables] + ["overlay", "generation", "each.value"])
+        if name in {"each", "each."}:
+            guess, mend = "", _COLUMN
+        else:
+            mend = "the environment cannot be read" if name.startswith("env") else f"{_KNOWN}; {_LITERAL}"
         label = f"did you mean `${{{guess}}}`?" if guess else ""
         return self._spoil("E0312", f"`${{{name}}}` is not known", path, label=label, mend="" if guess else mend)
 
