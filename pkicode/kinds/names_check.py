@@ -17,7 +17,7 @@ from pkicode.model.names import San, Sans, SanType, Subject
 from pkicode.model.problem import Place, Problem
 from pkicode.model.row import Block, Row
 from pkicode.plan.kind import Outlook
-from pkicode.x509 import constraints, names
+from pkicode.x509 import constraints, idn, names
 
 _FIELDS = tuple((str(one), one) for one in SanType)
 
@@ -59,6 +59,8 @@ def check(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Checked:
     """Normal forms, and each mistake once, at its line."""
     try:
         subject, sans = subject_of(spec), names_of(spec)
+        for name in sans:
+            idn.check(name)
     except ValueError:
         return Checked((), (), tuple(_misspelt(block, row, spec)))
     return Checked(subject, sans, tuple(_refused(block, row, spec, subject, sans, outlook)))
@@ -69,7 +71,7 @@ def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
     for field, kind in _FIELDS:
         for index, text in enumerate(getattr(spec, field)):
             try:
-                names.san(kind, text)
+                idn.check(names.san(kind, text))
             except ValueError as error:
                 yield _problem("E0401", str(error), block, row, (field, index))
     try:

@@ -10,7 +10,7 @@ from attrs import field, frozen
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from pkicode.model.names import San, Sans, SanType, Subject
-from pkicode.x509 import der, keys, names, pem, weak
+from pkicode.x509 import der, idn, keys, names, pem, weak
 from pkicode.x509.extensions import SUBJECT_ALT_NAME
 
 LIMIT = 64 * 1024
@@ -50,7 +50,10 @@ class Request:
         found = list(_general_names(self._attributes))
         if len(found) > _MOST_NAMES:
             raise ValueError(f"the request asks for {len(found)} names; at most {_MOST_NAMES} are read")
-        return tuple(dict.fromkeys(san_of(tag, content) for tag, content in found))
+        asked = tuple(dict.fromkeys(san_of(tag, content) for tag, content in found))
+        for name in asked:
+            idn.check(name)
+        return asked
 
 
 def csr(data: bytes) -> Request:

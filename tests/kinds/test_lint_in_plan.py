@@ -31,7 +31,9 @@ def test_constraints_wider_than_those_above_are_refused(site: Site) -> None:
     assert codes(site) == ["E0406"]
 
 
-@pytest.mark.parametrize("junk", ["", " x", "bad name!", "a\\u0000b", "a\\u202Eb.corp.example", "../.."])
+@pytest.mark.parametrize(
+    "junk", ["", " x", "bad name!", "a\\u0000b", "a\\u202Eb.corp.example", "../..", "xn--zzzz.corp.example"]
+)
 def test_junk_in_a_name_is_one_error_at_its_line(site: Site, junk: str) -> None:
     site.write(f'[cert.a]\nprofile = "server"\ndns = ["{junk}"]\n')
     with pytest.raises(ConfigError) as caught:

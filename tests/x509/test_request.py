@@ -202,3 +202,11 @@ def test_a_request_for_a_key_that_anybody_can_factor_is_refused(what):
     made = _made(weak_key(what))
     with pytest.raises(ValueError, match=what):
         request.csr(made)
+
+
+def test_a_request_for_a_label_that_stands_for_nothing_is_refused_and_a_certificate_with_it_is_read():
+    asked = x509.SubjectAlternativeName([x509.DNSName("a.example"), x509.DNSName("xn--zzzz.example")])
+    read = request.csr(_made(ec.generate_private_key(ec.SECP256R1()), asked))
+    with pytest.raises(ValueError, match="`xn--zzzz` is not an A-label"):
+        _ = read.sans
+    assert request.san_of(0x82, b"xn--zzzz.example") == ("dns", "xn--zzzz.example")
