@@ -127,6 +127,14 @@ def _check_depth(path: str, tables: dict[str, Any]) -> None:
         raise ConfigError((_too_deep(path),))
 
 
+_MENDS = {
+    "Invalid value": 'a text stands in quotes, as in profile = "server"',
+    "Expected ']' at the end of a table declaration": "a table is written [cert.NAME], in one line",
+    "Expected '=' after a key in a key/value pair": 'write key = value, as in profile = "server"',
+}
+"""What newcomers meant, by what tomllib says."""
+
+
 def _syntax(path: str, text: str, message: str) -> Problem:
     lines = text.splitlines() or [""]
     at = _AT.search(message)
@@ -139,7 +147,7 @@ def _syntax(path: str, text: str, message: str) -> Problem:
     if twice or told.startswith("Cannot overwrite"):
         span = Span(path, number, 1, number, len(line) + 1, visible)
         return _declared_twice(path, before, span, twice[1] if twice else "")
-    mend = "save the file without a byte order mark" if text.startswith("\ufeff") else ""
+    mend = "save the file without a byte order mark" if text.startswith("\ufeff") else _MENDS.get(told, "")
     span = Span(path, number, column, number, column + 1, visible)
     return Problem("E0101", f"not TOML: {told[:1].lower()}{told[1:]}", help=mend, span=span)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from pkicode.config.tables import closest, misspelt
+from pkicode.config.tables import closest, misspelt, nameless
 from pkicode.config.tree import Notes, Path
 from pkicode.model.problem import Place
 
@@ -37,8 +37,8 @@ class Tables:
     hooks: tuple[tuple[str, ...], ...] = ()
 
     def suspect(self, kind: str) -> bool:
-        """Whether the kind's tables were probably misspelt, which is told already."""
-        return misspelt(self.notes.tree.data, kind)
+        """Whether the kind's tables were probably misspelt, or have no name, which is told already."""
+        return misspelt(self.notes.tree.data, kind) or nameless(self.notes.tree.data, kind)
 
     def missing(self, kind: str, name: str, path: Path, times: str = "") -> None:
         """Tell of a reference to a table that is not there, with what was probably meant."""

@@ -28,7 +28,7 @@ from pkicode.config.language import (
 from pkicode.config.named import Entry, Tables, bare
 from pkicode.config.scans import ScanSpec
 from pkicode.config.substitute import HOLE
-from pkicode.config.tables import CERT, LISTED, NAMED, PROFILE, SINGLE, TOP, TOP_LATER, keys_of
+from pkicode.config.tables import CERT, LISTED, NAMED, PROFILE, SINGLE, TOP, TOP_LATER, keys_of, nameless
 from pkicode.config.tree import Notes, Path, Tree, merged
 from pkicode.model.problem import Part, Place
 from pkicode.model.row import Block, Source
@@ -75,6 +75,10 @@ def _named(notes: Notes, kind: str) -> dict[str, Entry]:
     if not isinstance(raw, dict):
         notes.add("E0202", f"`{kind}` must be tables such as [{kind}.NAME], not {what(raw)}", (kind,), part=Part.KEY)
         return {}
+    if nameless(notes.tree.data, kind):
+        mend = f"write [{kind}.NAME], with a name of your choice"
+        notes.add("E0202", f"[{kind}] has no name", (kind,), part=Part.KEY, help=mend)
+        raw = {name: one for name, one in raw.items() if name not in NAMED[kind].keys}
     found = {}
     for name, one in raw.items():
         path = (kind, name)

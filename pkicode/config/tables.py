@@ -166,6 +166,12 @@ def misspelt(data: Mapping[str, Any], table: str) -> bool:
     return any(closest(name, TOP) == table for name in data if name not in TOP)
 
 
+def nameless(data: Mapping[str, Any], kind: str) -> bool:
+    """Whether there is a [ca] where [ca.NAME] was meant: keys of a CA stand where names of CAs should."""
+    raw = data.get(kind)
+    return isinstance(raw, dict) and any(name in NAMED[kind].keys and not isinstance(raw[name], dict) for name in raw)
+
+
 def closest(word: str, options: Any) -> str:
     """The option that was probably meant, or ""."""
     found = get_close_matches(word.lower(), [str(option) for option in options], 1, 0.5 if len(word) < 4 else 0.6)

@@ -6,6 +6,7 @@ certificate that nobody would accept from being made.
 """
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 
 from attrs import asdict, evolve, frozen
 
@@ -92,14 +93,26 @@ def _refused(
         yield _problem("E0402", message, block, row, ("cn",), f'add "{spec.cn}" to dns, or drop cn')
     allow, chain = outlook.once(("limits", block.template_id), lambda: _limits(spec, outlook))
     if allow is not None:
-        mend = f"profile {spec.profile} has an `allow` that does not cover it"
         for name in sans:
             for reason in constraints.allowed((name,), allow):
+                mend = _widened(spec, name, allow)
                 yield _problem("E0403", reason, block, row, _declared(spec, name), mend)
     if chain:
         for reason in constraints.verdict(subject, sans, chain):
             named = next((one for one in sans if f"`{names.san_text(one)}`" in reason), None)
             yield _outside(block, row, spec, reason, named, chain)
+
+
+def _widened(spec: CertSpec, name: San, allow: constraints.Allow) -> str:
+    """What the profile would have to say so that it lets a name through."""
+    kind, text = name
+    where = f"the `allow` of profile {spec.profile}"
+    if kind not in constraints.TYPES:
+        return f"{where} can let no {kind} through: drop the name, or follow a profile without `allow`"
+    if text.startswith("*.") and not allow.wildcard:
+        return f"drop the name, or add wildcard = true to {where}"
+    entry = str(ip_network(text)) if kind is SanType.IP else text.removeprefix("*")
+    return f'drop the name, or add to `{kind}` in {where} what covers it, as "{entry}" does'
 
 
 def _outside(

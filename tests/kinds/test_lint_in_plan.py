@@ -69,6 +69,23 @@ def test_a_type_of_name_that_is_shut_because_it_is_not_permitted_says_how_to_ope
     assert problem.help.endswith(f"permit other types only, which shuts this one: drop the name, or {mend}")
 
 
+@pytest.mark.parametrize(
+    ("field", "mend"),
+    [
+        ('dns = ["*.a.corp.example"]', "or add wildcard = true to the `allow` of profile narrow"),
+        ('dns = ["corp.example"]', '`dns` in the `allow` of profile narrow what covers it, as "corp.example" does'),
+        ('ip = ["10.0.0.1"]', '`ip` in the `allow` of profile narrow what covers it, as "10.0.0.1/32" does'),
+        ('rid = ["1.2.3"]', "or follow a profile without `allow`"),
+    ],
+)
+def test_a_name_that_a_profile_does_not_allow_says_what_would_allow_it(field: str, mend: str, site: Site) -> None:
+    profile = '[profile.narrow]\nissuer = "issuing"\neku = ["serverAuth"]\nallow = { dns = [".a.corp.example"] }\n'
+    site.write(profile + f'[cert.a]\nprofile = "narrow"\n{field}\n')
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [one.help.endswith(mend) for one in caught.value.problems if one.code == "E0403"] == [True]
+
+
 def test_a_common_name_of_one_word_outside_the_constraints_says_that_it_is_the_common_name(site: Site) -> None:
     person = '[cert.a]\nprofile = "person"\ncn = "anna"\nemail = ["anna@corp.example"]\n'
     base = site.text.replace(
