@@ -154,8 +154,10 @@ def _reason(text: str) -> str:
             "revoke for good, with another reason; what is wanted again is issued again",
         )
     if text not in REASONS:
-        guess = get_close_matches(text, REASONS, 1)
-        near = f"; did you mean `{guess[0]}`?" if guess else ""
+        words, word = {one.lower(): one for one in REASONS}, text.lower()
+        # Nearer in letters is cACompromise, and who writes no more than this means the key.
+        guess = get_close_matches(f"key{word}" if word.startswith("comp") else word, words, 1)
+        near = f"; did you mean `{words[guess[0]]}`?" if guess else ""
         raise WrongForm(
             "E0204", f"`{text}` is no reason of RFC 5280 section 5.3.1{near}", f"one of {', '.join(REASONS)}"
         )

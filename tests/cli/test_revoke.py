@@ -116,6 +116,8 @@ def test_the_entry_goes_where_the_others_stand(pki, folder):
         (["7a3f", "--reason", "superseded", "--ca", "nobody"], "there is no [ca.nobody]"),
         (["cert.portal", "--reason", "certificateHold"], "`certificateHold` is refused"),
         (["cert.portal", "--reason", "bored"], "`bored` is no reason of RFC 5280"),
+        (["cert.portal", "--reason", "compromised"], "did you mean `keyCompromise`?"),
+        (["cert.portal", "--reason", "CACompromise"], "did you mean `cACompromise`?"),
         (["cert.portal", "--reason", "superseded", "--id", "no id"], "`no id` is not an id"),
     ],
 )
