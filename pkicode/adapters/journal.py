@@ -6,11 +6,10 @@ with it.  It is appended to and never rewritten; whether a certificate in it is 
 
 import asyncio
 import base64
-import binascii
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -22,6 +21,8 @@ from pkicode.adapters.durable import sync, write_all
 from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.model.problem import StateError
 from pkicode.x509 import der
+from pkicode.x509.descent import NotSigned, below
+from pkicode.x509.tbs import IssuerFacts
 
 LINE_LIMIT = 1 << 20
 """Octets of a line: a certificate of 700 KiB."""
@@ -38,19 +39,38 @@ class DamagedJournal(StateError):
 class Journalled(Mapping[str, bytes]):
     """sha256 of the TBS (hex) -> certificate; only places are kept in memory, the bytes are read when asked for."""
 
-    _path: Path
+    path: Path
     _places: Mapping[str, int] = field(repr=False)
 
     def __getitem__(self, tbs: str) -> bytes:
-        with self._path.open("rb") as file:
+        with self.path.open("rb") as file:
             file.seek(self._places[tbs])
             return base64.b64decode(file.readline(LINE_LIMIT))
+
+    def __contains__(self, tbs: object) -> bool:
+        # Mapping's own would read the line.
+        return tbs in self._places
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def place(self, tbs: str) -> int:
+        """At which octet its line begins."""
+        return self._places[tbs]
+
+    def ours(self, names: Iterable[str], cas: Iterable[IssuerFacts]) -> dict[str, IssuerFacts]:
+        """Which of these the keys of these CAs signed, or of CAs that such keys signed; and who did.
+
+        Raises:
+            ValueError: a line is not to be believed; it says which.
+        """
+        try:
+            return below(names, self, cas)
+        except NotSigned as error:
+            raise ValueError(f"at octet {self.place(error.name)}, {error}") from error
 
 
 @frozen
@@ -67,7 +87,7 @@ class Journal:
         """
         await asyncio.to_thread(self._append, certificates)
 
-    async def journalled(self) -> Mapping[str, bytes]:
+    async def journalled(self) -> Journalled:
         """Everything in the journal; nothing where there is none yet.
 
         Raises:
@@ -75,12 +95,12 @@ class Journal:
         """
         return await asyncio.to_thread(self.read)
 
-    def read(self) -> Mapping[str, bytes]:
+    def read(self) -> Journalled:
         """As `journalled`, for those who may block."""
-        try:
-            return Journalled(self.path, {hashlib.sha256(tbs).hexdigest(): place for place, tbs in self._entries()})
-        except FileNotFoundError:
-            return {}
+        places: dict[str, int] = {}
+        with suppress(FileNotFoundError):
+            places.update((hashlib.sha256(tbs).hexdigest(), place) for place, tbs in self._entries())
+        return Journalled(self.path, places)
 
     def backwards(self) -> Iterator[bytes]:
         """The certificates, newest first, read as far as they are asked for; none where there is no journal.
@@ -94,9 +114,11 @@ class Journal:
                     try:
                         if len(line) >= LINE_LIMIT:
                             raise self._damaged(place, "the line is too long")
-                        yield base64.b64decode(line, validate=True)
-                    except binascii.Error as error:
+                        made = base64.b64decode(line, validate=True)
+                        to_be_signed(made)
+                    except ValueError as error:
                         raise self._damaged(place, str(error)) from error
+                    yield made
         except FileNotFoundError:
             return
         except OSError as error:
@@ -112,7 +134,7 @@ class Journal:
                 if line.endswith(b"\n"):
                     try:
                         yield place, to_be_signed(base64.b64decode(line[:-1], validate=True))
-                    except (ValueError, binascii.Error) as error:
+                    except ValueError as error:
                         raise self._damaged(place, str(error)) from error
                 elif len(line) == LINE_LIMIT:
                     raise self._damaged(place, "the line is too long")

@@ -4,25 +4,19 @@ Reads only.  Whether a certificate was rightly issued is not asked here, and a f
 the journal is found by those who kept a signed head of the audit, not by this.
 """
 
-import base64
 import hashlib
-import json
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from cryptography import x509
 
-from pkicode.adapters import sql, statefile, wanted
-from pkicode.adapters.journal import Journal, to_be_signed, told
+from pkicode.adapters import agreement, sql, statefile
+from pkicode.adapters.journal import Journal, Journalled, to_be_signed, told
 from pkicode.model.counted import counted
 from pkicode.model.instants import from_datetime, rfc3339
-from pkicode.ports import Audited, Certificate, Want
-from pkicode.x509 import der, keys
-from pkicode.x509.descent import below
-from pkicode.x509.tbs import IssuerFacts, facts_of
+from pkicode.ports import Audited
 
 _SIGNED = frozenset({"issued", "revoked"})
 _STORED = {"text": "text", "bigint": "integer", "integer": "integer", "bytea": "blob"}
@@ -43,7 +37,7 @@ def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Pa
         StateError: it cannot be read at all, or the journal is damaged.
     """
     # Read before the state: whatever is in it by now had its intent before.
-    before = frozenset(Journal(journal).read()) if journal else frozenset()
+    before = Journal(journal).read() if journal else None
     with _opened(path) as connection:
         # Beyond a damaged page, or a value of another type, it would only be told again, and less clearly.
         if pages := _pages(connection):
@@ -55,10 +49,10 @@ def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Pa
             *schema,
             *_templates(connection),
             *_chain(connection),
-            *_certificates(connection),
+            *agreement.certificates(connection),
             *_revocations(connection),
             *_artefacts(connection),
-            *(_journal(connection, before, Journal(journal).read(), whole=whole) if journal else ()),
+            *(_journal(connection, before, whole=whole) if before is not None else ()),
             *(_archives(connection, archives) if archives else ()),
         ]
 
@@ -145,63 +139,6 @@ def _chain(connection: sqlite3.Connection) -> Iterator[str]:
         yield f"audit: it ends with event {sequence}, but {facts['sequence']} were written"
 
 
-def _certificates(connection: sqlite3.Connection) -> Iterator[str]:
-    statement, values = wanted.certificates(Want())
-    for row in connection.execute(statement, values):
-        certificate = Certificate(*row)
-        for wrong in _wrong(certificate):
-            yield f"certificate {certificate.serial} ({certificate.address}): {wrong}"
-
-
-def _wrong(row: Certificate) -> Iterator[str]:
-    tbs = row.der
-    try:
-        if row.sha256:
-            tbs = to_be_signed(row.der)
-            if hashlib.sha256(row.der).hexdigest() != row.sha256:
-                yield "its bytes are not those that were stored"
-        elif row.status == "issued":
-            yield "it is issued, but only its draft is stored"
-        said = _facts(tbs)
-    except ValueError as error:
-        yield f"its bytes are no certificate: {error}"
-        return
-    ours = {"serial": row.serial, "issuer": row.issuer_dn, "public key": row.spki, "validity": _validity(row)}
-    yield from (f"its {name} is not the one in its bytes" for name, value in ours.items() if said[name] != value)
-
-
-def _validity(row: Certificate) -> bytes:
-    """As it stands in the bytes (RFC 5280 section 4.1.2.5); empty where no certificate can say it."""
-    with suppress(ValueError, OverflowError, OSError):
-        return der.tlv(der.SEQUENCE, *map(der.utc_or_generalized, (row.not_before, row.not_after)))
-    return b""
-
-
-def _facts(tbs: bytes) -> dict[str, Any]:
-    """What the inventory repeats of a TBSCertificate (RFC 5280 section 4.1.2)."""
-    values = _whole(der.only(tbs, der.SEQUENCE))
-    if values and values[0][:1] == b"\xa0":
-        del values[0]  # version
-    if len(values) < 6:
-        raise ValueError("fields are missing")
-    return {
-        "serial": f"{int.from_bytes(der.only(values[0], der.INTEGER), 'big', signed=True):x}",
-        "issuer": values[2],
-        "validity": values[3],
-        "public key": keys.digest(values[5]),
-    }
-
-
-def _whole(content: bytes) -> list[bytes]:
-    """The values in `content`, headers included."""
-    values, offset = [], 0
-    while offset < len(content):
-        _, _, end = der.read(content, offset)
-        values.append(content[offset:end])
-        offset = end
-    return values
-
-
 def _revocations(connection: sqlite3.Connection) -> Iterator[str]:
     lost = (
         "SELECT serial, address FROM certificates AS c WHERE status = 'revoked' AND NOT EXISTS"
@@ -234,17 +171,16 @@ def _artefacts(connection: sqlite3.Connection) -> Iterator[str]:
             yield f"{kind} {name} {scope}".rstrip() + ": its bytes are not those that were stored"
 
 
-def _journal(
-    connection: sqlite3.Connection, before: frozenset[str], after: Mapping[str, bytes], *, whole: bool
-) -> Iterator[str]:
+def _journal(connection: sqlite3.Connection, before: Journalled, *, whole: bool) -> Iterator[str]:
     """Every certificate we signed stands in both places; imports were signed elsewhere."""
+    after = Journal(before.path).read()
     missing = set(before)
     for serial, address, status, sha256, reason, content in connection.execute(
         "SELECT serial, address, status, sha256, reason, der FROM certificates"
     ):
         try:
             tbs = hashlib.sha256(to_be_signed(content) if sha256 else content).hexdigest()
-        except ValueError:  # told by _wrong already
+        except ValueError:  # told by agreement.py already
             continue
         missing.discard(tbs)
         if sha256:
@@ -257,14 +193,14 @@ def _journal(
     yield from _unknown(connection, missing, after)
 
 
-def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapping[str, bytes]) -> Iterator[str]:
+def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Journalled) -> Iterator[str]:
     """What only the journal knows; as many as were archived have left the inventory in good order."""
     newest, count = connection.execute("SELECT max(newest), sum(certificates) FROM archives").fetchone()
     ours = missing
-    if cas := list(_cas(connection)):
+    if cas := [one.facts for one in agreement.issuers(connection)]:
         # Other states write to the same journal: their CAs' keys are not ours.
         try:
-            ours = {*below(missing, journalled, cas)}
+            ours = {*journalled.ours(missing, cas)}
         except ValueError as error:
             yield f"the journal holds what is not to be believed: {error}"
             return
@@ -276,13 +212,6 @@ def _unknown(connection: sqlite3.Connection, missing: set[str], journalled: Mapp
     yield from (
         f"the journal holds a certificate that is not in the inventory: {told(journalled[one])}" for one in rest
     )
-
-
-def _cas(connection: sqlite3.Connection) -> Iterator[IssuerFacts]:
-    """Of every CA generation; a record that cannot be read is told by what needs it."""
-    for _, _, record in connection.execute(sql.AUTHORITIES):
-        with suppress(ValueError, LookupError, TypeError):
-            yield facts_of(base64.b64decode(json.loads(record)["der"], validate=True))
 
 
 def _not_after(certificate: bytes) -> int:

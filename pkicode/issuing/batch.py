@@ -4,7 +4,6 @@ Both are picklable functions for a worker process: no port, no clock, no randomn
 cycle's (pkicode.issuing).
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
@@ -19,17 +18,14 @@ from pkicode.model.problem import Problem, Severity
 from pkicode.model.row import Held
 from pkicode.ports import Mint, MintedKey, NewKey
 from pkicode.revocation.shards import shard_of, sharded
-from pkicode.x509 import keys
+from pkicode.x509 import keys, san_list
 from pkicode.x509.chain import verify_issued, verify_profile
 from pkicode.x509.constraints import Allow, Constraints, allowed, verdict
 from pkicode.x509.lint import Linter
-from pkicode.x509.names import san_text, subject_der, subject_text
+from pkicode.x509.names import subject_der, subject_text
 from pkicode.x509.profile import Profile
 from pkicode.x509.request import csr as read_request
 from pkicode.x509.tbs import Form, IssuerFacts, certificate, form, self_issued
-
-_JSON = json.JSONEncoder(ensure_ascii=False)
-"""Made once: json.dumps makes a new one for each call."""
 
 
 @frozen
@@ -257,7 +253,7 @@ def _ready(
         spki=spki,
         key_alg=alg,
         subject=subject_text(asked.subject),
-        sans=_JSON.encode([san_text(name) for name in asked.sans]),
+        sans=san_list.written(asked.sans),
         minted=minted,
     )
 

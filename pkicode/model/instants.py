@@ -15,8 +15,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 YEAR = 365 * DAY
 """`1y` in pki.toml: 365 days, whatever the calendar says."""
 
-_LATEST = NO_EXPIRY - 100 * YEAR
-"""As an instant to plan at: what counts from there must still have a date."""
+_EARLIEST, _LATEST = YEAR, NO_EXPIRY - 100 * YEAR
+"""As an instant to plan at: what counts back and ahead from there must still have a date, and 0 is none."""
 _UNITS = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY, "y": YEAR}
 _DURATION = re.compile(r"([0-9]{1,11})([smhdwy])\Z")
 
@@ -49,8 +49,8 @@ def parse_instant(text: str, *, now: int) -> int:
         ValueError: none of these, or too long ago or ahead.
     """
     instant = now + parse_duration(text[1:]) if text.startswith("+") else _absolute(text)
-    if not 0 <= instant <= _LATEST:
-        raise ValueError(f"`{text}` lies outside the years 1970 to 9899, for which certificates can be planned")
+    if not _EARLIEST <= instant <= _LATEST:
+        raise ValueError(f"`{text}` lies outside the years 1971 to 9899, for which certificates can be planned")
     return instant
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
+from pkicode.adapters.journal import Journalled
 from pkicode.config.language import COMPROMISES, CaSpec
 from pkicode.config.reader import Config
 from pkicode.kinds.authority import from_record
@@ -19,16 +20,15 @@ from pkicode.kinds.crl_lists import LIMIT, genuine
 from pkicode.kinds.generation import Authority, Cross, rotates_at
 from pkicode.model.address import parse
 from pkicode.model.change import ReasonCode
-from pkicode.model.problem import Foreign, StateError
+from pkicode.model.problem import Foreign
 from pkicode.model.row import Held
 from pkicode.ports import Blocked, Certificate, CertificateStatus, KeyStore, Lease, Revocation, Store, Want, Write
-from pkicode.project import lookout, placing
+from pkicode.project import behind, lookout, placing
 from pkicode.project.placing import Line, Places
 from pkicode.project.state import State
 from pkicode.revocation import shards
 from pkicode.revocation.crl import CrlFacts, Entry
 from pkicode.x509 import keys
-from pkicode.x509.descent import below
 from pkicode.x509.tbs import IssuerFacts
 
 _ENTRY = "published"
@@ -90,10 +90,7 @@ async def found(state: State, store: Store, opened: Callable[[str], KeyStore]) -
     try:
         lines = await asyncio.to_thread(_lines, journal, [one.facts for one in cas], known)
     except ValueError as error:
-        raise StateError(
-            f"the journal {state.journal.path} holds what is not to be believed: {error}; nothing was recorded",
-            help="compare it with a backup: it is only ever appended to, so an older copy is its beginning",
-        ) from error
+        raise behind.not_to_be_believed(state.journal, error) from error
     lines = [one for one in lines if one.not_after > archived]
     places = await placing.places(lines, cas, state.config, store, opened)
     rows = await asyncio.to_thread(lambda: [_row(one, places, state) for one in lines])
@@ -101,20 +98,27 @@ async def found(state: State, store: Store, opened: Callable[[str], KeyStore]) -
     return await asyncio.to_thread(_joined, state, cas, known, lines, rows, places, lists)
 
 
-def _lines(journal: Mapping[str, bytes], cas: Sequence[IssuerFacts], known: Sequence[Known]) -> list[Line]:
+def _lines(journal: Journalled, cas: Sequence[IssuerFacts], known: Sequence[Known]) -> list[Line]:
     """What the inventory has neither as a certificate nor as an intent, in the order it was signed.
 
     Raises:
         ValueError: a line is not to be believed.
     """
     there, sealed = {_id(one): one for one in known}, {one.sha256 for one in known}
-    missing = {name for name, made in journal.items() if hashlib.sha256(made).hexdigest() not in sealed}
-    ours = below(missing, journal, cas)
-    lines = [placing.line_of(journal[name], ours[name]) for name in journal if name in ours]
-    for one in lines:
-        if one.id in there and there[one.id].sha256:
-            raise ValueError(f"another certificate of serial {one.serial} than the state has")
-    return [one for one in lines if one.id not in there]
+    ours = behind.unknown(journal, sealed, cas)
+    lines = []
+    for name in journal:
+        if name not in ours:
+            continue
+        try:
+            one = placing.line_of(journal[name], ours[name])
+            if one.id in there and there[one.id].sha256:
+                raise ValueError(f"another certificate of serial {one.serial} than the state has")
+        except ValueError as error:
+            raise ValueError(f"at octet {journal.place(name)}, {error}") from error
+        if one.id not in there:
+            lines.append(one)
+    return lines
 
 
 def _row(line: Line, places: Places, state: State) -> Certificate:

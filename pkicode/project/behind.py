@@ -5,14 +5,15 @@ certificate that the state knows is told by `state verify`; adopting.py mends it
 """
 
 import asyncio
+import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice, repeat
 
 from cryptography import x509
 
-from pkicode.adapters.journal import Journal, told
+from pkicode.adapters.journal import DamagedJournal, Journal, Journalled, told
 from pkicode.kinds.authority import from_record
 from pkicode.model.instants import from_datetime
 from pkicode.model.problem import Problem, StateError
@@ -66,11 +67,46 @@ async def refuse(journal: Journal, store: Store) -> None:
             if row is not None and row.sha256:
                 return
             if row is None and _is_signed(made, cas) and not await _is_archived(made, store):
+                await _believed(journal, store, cas)
                 raise StateError(
                     "an older state was put back: "
                     f"the journal {journal.path} holds a certificate that the state does not know: {told(made)}",
                     help=_HELP,
                 )
+
+
+async def _believed(journal: Journal, store: Store, cas: Sequence[IssuerFacts]) -> None:
+    """What would keep `state adopt` from mending it is told at once.
+
+    Raises:
+        StateError: a line is damaged, or not to be believed.
+    """
+    sealed = await store.facts(Want(), ("sha256",), lambda rows: [row[0] for row in rows])
+    try:
+        await asyncio.to_thread(unknown, await journal.journalled(), frozenset(sealed), cas)
+    except DamagedJournal as error:
+        # Not as one: whoever goes on without the end of a journal does not do so with a state that is behind.
+        raise StateError(error.message, help=error.help) from error
+    except ValueError as error:
+        raise not_to_be_believed(journal, error) from error
+
+
+def unknown(journal: Journalled, sealed: Collection[str], cas: Sequence[IssuerFacts]) -> dict[str, IssuerFacts]:
+    """The lines with none of these digests that the keys of these CAs signed, or of CAs that they signed; and who did.
+
+    Raises:
+        ValueError: a line is not to be believed; it says which.
+    """
+    lacking = (name for name, made in journal.items() if hashlib.sha256(made).hexdigest() not in sealed)
+    return journal.ours(lacking, cas)
+
+
+def not_to_be_believed(journal: Journal, error: ValueError) -> StateError:
+    """Of a line that says it is a CA's, and is not."""
+    return StateError(
+        f"the journal {journal.path} holds what is not to be believed: {error}; nothing was recorded",
+        help="compare it with a backup: it is only ever appended to, so an older copy is its beginning",
+    )
 
 
 def _facts(tbs: bytes) -> Iterator[IssuerFacts]:

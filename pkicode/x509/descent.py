@@ -11,6 +11,15 @@ from pkicode.x509 import der, keys
 from pkicode.x509.tbs import IssuerFacts, certificate, facts_of, leading
 
 
+class NotSigned(ValueError):
+    """A certificate that names a CA as its issuer, which did not sign it; or one that is none."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
+        """What `below` was given it as."""
+
+
 def named(made: bytes, cas: Iterable[IssuerFacts]) -> tuple[str, list[IssuerFacts]]:
     """The serial number of a certificate (lower-case hex), and those CAs that it may name as its issuer.
 
@@ -50,7 +59,7 @@ def below(names: Iterable[str], made: Mapping[str, bytes], cas: Iterable[IssuerF
     A CA that signs itself is among them where one of these has signed its key as well.
 
     Raises:
-        ValueError: as `signer`.
+        NotSigned: as `signer`.
     """
     found: dict[str, IssuerFacts] = {}
     fresh = list(cas)
@@ -60,12 +69,15 @@ def below(names: Iterable[str], made: Mapping[str, bytes], cas: Iterable[IssuerF
         looked, fresh = fresh, []
         for name in left - found.keys():
             one = made[name]
-            issuer = signer(one, looked)
+            try:
+                issuer = signer(one, looked)
+                facts = facts_of(one) if issuer and is_ca(one) else None
+            except ValueError as error:
+                raise NotSigned(name, str(error)) from error
             if issuer is None:
                 continue
             found[name] = issuer
-            facts = facts_of(one)
-            if is_ca(one) and facts.spki not in known:
+            if facts and facts.spki not in known:
                 known.add(facts.spki)
                 fresh.append(facts)
     return found

@@ -45,7 +45,7 @@ _ATTRIBUTES = {
     "dc": _Attribute("0.9.2342.19200300.100.1.25", "DC", 63, der.IA5),
 }
 _BY_TEXT = {attribute.text.lower(): name for name, attribute in _ATTRIBUTES.items()}
-_BY_OID = {attribute.oid: name for name, attribute in _ATTRIBUTES.items()}
+_BY_OID = {der.oid(attribute.oid): name for name, attribute in _ATTRIBUTES.items()}
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(rf"(?:{_LABEL.pattern}\.)*(?![0-9]+$){_LABEL.pattern}")
@@ -378,7 +378,7 @@ def subject_from_der(data: bytes) -> Subject:
         (_, oid), (kind, value) = attribute
         if kind not in {der.UTF8, der.PRINTABLE, der.IA5}:
             raise ValueError(f"the subject holds a string of tag {kind:#04x}; use UTF8String")
-        if (name := _BY_OID.get(der.dotted(oid))) is None:
+        if (name := _BY_OID.get(der.tlv(der.OID, oid))) is None:
             raise ValueError(f"the attribute {der.dotted(oid)} is not one of {' '.join(_ATTRIBUTES)}")
         pairs.append((name, value.decode("utf-8")))
     return subject(pairs)

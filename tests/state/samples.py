@@ -8,6 +8,9 @@ from attrs import evolve
 from pkicode.adapters.sql import NewState
 from pkicode.model.row import Held
 from pkicode.ports import Artefact, Certificate, Revocation, Settlement, Write
+from pkicode.x509 import der, keys, san_list
+from pkicode.x509.extensions import subject_alt_name
+from pkicode.x509.names import subject_der, subject_from_text
 
 NOW = 1_795_428_000
 NEW = NewState(project="corp", env="default", lineage="5f0c2a", at=NOW)
@@ -46,6 +49,24 @@ def certificate(number: int, **changes: Any) -> Certificate:
         duty="[]",
     )
     return evolve(row, **changes)
+
+
+def draft(number: int, *, key: bytes = b"\1", **changes: Any) -> Certificate:
+    """One with as much of a TBSCertificate as the inventory repeats."""
+    row, (header, size) = certificate(number, **changes), keys.spki_form("ed25519")
+    spki, name = header + key.ljust(size - len(header), b"\1"), b"\x30\x02\x05\x00"
+    sans = san_list.read(row.sans)
+    tbs = der.tlv(
+        der.SEQUENCE,
+        der.integer(int(row.serial, 16)),
+        der.tlv(der.SEQUENCE),
+        name,
+        der.tlv(der.SEQUENCE, *map(der.utc_or_generalized, (row.not_before, row.not_after))),
+        subject_der(subject_from_text(row.subject)),
+        spki,
+        der.tlv(0xA3, der.tlv(der.SEQUENCE, subject_alt_name(sans, critical=False) if sans else b"")),
+    )
+    return evolve(row, der=tbs, issuer_dn=name, spki=keys.digest(spki), key_alg="ed25519")
 
 
 def held(key: str, template: int, **changes: Any) -> Held:

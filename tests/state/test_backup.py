@@ -16,25 +16,11 @@ from pkicode.adapters.verify import verify
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
 from pkicode.ports import Settlement, Want, Write
 from pkicode.x509 import der
-from tests.state.samples import NEW, NOW, certificate, crl, revocation, write
-
-
-def tbs(number: int) -> bytes:
-    """As much of a TBSCertificate as the inventory repeats."""
-    empty, name = b"\x30\x00", b"\x30\x02\x05\x00"
-    row = certificate(number)
-    validity = der.tlv(der.SEQUENCE, *map(der.utc_or_generalized, (row.not_before, row.not_after)))
-    return der.tlv(der.SEQUENCE, der.integer(number + 0x1000), empty, name, validity, empty, empty)
-
-
-def intent(number: int):
-    return certificate(
-        number, der=tbs(number), issuer_dn=b"\x30\x02\x05\x00", spki=hashlib.sha256(b"\x30\x00").hexdigest()
-    )
+from tests.state.samples import NEW, NOW, crl, draft, revocation, write
 
 
 def issued(number: int) -> Settlement:
-    row = intent(number)
+    row = draft(number)
     whole = der.tlv(der.SEQUENCE, row.der, b"\x30\x00", der.bit_string(b""))
     return Settlement(row.issuer_key, row.serial, "issued", hashlib.sha256(whole).hexdigest(), whole)
 
@@ -81,14 +67,14 @@ def back(run, copy, path):
 
 
 def test_a_backup_is_one_file_for_its_owner_taken_while_others_write(store, run, go, path, copy):
-    go(intents=[intent(1)])
+    go(intents=[draft(1)])
     backup(path, copy)
-    go(intents=[intent(2)])
+    go(intents=[draft(2)])
     assert copy.stat().st_mode & 0o777 == 0o600
     assert verify(copy, None) == []
     assert [one.name for one in copy.parent.iterdir() if one.is_file()] == ["copy.db"]
     other = run(open_sqlite(copy, create=NEW, read_only=True))
-    assert run(other.intents()) == [intent(1)]
+    assert run(other.intents()) == [draft(1)]
     run(other.close())
 
 
@@ -108,14 +94,14 @@ def test_there_is_no_backup_of_nothing(tmp_path, copy):
 
 
 def test_a_lost_state_comes_back_with_an_event(store, run, go, path, copy, back):
-    go(intents=[intent(1)], artefacts=[crl("5")], revocations=[revocation("77")])
+    go(intents=[draft(1)], artefacts=[crl("5")], revocations=[revocation("77")])
     backup(path, copy)
     run(store.close())
     path.unlink()
     back()
     assert verify(path, None) == []
     found = run(open_sqlite(path, create=NEW))
-    assert run(found.intents()) == [intent(1)]
+    assert run(found.intents()) == [draft(1)]
     assert run(found.artefact("crl", "issuing-g1")) == crl("5")
     assert [(one.actor, one.action) for one in run(found.audit())] == [("alice", "issue.intent"), ("bob", "restore")]
     assert path.stat().st_mode & 0o777 == 0o600
@@ -123,11 +109,11 @@ def test_a_lost_state_comes_back_with_an_event(store, run, go, path, copy, back)
 
 
 def test_a_state_the_backup_knows_all_of_is_replaced_for_everybody_who_has_it_open(store, run, go, path, copy, back):
-    go(intents=[intent(1)])
+    go(intents=[draft(1)])
     backup(path, copy)
     run(store.commit(Write(NOW, "mallory", "forget", "x"), run(store.acquire("project", holder="m", now=NOW, ttl=1))))
     back()
-    assert run(store.intents()) == [intent(1)]
+    assert run(store.intents()) == [draft(1)]
     assert [one.action for one in run(store.audit())] == ["issue.intent", "restore"]
     assert run(store.leases()) == []
 
@@ -136,7 +122,7 @@ def test_a_state_the_backup_knows_all_of_is_replaced_for_everybody_who_has_it_op
 @pytest.mark.parametrize(
     ("changes", "lost"),
     [
-        ({"intents": [intent(2)]}, "certificate .*1002"),
+        ({"intents": [draft(2)]}, "certificate .*1002"),
         ({"settled": [issued(1)]}, "certificate .*1001"),
         ({"revocations": [revocation("77")]}, "revocation .*77"),
         ({"artefacts": [crl("10")]}, "list .*crl issuing-g1 number 10"),
@@ -144,7 +130,7 @@ def test_a_state_the_backup_knows_all_of_is_replaced_for_everybody_who_has_it_op
     ],
 )
 def test_what_the_world_has_seen_is_not_forgotten(store, run, go, path, copy, back, changes, lost):
-    go(intents=[intent(1)], artefacts=[crl("9")])
+    go(intents=[draft(1)], artefacts=[crl("9")])
     backup(path, copy)
     go(**changes)
     before = run(store.about())
@@ -156,15 +142,15 @@ def test_what_the_world_has_seen_is_not_forgotten(store, run, go, path, copy, ba
 
 def test_losses_are_counted_and_the_first_few_named(store, go, path, copy, back):
     backup(path, copy)
-    go(intents=[intent(number) for number in range(10)])
+    go(intents=[draft(number) for number in range(10)])
     with pytest.raises(StateError, match=r"10 certificates \(1000 .*, 1001 .*, 1002 .* and 7 more\)"):
         back()
 
 
 def test_an_aborted_certificate_may_be_forgotten(store, run, go, path, copy, back):
     backup(path, copy)
-    go(intents=[intent(1)])
-    go(settled=[Settlement(intent(1).issuer_key, intent(1).serial, "aborted")])
+    go(intents=[draft(1)])
+    go(settled=[Settlement(draft(1).issuer_key, draft(1).serial, "aborted")])
     back()
     assert run(store.certificates(Want())) == []
 
@@ -222,9 +208,9 @@ def test_a_state_is_overwritten_under_its_newest_lease_only(store, run, path, co
 
 
 def test_the_log_of_a_damaged_state_does_not_reach_the_restored_one(store, run, go, path, copy, back, tmp_path):
-    go(intents=[intent(1)])
+    go(intents=[draft(1)])
     backup(path, copy)
-    go(intents=[intent(number) for number in range(2, 300)])
+    go(intents=[draft(number) for number in range(2, 300)])
     crashed = tmp_path / "crashed" / "state.db"
     crashed.parent.mkdir(mode=0o700)
     shutil.copy(path, crashed)
@@ -238,7 +224,7 @@ def test_the_log_of_a_damaged_state_does_not_reach_the_restored_one(store, run, 
 
 @pytest.mark.parametrize("cut", [0, 100, 8192 * 3])
 def test_a_damaged_state_is_kept_aside_and_replaced(store, run, go, path, copy, back, cut):
-    go(intents=[intent(1)])
+    go(intents=[draft(1)])
     backup(path, copy)
     run(store.close())
     broken = path.read_bytes()[:cut]
@@ -249,7 +235,7 @@ def test_a_damaged_state_is_kept_aside_and_replaced(store, run, go, path, copy, 
 
 
 def test_a_backup_that_is_not_sound_is_refused(store, run, go, path, copy, back):
-    go(intents=[intent(1)])
+    go(intents=[draft(1)])
     backup(path, copy)
     with closing(sqlite3.connect(copy)) as connection, connection:
         connection.execute("UPDATE events SET actor = 'mallory'")
@@ -257,7 +243,7 @@ def test_a_backup_that_is_not_sound_is_refused(store, run, go, path, copy, back)
         back()
     with pytest.raises(FileNotFoundError):
         back(copy.with_name("nothing"))
-    assert run(store.intents()) == [intent(1)]
+    assert run(store.intents()) == [draft(1)]
 
 
 def test_a_restore_leaves_no_draft_behind(store, run, path, copy, back):

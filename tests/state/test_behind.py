@@ -110,6 +110,45 @@ def test_a_line_of_a_version_that_is_none_is_as_one_that_nobody_signed(site: Sit
     assert "is not to be believed" in site.open().upkeep.verify()[0]
 
 
+def test_apply_and_adopt_say_the_same_of_a_forged_line_where_a_state_is_behind(site: Site, older: Older) -> None:
+    path = site.root / ".pkicode/journal.log"
+    place = path.stat().st_size
+    loop.run(Journal(path).append([forged(site)]))
+    older.put_back(*STATE)
+    said = f"is not to be believed: at octet {place}, serial .* names a CA as its issuer whose key did not sign it"
+    with pytest.raises(StateError, match=said) as by_apply:
+        site.apply()
+    with pytest.raises(StateError) as by_adopt:
+        site.open().upkeep.adopt()
+    assert by_apply.value.args == by_adopt.value.args
+    assert f"at octet {place}," in "".join(site.open().upkeep.verify())
+
+
+@pytest.mark.parametrize("line", [b"\n", b"AAAA\n"])
+def test_apply_and_adopt_say_the_same_of_a_line_that_is_no_certificate(site: Site, line: bytes) -> None:
+    path = site.root / ".pkicode/journal.log"
+    place = path.stat().st_size
+    path.write_bytes(path.read_bytes() + line)
+    with pytest.raises(StateError, match=f"is damaged at octet {place}: ") as by_apply:
+        site.apply()
+    with pytest.raises(StateError) as by_adopt:
+        site.open().upkeep.adopt()
+    assert by_apply.value.args == by_adopt.value.args
+
+
+def test_where_a_state_is_behind_damage_before_its_end_is_told_and_stops_a_revocation_too(
+    site: Site, older: Older
+) -> None:
+    path = site.root / ".pkicode/journal.log"
+    first, rest = path.read_bytes().split(b"\n", 1)
+    path.write_bytes(b"\n" + first + b"\n" + rest)
+    older.put_back(*STATE)
+    with pytest.raises(StateError, match="is damaged at octet 0: "):
+        site.apply()
+    with pytest.raises(StateError, match="is damaged at octet 0: "):
+        site.open().revoke(Asked("cert.portal", "keyCompromise"))
+
+
 def test_a_copy_made_while_a_ca_was_still_to_be_signed_is_behind_what_that_ca_signed(quick_path: Path) -> None:
     """As a ceremony lets it be for weeks."""
     site = Site(quick_path / "corp")
@@ -191,7 +230,7 @@ def test_the_journal_is_read_backwards_as_forwards_wherever_it_was_torn(site: Si
 def test_a_line_without_an_end_is_damage_and_one_that_was_torn_off_is_not(tmp_path: Path) -> None:
     path = tmp_path / "journal.log"
     assert [*Journal(path).backwards()] == []
-    for content, found in ((b"", []), (b"AAAA", []), (b"AAAA\n", [b"\0\0\0"]), (b"AAAA\nAA", [b"\0\0\0"])):
+    for content, found in ((b"", []), (b"MAIw", []), (b"MAIwAA==\n", [b"0\x020\0"]), (b"MAIwAA==\nMA", [b"0\x020\0"])):
         path.write_bytes(content)
         assert [*Journal(path).backwards()] == found
     path.write_bytes(b"A" * (3 << 20))
