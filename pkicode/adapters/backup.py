@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from attrs import frozen
 
 from pkicode.adapters import copying, statefile
-from pkicode.adapters.durable import put_new, sync
+from pkicode.adapters.durable import put_new, sweep, sync
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import SqliteDatabase
 from pkicode.adapters.statefile import Damaged
@@ -115,6 +115,7 @@ async def restore(source: Path, place: Place, *, whose: NewState, now: int, acto
             f"the backup {source} is not sound: {_listed(wrong)}; nothing was changed", help="try another copy"
         )
     statefile.make_folder(place.folder)
+    sweep(place.folder / "restore")
     draft = place.folder / f".restore.{os.getpid()}"
     draft.unlink(missing_ok=True)
     try:
@@ -134,7 +135,8 @@ async def as_file(store: StateStore, folder: Path) -> AsyncIterator[Path]:
         yield Path(store.database.place)
         return
     statefile.make_folder(folder)
-    with TemporaryDirectory(prefix=".copy.", dir=folder) as temporary:
+    sweep(folder / "copy")
+    with TemporaryDirectory(prefix=f".copy.{os.getpid()}.", dir=folder) as temporary:
         copy = Path(temporary) / "state.db"
         await copying.to_file(store.database, copy)
         yield copy

@@ -4,9 +4,17 @@ Which files, and who may read them, is decided elsewhere.
 """
 
 import errno
+import glob
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
 
+from pkicode.adapters.holder import is_gone
+
+# No process of Linux has a number of eight digits: .state.db.20261130 is somebody's own.
+_DRAFT = re.compile(r"([1-9]\d{0,6})(?:\.\d+)*(?:-journal|-wal|-shm)?")
+_FOLDER = re.compile(r"([1-9]\d{0,6})\.\w{8}")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
 """What link(2) says on FAT and exFAT, which sticks have."""
 
@@ -80,6 +88,26 @@ def keep_aside(path: Path, aside: Path) -> None:
         if error.errno not in _NO_LINKS:
             raise
         write_new(aside, path.read_bytes(), 0o600)
+
+
+def sweep(path: Path) -> None:
+    """Remove the drafts of a file, `.NAME.PROCESS` and longer, whose makers were killed; folders among them too.
+
+    Nobody loses a file: one whose draft goes although it lives, elsewhere, is told.
+    """
+    from shutil import rmtree  # it brings every compressor, and a plan leaves nothing
+
+    name = path.name.lstrip(".")
+    for left in path.parent.glob(f".{glob.escape(name)}.*"):
+        is_folder = left.is_dir() and not left.is_symlink()
+        maker = (_FOLDER if is_folder else _DRAFT).fullmatch(left.name.removeprefix(f".{name}."))
+        if maker and is_gone(int(maker[1])):
+            # Another user's stays where only its owner may remove it.
+            with suppress(PermissionError):
+                if is_folder:
+                    rmtree(left)
+                else:
+                    left.unlink(missing_ok=True)
 
 
 def write_all(file: int, data: bytes) -> None:

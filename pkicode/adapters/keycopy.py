@@ -3,7 +3,6 @@
 What is in them is sealed; who opens and checks them is sealed.py.
 """
 
-import glob
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -12,7 +11,6 @@ from pathlib import Path
 
 from pkicode.adapters import durable
 from pkicode.adapters.durable import sync
-from pkicode.adapters.holder import is_gone
 from pkicode.adapters.keyfile import find_key_file
 from pkicode.model.problem import KeyStoreError
 from pkicode.ports import MintedKey
@@ -34,22 +32,13 @@ def draft(path: Path) -> Iterator[Path]:
     try:
         # In a container every process may have the same number.
         made.unlink(missing_ok=True)
-        _sweep(path)
+        durable.sweep(path)
         os.close(os.open(made, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         yield made
     except OSError as error:
         raise KeyStoreError(f"{path}: {error.strerror}", help="make room, or name another file") from error
     finally:
         made.unlink(missing_ok=True)
-
-
-def _sweep(path: Path) -> None:
-    """Remove what was left here by those that were killed.  Nobody loses a file: one that lives elsewhere is told."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
-        maker = left.suffix[1:]
-        if maker.isdecimal() and is_gone(int(maker)):
-            for one in (left, left.with_name(f"{left.name}-journal")):
-                one.unlink(missing_ok=True)
 
 
 def put_new(made: Path, path: Path) -> None:

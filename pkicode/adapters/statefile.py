@@ -62,9 +62,10 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if not path.name or path.is_dir():
         raise StateError(f"{path} is a folder", help="name a file in it that does not exist yet")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    draft = path.with_name(f".{path.name.lstrip('.')}.{os.getpid()}.{threading.get_ident()}")
     draft.unlink(missing_ok=True)
     try:
+        durable.sweep(path)
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with told(path), closing(sqlite3.connect(draft, isolation_level=None)) as connection:
             # Larger pages than usual: what costs is how many a batch of random serials touches.

@@ -73,7 +73,7 @@ def test_a_missing_file_is_an_error_with_its_name(run):
     assert "absent.toml" in ran.err
 
 
-@pytest.mark.parametrize("clock", ["tomorrow", "+60d", "2027-01-11T09:00:00"])
+@pytest.mark.parametrize("clock", ["tomorrow", "+60d", "2027-01-11T09:00:00", "1970-01-01T00:00:00Z"])
 def test_a_frozen_clock_must_be_an_instant(run, monkeypatch, clock):
     monkeypatch.setenv("PKICODE_NOW", clock)
     ran = run("plan")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import subprocess
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -85,6 +86,34 @@ def test_a_backup_overwrites_nothing(store, path, copy):
     assert copy.read_bytes() == b"precious"
     with pytest.raises(StateError, match="cannot be made"):
         backup(path, copy.parent / "nowhere" / "copy.db")
+
+
+@pytest.fixture
+def gone() -> int:
+    """The number of a process that is no more."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_a_killed_backup_left_goes_with_the_next_and_what_is_anybody_elses_stays(store, path, tmp_path, gone):
+    target = tmp_path / "copy[1].db"
+    draft = f".{target.name}.{gone}.140737353"
+    left = [draft, f"{draft}-journal", f"{draft}-wal"]
+    others = [f".{target.name}.{os.getppid()}.1", f".{target.name}.20261130", f".{target.name}.{gone}.txt"]
+    for name in (*left, *others):
+        (tmp_path / name).write_bytes(b"x")
+    backup(path, target)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted([".pkicode", target.name, *others])
+
+
+def test_what_a_killed_restore_left_goes_with_the_next(store, path, copy, back, gone):
+    backup(path, copy)
+    left = [f".restore.{gone}", f".restore.{gone}-journal", f".restore.{gone}.{gone}.140737353"]
+    for name in left:
+        (path.parent / name).write_bytes(b"x")
+    back()
+    assert not list(path.parent.glob(".restore.*"))
 
 
 def test_there_is_no_backup_of_nothing(tmp_path, copy):
