@@ -38,6 +38,21 @@ _GRACE = 20
 _ROWS = 2000
 """How many rows are in memory twice."""
 
+TABLES = (
+    *("meta", "templates", "resources", "certificates", "revocations", "artefacts", "published", "leases", "events"),
+    *("matches", "blocked", "archives", "writers"),
+)
+PLANTED = f"""
+SELECT p.what FROM (
+    SELECT tgrelid AS of, 'trigger ' || tgname AS what FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL SELECT ev_class, 'rule ' || rulename FROM pg_rewrite WHERE rulename <> '_RETURN'
+    UNION ALL SELECT polrelid, 'policy ' || polname FROM pg_policy
+    UNION ALL SELECT oid, 'view ' || relname FROM pg_class WHERE relkind IN ('v', 'm', 'f')
+) AS p JOIN pg_class AS c ON c.oid = p.of
+WHERE c.relnamespace = current_schema()::regnamespace AND c.relname IN ({", ".join(f"'{one}'" for one in TABLES)})
+"""  # noqa: S608 - names of ours
+"""What acts by itself in our tables, or stands in the place of one; a schema may have others beside them."""
+_HAS_META = f"SELECT to_regclass($1)::text AS meta, ({PLANTED} LIMIT 1) AS planted"
 _WRITE_LOCK = "SELECT pg_advisory_xact_lock($1)"
 _IS_FREE = "SELECT pg_try_advisory_xact_lock($1)"
 _HOLD = "SELECT pg_try_advisory_lock($1)"
@@ -70,6 +85,7 @@ async def open_postgres(
 
     Raises:
         NoState: nothing was ever put there.
+        Altered: something is planted in its tables.
         StateError: it cannot be reached, is of another project, env or schema, or would lose what is written.
     """
     database = PostgresDatabase(server, password, roots, read_only)
@@ -197,10 +213,13 @@ class PostgresDatabase:
             self._changed.set()
 
     async def facts(self) -> dict[str, str]:
-        """What meta says; raises NoState where there is none."""
+        """What meta says; raises NoState where there is none, and Altered where what is written may come to nothing."""
         connection = await self._connected()
-        if await connection.fetchval("SELECT to_regclass($1)::text", f"{self.place.schema}.meta") is None:
+        found = await connection.fetchrow(_HAS_META, f"{self.place.schema}.meta")
+        if found["meta"] is None:
             raise NoState(f"there is no state in {self.place}")
+        if found["planted"]:
+            raise sql.altered(self.place, found["planted"])
         return dict(await connection.fetch(sql.META))
 
     @property

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from pkicode.adapters import sql
-from pkicode.adapters.postgres import PostgresDatabase
+from pkicode.adapters.postgres import PLANTED, PostgresDatabase
 from pkicode.adapters.postgres_connection import NoState
 from pkicode.adapters.sql import NewState
 
@@ -51,12 +51,6 @@ async def migrate(database: PostgresDatabase, new: NewState) -> tuple[int, int]:
     return await database.transact(work)
 
 
-_PLANTED = """
-SELECT 'trigger ' || tgname FROM pg_trigger JOIN pg_class AS c ON c.oid = tgrelid
-    WHERE c.relnamespace = current_schema()::regnamespace AND NOT tgisinternal
-UNION ALL SELECT 'rule ' || rulename FROM pg_rules WHERE schemaname = current_schema()
-UNION ALL SELECT 'policy ' || policyname FROM pg_policies WHERE schemaname = current_schema()
-"""
 _UNIQUE = """
 SELECT c.relname || ' ' || string_agg(a.attname, ' ' ORDER BY k.place) FROM pg_index AS i
     JOIN pg_class AS c ON c.oid = i.indrelid CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place)
@@ -71,7 +65,7 @@ async def altered(database: PostgresDatabase) -> list[str]:
     found: list[str] = []
 
     async def work(connection: Any) -> None:
-        planted = await connection.fetch(_PLANTED)
+        planted = await connection.fetch(PLANTED)
         found.extend(f"schema: {what} does not belong here" for (what,) in planted)
         there = {one for (one,) in await connection.fetch(_UNIQUE)}
         found.extend(f"schema: {one} is not unique any more" for one in sorted(_unique() - there))

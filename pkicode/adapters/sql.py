@@ -57,6 +57,18 @@ def first_facts(new: NewState) -> dict[str, str]:
     }
 
 
+class Altered(StateError):
+    """Somebody planted what acts by itself: a revocation would be told as made and be gone."""
+
+
+def altered(place: object, what: str) -> Altered:
+    """Of a trigger, say, or a view in the place of a table."""
+    return Altered(
+        f"the state {place} was altered: the {what} is in it, which no pkicode makes",
+        help="`pkicode state verify` names all that does not belong; find out who wrote it, and DROP it",
+    )
+
+
 def expect(place: object, facts: Mapping[str, str], wanted: NewState | None) -> None:
     """Refuse a state of a newer pkicode, or of another project or env than wanted."""
     schema = facts.get("schema", "")

@@ -145,18 +145,15 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
 
 
 def expect_plain(connection: sqlite3.Connection, path: Path | str) -> None:
-    """Refuse a state in which somebody planted what acts by itself: a revocation would be told as made and be gone.
+    """Refuse a state in which somebody planted a trigger, or a view in the place of a table.
 
     Raises:
-        StateError: a trigger, or a view in the place of a table.
+        Altered: there is one.
     """
     # Whoever may write the schema may write `Trigger`, which acts all the same.
     planted = "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') LIMIT 1"
     for kind, name in connection.execute(planted):
-        raise StateError(
-            f"the state {path} was altered: the {kind} {name} is in it, which no pkicode makes",
-            help="`pkicode state verify` names all that does not belong; find out who wrote it, and DROP it",
-        )
+        raise sql.altered(path, f"{kind} {name}")
 
 
 def identity(path: Path) -> tuple[int, int]:

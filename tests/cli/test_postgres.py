@@ -47,6 +47,17 @@ def test_state_migrate_makes_a_state_that_apply_and_plan_use(run, folder, url):
     assert run("state", "info", "--format", "json").json["path"].startswith("postgresql://127.0.0.1:")
 
 
+def test_state_verify_names_all_that_is_planted_where_nothing_else_opens_the_state(run, there, postgres):
+    schema = there.rpartition("schema=")[2]
+    for name in ("one", "two"):
+        postgres.sql(f"CREATE RULE {name} AS ON INSERT TO {schema}.revocations DO INSTEAD NOTHING")
+    ran = run("plan")
+    assert (ran.code, "`pkicode state verify` names all that does not belong" in ran.err) == (1, True)
+    ran = run("state", "verify")
+    assert ran.code != 0
+    assert all(f"schema: rule {name} does not belong here" in ran.out + ran.err for name in ("one", "two"))
+
+
 def test_state_migrate_of_a_file_makes_it(run, folder):
     assert run("state", "migrate").out == "The state has schema 3: made.\n"
     assert run("state", "migrate").out == "The state has schema 3: was there already.\n"

@@ -13,10 +13,12 @@ import pytest
 from attrs import evolve, frozen
 
 from pkicode.adapters import sql
+from pkicode.adapters.backup import as_file
 from pkicode.adapters.holder import here
-from pkicode.adapters.postgres import PostgresDatabase
+from pkicode.adapters.postgres import TABLES, PostgresDatabase
 from pkicode.adapters.postgres_schema import altered, roles
 from pkicode.adapters.store import open_postgres
+from pkicode.adapters.verify import verify
 from pkicode.config.state_url import Server, server
 from pkicode.model.problem import LeaseHeld, LeaseLost, StateError
 from pkicode.ports import Want
@@ -453,6 +455,61 @@ def test_what_was_planted_in_the_tables_is_seen(run, place, postgres, statement,
     postgres.sql(f"SET search_path = {place.schema}; {statement}")
     assert any(found in one for one in run(altered(database)))
     run(database.close())
+
+
+_NOTHING = "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN NULL; END$$;"
+_PLANTED = [
+    (f"{_NOTHING} CREATE TRIGGER t BEFORE INSERT ON revocations FOR EACH ROW EXECUTE FUNCTION nothing()", "trigger t"),
+    ("CREATE RULE r AS ON INSERT TO revocations DO INSTEAD NOTHING", "rule r"),
+    ("CREATE POLICY p ON revocations", "policy p"),
+    ("ALTER TABLE blocked RENAME TO b; CREATE VIEW blocked AS SELECT * FROM b", "view blocked"),
+]
+
+
+@pytest.mark.parametrize(("statement", "what"), _PLANTED)
+def test_a_state_that_somebody_planted_something_in_is_not_opened(run, place, postgres, statement, what):
+    """With such a trigger a revocation was told as made, and stood on no list."""
+    run(made(place))
+    postgres.sql(f"SET search_path = {place.schema}; {statement}")
+    for read_only in (True, False):
+        told = refused(run, place, f"was altered: the {what} is in it", read_only=read_only)
+        assert "`pkicode state verify`" in told.help
+    with pytest.raises(StateError, match=f"was altered: the {what} is in it"):
+        run(made(place))
+
+
+def test_what_others_have_beside_the_tables_is_theirs(run, place, postgres):
+    run(made(place))
+    postgres.sql(
+        f"SET search_path = {place.schema}; CREATE VIEW seen AS SELECT * FROM meta; CREATE TABLE own (x int);"
+        " CREATE RULE r AS ON INSERT TO own DO INSTEAD NOTHING"
+    )
+    run(run(opened(place)).close())
+
+
+def test_no_table_of_a_state_is_left_out(run, place, postgres):
+    run(made(place))
+    there = postgres.sql(f"SELECT relname FROM pg_class WHERE relnamespace = '{place.schema}'::regnamespace"
+                         " AND relkind = 'r'").split()  # fmt: skip
+    assert sorted(there) == sorted(TABLES)
+
+
+def test_a_copy_that_a_killed_process_left_beside_the_state_goes_with_the_next(run, place, tmp_path):
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    left, stays = tmp_path / f".copy.{gone.pid}.abc_1234", tmp_path / f".copy.{os.getppid()}.abc_1234"
+    for folder in (left, stays):
+        folder.mkdir()
+        (folder / "state.db").write_bytes(b"x")
+    store = run(opened(place))
+
+    async def copied() -> None:
+        async with as_file(store, tmp_path) as path:
+            assert verify(path, None) == []
+
+    run(copied())
+    run(store.close())
+    assert list(tmp_path.iterdir()) == [stays]
 
 
 # On the way to the server.
