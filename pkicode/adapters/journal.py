@@ -43,8 +43,9 @@ class Journalled(Mapping[str, bytes]):
     _places: Mapping[str, int] = field(repr=False)
 
     def __getitem__(self, tbs: str) -> bytes:
+        place = self._places[tbs]
         with self.path.open("rb") as file:
-            file.seek(self._places[tbs])
+            file.seek(place)
             return base64.b64decode(file.readline(LINE_LIMIT))
 
     def __contains__(self, tbs: object) -> bool:
