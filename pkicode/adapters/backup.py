@@ -115,7 +115,8 @@ async def restore(source: Path, place: Place, *, whose: NewState, now: int, acto
             f"the backup {source} is not sound: {_listed(wrong)}; nothing was changed", help="try another copy"
         )
     statefile.make_folder(place.folder)
-    sweep(place.folder / "restore")
+    for name in ("restore", ".restore"):  # the draft, and the draft of that
+        sweep(place.folder / name)
     draft = place.folder / f".restore.{os.getpid()}"
     draft.unlink(missing_ok=True)
     try:

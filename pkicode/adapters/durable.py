@@ -12,8 +12,9 @@ from pathlib import Path
 
 from pkicode.adapters.holder import is_gone
 
-# No process of Linux has a number of eight digits: .state.db.20261130 is somebody's own.
-_DRAFT = re.compile(r"([1-9]\d{0,6})(?:\.\d+)*(?:-journal|-wal|-shm)?")
+# No process of Linux has a number of eight digits, and a thread's is longer: .state.db.20261130 and
+# .state.db.2026.11.30 are somebody's own.
+_DRAFT = re.compile(r"([1-9]\d{0,6})(?:(?:\.\1)?\.\d{8,})?(?:-journal|-wal|-shm)?")
 _FOLDER = re.compile(r"([1-9]\d{0,6})\.\w{8}")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
 """What link(2) says on FAT and exFAT, which sticks have."""
@@ -97,13 +98,12 @@ def sweep(path: Path) -> None:
     """
     from shutil import rmtree  # it brings every compressor, and a plan leaves nothing
 
-    name = path.name.lstrip(".")
-    for left in path.parent.glob(f".{glob.escape(name)}.*"):
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         is_folder = left.is_dir() and not left.is_symlink()
-        maker = (_FOLDER if is_folder else _DRAFT).fullmatch(left.name.removeprefix(f".{name}."))
+        maker = (_FOLDER if is_folder else _DRAFT).fullmatch(left.name.removeprefix(f".{path.name}."))
         if maker and is_gone(int(maker[1])):
-            # Another user's stays where only its owner may remove it.
-            with suppress(PermissionError):
+            # Another user's stays where only its owner may remove it; whoever else sweeps may be there first.
+            with suppress(OSError):
                 if is_folder:
                     rmtree(left)
                 else:

@@ -100,7 +100,9 @@ def test_what_a_killed_backup_left_goes_with_the_next_and_what_is_anybody_elses_
     target = tmp_path / "copy[1].db"
     draft = f".{target.name}.{gone}.140737353"
     left = [draft, f"{draft}-journal", f"{draft}-wal"]
-    others = [f".{target.name}.{os.getppid()}.1", f".{target.name}.20261130", f".{target.name}.{gone}.txt"]
+    others = [
+        f".{target.name}.{one}" for one in (f"{os.getppid()}.140737353", "20261130", f"{gone}.11.30", f"{gone}.txt")
+    ]
     for name in (*left, *others):
         (tmp_path / name).write_bytes(b"x")
     backup(path, target)
@@ -109,11 +111,18 @@ def test_what_a_killed_backup_left_goes_with_the_next_and_what_is_anybody_elses_
 
 def test_what_a_killed_restore_left_goes_with_the_next(store, path, copy, back, gone):
     backup(path, copy)
-    left = [f".restore.{gone}", f".restore.{gone}-journal", f".restore.{gone}.{gone}.140737353"]
+    left = [f".restore.{gone}", f".restore.{gone}-journal", f"..restore.{gone}.{gone}.140737353"]
     for name in left:
         (path.parent / name).write_bytes(b"x")
     back()
-    assert not list(path.parent.glob(".restore.*"))
+    assert not list(path.parent.glob(".*restore.*"))
+
+
+def test_a_copy_under_a_hidden_name_leaves_those_that_were_numbered_after_it(store, path, tmp_path, gone):
+    older = tmp_path / f".copy.db.{gone}"
+    older.write_bytes(b"x")
+    backup(path, tmp_path / ".copy.db")
+    assert older.read_bytes() == b"x"
 
 
 def test_there_is_no_backup_of_nothing(tmp_path, copy):
