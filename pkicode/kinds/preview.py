@@ -6,7 +6,7 @@ The names of every row are checked in names_check.py; the exact bytes are linted
 from collections.abc import Iterator
 
 from pkicode.kinds import authority as authorities
-from pkicode.model.names import Sans, Subject
+from pkicode.model.names import Sans, SanType, Subject
 from pkicode.model.problem import Problem, Severity
 from pkicode.model.row import Block
 from pkicode.plan.kind import Outlook
@@ -17,6 +17,8 @@ from pkicode.x509.tbs import IssuerFacts, form, self_issued
 
 SERIAL = 1 << 158
 """Of a certificate that nobody is to have."""
+_BROUGHT: Sans = ((SanType.DNS, "sample.invalid"),)
+"""Stands for the names that a CSR brings, where pki.toml has none."""
 
 
 def problems(
@@ -41,7 +43,7 @@ def problems(
         not_after=not_before + spec.validity - 1,
         subject=dn,
         spki=spki,
-        sans=sans,
+        sans=sans if sans or subject else _BROUGHT,
     )
     for finding in lint(tbs, facts):
         code = "E0417" if finding.severity is Severity.ERROR else "W0417"

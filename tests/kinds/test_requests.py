@@ -115,6 +115,16 @@ def test_what_apply_refuses_is_told_by_the_plan_in_the_same_words(
     site.verify('cert.host["good"]')
 
 
+def test_a_certificate_may_have_all_its_names_from_its_request(site: Site) -> None:
+    (site.root / "csr").mkdir()
+    (site.root / "csr/a.csr").write_bytes(csr(new_key(), "a.corp.example"))
+    more = '[cert.a]\nprofile = "server"\ncsr = { dir = "csr", file = "a.csr" }\n'
+    site.write(more, base=BASE + 'copy = ["dns"]\n')
+    assert site.plan().problems == site.open().validate() == ()
+    assert site.apply().problems == ()
+    site.verify("cert.a")
+
+
 def test_it_is_told_before_there_is_any_ca(site: Site) -> None:
     """And of two rows with one key, the second is refused."""
     both = csr(new_key())
