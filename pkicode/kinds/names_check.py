@@ -42,9 +42,15 @@ def subject_of(spec: CertSpec) -> Subject:
     Raises:
         ValueError: an attribute cannot be encoded.
     """
-    if not spec.cn and not spec.subject:
-        return ()
-    return names.subject([*([("cn", spec.cn)] if spec.cn else []), *spec.subject])
+    return names.subject(pair for _, pair in _attributes(spec))
+
+
+def _attributes(spec: CertSpec) -> Iterator[tuple[tuple[str, ...], tuple[str, str]]]:
+    """Where each attribute is declared, its name and its value."""
+    if spec.cn:
+        yield ("cn",), ("cn", spec.cn)
+    for name, value in spec.subject:
+        yield ("subject", name), (name, value)
 
 
 @frozen
@@ -75,11 +81,12 @@ def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
                 idn.check(names.san(kind, text))
             except ValueError as error:
                 yield _problem("E0401", str(error), block, row, (field, index))
-    try:
-        subject_of(spec)
-    except ValueError as error:
-        mend = "`pkicode explain E0405` has the attributes, and what each may hold"
-        yield _problem("E0405", str(error), block, row, ("cn" if spec.cn else "subject",), mend)
+    for place, pair in _attributes(spec):
+        try:
+            names.subject([pair])
+        except ValueError as error:
+            mend = "`pkicode explain E0405` has the attributes, and what each may hold"
+            yield _problem("E0405", str(error), block, row, place, mend)
 
 
 def _refused(

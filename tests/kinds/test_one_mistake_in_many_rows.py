@@ -66,6 +66,22 @@ def test_an_allow_list_that_lets_nothing_of_a_fleet_through_is_one_error(site: S
     assert [one.code for one in refused(site)] == ["E0403"]
 
 
+def test_attributes_of_a_subject_are_told_apart_each_in_its_place(site: Site) -> None:
+    long = "x" * 65
+    (site.root / "fleet.csv").write_text(f"host,o,ou\na,{long},Ops\nb,Corp,{long}\nc,{long},Ops\n")
+    one = '[cert.one]\nprofile = "server"\ncn = "one"\ndns = ["one.corp.example"]\n'
+    one += f'subject = {{ o = "{long}", ou = "{long}" }}\n'
+    site.write(one + FLEET + 'subject = { o = "${each.o}", ou = "${each.ou}" }\ndns = ["${each.host}.corp.example"]\n')
+    told = [(one.address, one.message.partition(": ")[2], one.place and one.place.keys[-1]) for one in refused(site)]
+    said = "at most 64 characters, not 65"
+    assert told == [
+        ("cert.one", f"`o`: {said}", "o"),
+        ("cert.one", f"`ou`: {said}", "ou"),
+        ('cert.fleet["a"]', f"`o`: {said} (and 1 more row of cert.fleet: line 4)", "o"),
+        ('cert.fleet["b"]', f"`ou`: {said}", "ou"),
+    ]
+
+
 def test_requests_that_cannot_be_read_are_all_counted(site: Site) -> None:
     rows(site)
     (site.root / "csr").mkdir()
