@@ -55,7 +55,8 @@ def table(notes: Notes, path: Path, raw: Any, shape: Table) -> dict[str, Any]:
     if not isinstance(raw, dict):
         given = _ROWS.get(what(raw)) if path[-1] == "for_each" else None
         start = given or f"{next(iter(shape.keys))} = ..."
-        mend = f"write {path[-1]} = {{ {start} }}; its keys are {', '.join(shape.keys)}"
+        name = "" if isinstance(path[-1], int) else f"{path[-1]} = "
+        mend = f"write {name}{{ {start} }}; its keys are {', '.join(shape.keys)}"
         notes.add("E0202", f"{_named(path)} must be a table, not {what(raw)}", path, help=mend)
         return {}
     meant = _unknown(notes, path, raw, shape)
