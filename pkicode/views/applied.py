@@ -53,4 +53,4 @@ def human(applied: "Applied", failed: "Sequence[Problem]") -> str:
     waiting = [one for one in applied.plan.changes if one.readiness is not Readiness.READY]
     told = [*rows(lines(waiting)), *([problems.human(failed)] if failed else [])]
     told += [STOPPED] if applied.stopped else []
-    return "\n".join([*told, summary(applied.counts, applied.resumed, applied.plan, failed=len(failed))])
+    return "\n".join([*told, summary(applied.counts, applied.resumed, applied.plan, failed=len(applied.problems))])

@@ -331,6 +331,19 @@ def test_what_was_not_done_shows_with_the_reason(folder):
     assert done.exit_code == 8
 
 
+def test_what_failed_for_one_reason_is_told_once_and_all_of_it_is_counted(folder):
+    fleet = (
+        LATE.replace("late", "fleet").replace('["fleet.', '["${each.value}.').replace("fleet.csr", "${each.value}.csr")
+    )
+    (folder / "pki.toml").write_text(CONFIG + fleet + 'for_each = { values = ["a", "b"] }\n', encoding="utf-8")
+    (folder / "csr").mkdir()
+    for name in "ab":
+        (folder / f"csr/{name}.csr").write_bytes(b"no request")
+    told = repr(pkicode.open(folder / "pki.toml").apply())
+    assert "(and 1 more row of cert.fleet: b)" in told
+    assert ", 2 failed.   Next wake: " in told
+
+
 def test_every_public_name_is_there_and_no_other():
     assert all(getattr(pkicode, name) for name in pkicode.__all__)
     assert set(pkicode.__all__) <= set(dir(pkicode))
