@@ -45,12 +45,20 @@ class Issuer:
 
 
 def issuers(connection: sqlite3.Connection) -> Iterator[Issuer]:
-    """Every CA generation; a record that cannot be read is told by what needs it."""
-    for ca, generation, record in connection.execute(sql.AUTHORITIES):
-        with suppress(ValueError, LookupError, TypeError):
-            facts = facts_of(base64.b64decode(json.loads(record)["der"], validate=True))
-            says = authority_key_identifier(facts.ski)
-            yield Issuer(facts, keys.digest(facts.spki), ca, generation, says)
+    """Every CA generation whose record can be read."""
+    yield from (one for row in connection.execute(sql.AUTHORITIES) if (one := _read(_issuer, *row)))
+
+
+def records(connection: sqlite3.Connection) -> Iterator[str]:
+    """Every CA generation whose record cannot be read: with one no plan can be made."""
+    for row in connection.execute(sql.AUTHORITIES):
+        if _read(_issuer, *row) is None:
+            yield f"the record of ca.{row[0]}@{row[1]} cannot be read"
+
+
+def _issuer(ca: str, generation: int, record: str) -> Issuer:
+    facts = facts_of(base64.b64decode(json.loads(record)["der"], validate=True))
+    return Issuer(facts, keys.digest(facts.spki), ca, generation, authority_key_identifier(facts.ski))
 
 
 def certificates(connection: sqlite3.Connection) -> Iterator[str]:
@@ -130,7 +138,7 @@ def _read(of: Callable[..., _T], *given: object) -> _T | None:
     """None for what nobody of ours wrote."""
     try:
         return of(*given)
-    except (ValueError, TypeError, RecursionError):  # the last: of JSON that is too deep
+    except (ValueError, LookupError, TypeError, RecursionError):  # the last: of JSON that is too deep
         return None
 
 

@@ -49,6 +49,7 @@ def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Pa
             *schema,
             *_templates(connection),
             *_chain(connection),
+            *agreement.records(connection),
             *agreement.certificates(connection),
             *_revocations(connection),
             *_artefacts(connection),

@@ -154,7 +154,7 @@ def from_record(name: str, generation: int, record: str) -> Authority:
             return evolve(made, crosses=crosses)
         own = base64.b64decode(told["der"], validate=True)
         return of_certificate(name, generation, own, told["issuer"], crosses)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise altered(f"the record of ca.{name}@{generation} in the state cannot be read") from error
 
 

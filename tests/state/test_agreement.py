@@ -8,6 +8,7 @@ import pytest
 
 from pkicode.adapters.store import open_sqlite
 from pkicode.adapters.verify import verify
+from pkicode.model.problem import StateError
 from tests.faults.corp import BASE as ANSWERED
 from tests.kinds.site import Site
 from tests.quick import quick_keystore
@@ -73,6 +74,16 @@ def test_the_record_of_a_ca_is_held_against_what_it_signed(named: Site) -> None:
     found = tamper(named, "UPDATE resources SET name = 'other' WHERE kind = 'ca' AND name = 'root'")
     assert [one for one in found if "(ca.root): its issuing CA" in one]
     assert [one for one in found if "(ca.issuing): its issuing CA" in one]
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "{}", '{"der": "AAAA"}', "[" * 100_000])
+def test_a_record_of_a_ca_that_cannot_be_read_is_told_by_verify_as_by_a_plan(named: Site, record: str) -> None:
+    told = "the record of ca.issuing@1"
+    assert tamper(named, f"UPDATE resources SET record = '{record}' WHERE kind = 'ca' AND name = 'issuing'") == [
+        f"{told} cannot be read"
+    ]
+    with pytest.raises(StateError, match=f"{told} in the state cannot be read"):
+        named.plan()
 
 
 @pytest.mark.parametrize("hidden", ["0603551d11", "0603551d1f"])
