@@ -25,7 +25,7 @@ from pkicode.kinds.generation import (
 from pkicode.kinds.offline import is_offline
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Readiness
-from pkicode.model.instants import from_datetime
+from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.model.problem import Problem
 from pkicode.model.row import Held
 from pkicode.plan.kind import Outlook, Run
@@ -130,8 +130,8 @@ def standing(name: str, outlook: Outlook) -> Standing | None:
 def issuing(name: str, outlook: Outlook) -> Standing | None:
     """The generation of [ca.NAME] that signs what is issued now; the newest may have to wait.
 
-    Compromises count as told, because they are before anything is signed.  Where they leave no other, it is the
-    generation that this plan makes (CAs are planned from the roots down).
+    Compromises count as told, because they are before anything is signed.  Where they, or time, leave no other, it is
+    the generation that this plan makes (CAs are planned from the roots down).
     """
     return outlook.once(("issuing", name), lambda: _issuing(name, outlook))
 
@@ -141,9 +141,26 @@ def _issuing(name: str, outlook: Outlook) -> Standing | None:
     known = left.issuing(name)
     if known is None:
         return planned(name, following(name, 0, outlook), outlook)
-    if not left.is_sound(known) and (made := _making(name, known, outlook)):
+    is_over = not left.is_sound(known) or known.not_after < outlook.now
+    if is_over and (made := _making(name, known, outlook)):
         return planned(name, made[-1], outlook)
     return _there(known)
+
+
+def follower(one: Standing, outlook: Outlook) -> tuple[Standing, int, str] | None:
+    """The generation that is to issue after this one, there or planned; from when, as far as is known; what it waits
+    for."""
+    left, _ = _left(outlook)
+    newest = left.get(one.name)
+    if newest and newest.generation > one.generation and left.is_sound(newest):
+        since = left.usable_from(newest)
+        return _there(newest), since, f"it issues from {rfc3339(since)} (rotate.prepublish)"
+    for change in outlook.planned("ca", one.name):
+        if change.action is Action.ISSUE and change.generation > one.generation:
+            coming = planned(one.name, change.generation, outlook)
+            waits = change.waits or "it issues once it was out for long enough (rotate.prepublish)"
+            return (coming, outlook.now, waits) if coming else None
+    return None
 
 
 def taken_by(name: str, outlook: Outlook) -> tuple[str, ...]:

@@ -96,17 +96,6 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         )
 
 
-def _outlives(block: Block, standing: authorities.Standing) -> Problem:
-    return Problem(
-        "E0415",
-        f"cert.{block.name} would outlive its issuer",
-        place=block.source.place("validity"),
-        label=f"{duration(block.spec.validity)} from now is after ca.{standing.name}: {rfc3339(standing.not_after)}",
-        help="set a shorter validity, or give the profile an issuer that lives longer",
-        address=f"cert.{block.name}",
-    )
-
-
 def audit_rows(block: Block, row: Row, outlook: Outlook) -> Iterator[Problem]:
     """The names of one row: syntax, the profile's allow-list, the constraints of every CA above."""
     checked = names_check.check(block, row, filled(block, row, outlook.memo), outlook)
@@ -210,9 +199,7 @@ def _issued(
     if standing is None or checked.problems:
         return None
     outlook.problems.extend(_linted(block, checked, standing, outlook))
-    if outlook.now > ahead.last_issuance(spec, standing) and ("outlives", block.name) not in outlook.memo:
-        outlook.memo["outlives", block.name] = True
-        outlook.problems.append(_outlives(block, standing))
+    late = outlook.once(("outlives", block.template_id), lambda: ahead.outlives(block, standing, outlook))
     address = Address("cert", block.name, row.key)
     # A number is never reused, not even that of a certificate nobody knows the signature of.
     generation = max(held.generation if held else 0, outlook.snapshot.taken(str(address))) + 1
@@ -235,6 +222,8 @@ def _issued(
         irreversible=True,
         depends_on=depends_on,
     )
+    if late:
+        return evolve(change, readiness=Readiness.WAITING, waits=late)
     return _held_back(change, spec, checked.sans, standing, outlook)
 
 

@@ -10,7 +10,8 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds.leaf import drawn, due_of, life_of, seed_of
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change
-from pkicode.model.instants import NO_EXPIRY, renewal_window, rfc3339
+from pkicode.model.instants import NO_EXPIRY, duration, renewal_window, rfc3339
+from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held
 from pkicode.plan.kind import Ahead, Outlook
 from pkicode.ports import Ends
@@ -60,6 +61,31 @@ def again(block: Block, outlook: Outlook) -> Callable[[str, int], int] | None:
 def last_issuance(spec: CertSpec, issuer: authorities.Standing) -> int:
     """The last instant at which a certificate can be issued that does not outlive its issuer."""
     return issuer.not_after + 1 + spec.backdate - spec.validity
+
+
+def outlives(block: Block, issuer: authorities.Standing, outlook: Outlook) -> str:
+    """What has to be waited for before a certificate may be issued that its issuer outlives; empty: nothing.
+
+    Nobody knows of anything to wait for: it is told as an error.
+    """
+    spec: CertSpec = block.spec
+    if outlook.now <= last_issuance(spec, issuer):
+        return ""
+    if found := authorities.follower(issuer, outlook):
+        following, since, waits = found
+        if since <= last_issuance(spec, following):
+            return f"it would outlive {issuer.at}, which ends {rfc3339(issuer.not_after)}; {following.at}: {waits}"
+    outlook.problems.append(
+        Problem(
+            "E0415",
+            f"cert.{block.name} would outlive its issuer",
+            place=block.source.place("validity"),
+            label=f"{duration(spec.validity)} from now is after ca.{issuer.name}: {rfc3339(issuer.not_after)}",
+            help="set a shorter validity, or give the profile an issuer that lives longer",
+            address=f"cert.{block.name}",
+        )
+    )
+    return ""
 
 
 def ends(held: Held, outlook: Outlook) -> int:

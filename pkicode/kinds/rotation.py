@@ -36,10 +36,13 @@ def due(block: Block, rotated: Sequence[str], outlook: Outlook) -> Reason | None
         return Reason(ReasonCode.CA_ROTATE, " ".join(f"`{one}`" for one in rotated) + " changed")
     known = authorities.generations(outlook)
     newest = known.get(block.name)
-    if newest is None or spec.rotate is None or spec.retired or known.issuing(block.name) != newest:
+    if newest is None or spec.rotate is None or spec.retired:
         return None
+    # Also where an older one issues again: it has not long to live.
     if not known.is_sound(newest) or ending(block, outlook):
         return Reason(ReasonCode.CA_ROTATE, f"{newest.at} is revoked")
+    if known.issuing(block.name) != newest:
+        return None
     if (instant := rotates_at(spec, newest.not_before)) <= outlook.now:
         return Reason(ReasonCode.CA_ROTATE, f"due {rfc3339(instant)}")
     if above := behind(block, outlook):

@@ -202,6 +202,7 @@ class _Look:
     def authorities(self) -> None:
         """CAs and the lists they owe, as the state knows them."""
         outlook = Outlook(self.config, self.facts.snapshot, self.now, {})
+        known = authorities.generations(outlook)
         lists: dict[str, list[Artefact]] = defaultdict(list)
         for one in self.facts.snapshot.artefacts:
             lists[one.name].append(one)
@@ -212,7 +213,8 @@ class _Look:
                     continue
                 self._figure("ca_not_after_timestamp_seconds", authority.not_after, name=authority.stem)
                 newest = authorities.standing(block.name, outlook)
-                self._authority(authority, newest=newest is not None and newest.generation == authority.generation)
+                is_newest = newest is not None and newest.generation == authority.generation
+                self._authority(authority, newest=is_newest, sound=known.is_sound(authority))
                 whole = max(
                     (one.this_update for one in lists[authority.stem] if one.kind == "crl" and not one.scope), default=0
                 )
@@ -268,10 +270,13 @@ class _Look:
         else:
             self._tell("keystore", name, Level.OK, f"holds the keys of {counted(len(owed), 'CA')} on duty")
 
-    def _authority(self, authority: Authority, *, newest: bool) -> None:
+    def _authority(self, authority: Authority, *, newest: bool, sound: bool) -> None:
         left = authority.not_after - self.now
         if left < 0:
             self._tell("ca", authority.at, Level.CRITICAL, f"ended {rfc3339(authority.not_after)}")
+        elif not sound:
+            message = "it, or a CA above it, is revoked or distrusted: it issues nothing"
+            self._tell("ca", authority.at, Level.OK, message)
         elif left < CA_WARNING and newest:
             self._tell(
                 "ca", authority.at, Level.WARNING, f"ends {rfc3339(authority.not_after)}, and nothing follows it"

@@ -5,6 +5,7 @@ import pytest
 from pkicode.model.change import Readiness
 from pkicode.model.instants import DAY
 from pkicode.ports import Want
+from pkicode.project.breakglass import Asked
 from pkicode.revocation import pack
 from tests.kinds.rollover import TWO_TIER, split
 from tests.kinds.site import NOW, Site, certificates, told
@@ -68,6 +69,27 @@ def test_a_stolen_generation_is_told_of_then_followed_and_its_leaves_are_issued_
         else:
             with pytest.raises(Refused, match="certificate revoked"):
                 assert_verifies(leaf, **checked)
+
+
+@pytest.mark.parametrize("days", [184, 200])
+def test_where_the_newest_is_revoked_at_once_an_older_one_issues_until_the_next_is_out_long_enough(
+    corp: Site, days: int
+) -> None:
+    """Before and after it issued itself: the older one has not long to live."""
+    for _ in range(days // 8):
+        corp.later(8)
+        assert corp.apply().exit_code in (0, 8)
+    assert [one.generation for one in rows(corp, "ca.issuing")] == [1, 2]
+    corp.open().revoke(Asked("ca.issuing@2", "cACompromise", id="INC-2"), allow=ALLOW)
+    said = {one.subject: one.message for one in corp.open().vitals.status().checks if one.name == "ca"}
+    assert "it issues nothing" in said["ca.issuing@2"]
+    assert "issue ca.issuing@3 ca-rotate" in certificates(corp.plan())
+    assert corp.apply().exit_code == 0
+    assert under(corp)[-1] == 1
+    assert corp.plan().changes == ()
+    corp.later(61)
+    assert corp.apply().exit_code == 0
+    assert under(corp)[-1] == 3
 
 
 def test_a_generation_whose_revocation_is_denied_is_not_followed(corp: Site) -> None:
