@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from pkicode.adapters import sql, wanted
 from pkicode.adapters.journal import to_be_signed
@@ -29,7 +29,17 @@ from pkicode.x509.tbs import IssuerFacts, facts_of
 
 _T = TypeVar("_T")
 
+SIGNED = frozenset({"issued", "revoked"})
+"""What a row with a certificate is listed as."""
+
 _EMPTY_NAME = der.tlv(der.SEQUENCE)
+
+
+_FINISHED = (
+    "SELECT CASE action WHEN 'issue.resumed' THEN '' ELSE subject END, max(sequence) FROM events"
+    " WHERE action = 'issue.resumed' OR (action = 'issue.issued' AND subject LIKE 'ca.%') GROUP BY 1"
+)
+"""What was issued last of each CA's address, and under "" what was left open and finished later, of any."""
 
 
 @frozen
@@ -42,11 +52,18 @@ class Issuer:
     generation: int
     says: bytes = field(repr=False)
     """The extension by which certificates name its key."""
+    is_late: bool = False
+    """Whether it may have been finished after certificates of it were adopted, which then name no CA."""
 
 
 def issuers(connection: sqlite3.Connection) -> Iterator[Issuer]:
     """Every CA generation whose record can be read."""
-    yield from (one for row in connection.execute(sql.AUTHORITIES) if (one := _read(_issuer, *row)))
+    finished = dict(connection.execute(_FINISHED).fetchall())
+    (adopted,) = connection.execute("SELECT min(sequence) FROM events WHERE action = 'adopt'").fetchone()
+    for row in connection.execute(sql.AUTHORITIES):
+        last = max(finished.get(f"ca.{row[0]}", 0), finished.get("", 0))
+        if one := _read(_issuer, *row):
+            yield evolve(one, is_late=adopted is not None and adopted < last)
 
 
 def records(connection: sqlite3.Connection) -> Iterator[str]:
@@ -78,6 +95,8 @@ def _wrong(row: Certificate, known: Sequence[Issuer]) -> Iterator[str]:
             tbs = to_be_signed(row.der)
             if hashlib.sha256(row.der).hexdigest() != row.sha256:
                 yield "its bytes are not those that were stored"
+            if row.status not in SIGNED:
+                yield f"it was signed, but is listed as {row.status}"
         elif row.status == "issued":
             yield "it is issued, but only its draft is stored"
         values = _fields(tbs)
@@ -191,8 +210,7 @@ def _issued(row: Certificate, dn: bytes, tbs: bytes, known: Sequence[Issuer]) ->
     by = by or next((one for one in known if one.key == row.issuer_key), None)
     if by is None:
         return {}
-    # What was adopted before its CA was finished has none.
-    named = ((by.ca, by.generation), *((("", 0),) if row.reason == "adopted" else ()))
+    named = ((by.ca, by.generation), *((("", 0),) if row.reason == "adopted" and by.is_late else ()))
     return {
         "issuer's key": row.issuer_key == by.key and by.says in tbs,
         "issuing CA": (row.ca, row.ca_generation) in named,

@@ -150,17 +150,17 @@ AUTHORITIES = "SELECT name, generation, record FROM resources WHERE kind = 'ca'"
 CERTIFICATE_ADD = f"INSERT INTO certificates ({', '.join(_CERTIFICATE)}) VALUES ({_marks(len(_CERTIFICATE))})"
 SERIALS_TAKEN = _among("SELECT issuer_key, serial, issuer_dn FROM certificates", "serial")
 INTENTS = f"SELECT {', '.join(_CERTIFICATE)} FROM certificates WHERE status = 'intent' ORDER BY id"
-_OWN = "address = 'ca.' || ca AND generation = ca_generation"
+OWN = "address = 'ca.' || ca AND generation = ca_generation"
 """A root's certificate of itself, which is nobody's issuer's business."""
 LIVING = (
     "SELECT ca, ca_generation, count(*) FROM certificates WHERE ca <> '' AND status IN ('issued', 'unknown')"
-    f" AND not_after >= $1 AND NOT ({_OWN}) GROUP BY ca, ca_generation"
+    f" AND not_after >= $1 AND NOT ({OWN}) GROUP BY ca, ca_generation"
 )
 ENDS = (
     "SELECT ca, ca_generation, max(leaf), max(anything) FROM ("
     "SELECT ca, ca_generation, max(CASE WHEN address LIKE 'ca.%' THEN 0 ELSE not_after END) AS leaf,"
     " max(not_after) AS anything FROM certificates WHERE ca <> '' AND status <> 'aborted'"
-    f" AND address NOT LIKE 'ocsp.%' AND NOT ({_OWN}) GROUP BY ca, ca_generation UNION ALL"
+    f" AND address NOT LIKE 'ocsp.%' AND NOT ({OWN}) GROUP BY ca, ca_generation UNION ALL"
     " SELECT ca, ca_generation, max(ended), max(ended) FROM archives WHERE ended <> 0 AND ca <> ''"
     " GROUP BY ca, ca_generation"
     ") AS told GROUP BY ca, ca_generation"

@@ -1,4 +1,4 @@
-"""Is a state what it was when it was written?  Its pages, its schema, the audit chain, every certificate, the journal.
+"""Is a state what it was when it was written?  Pages, schema, audit chain, certificates, lists, the journal.
 
 Reads only.  Whether a certificate was rightly issued is not asked here, and a forger who rewrites the database *and*
 the journal is found by those who kept a signed head of the audit, not by this.
@@ -12,13 +12,12 @@ from pathlib import Path
 
 from cryptography import x509
 
-from pkicode.adapters import agreement, sql, statefile
+from pkicode.adapters import agreement, listed, managed, sql, statefile
 from pkicode.adapters.journal import Journal, Journalled, to_be_signed, told
 from pkicode.model.counted import counted
 from pkicode.model.instants import from_datetime, rfc3339
 from pkicode.ports import Audited
 
-_SIGNED = frozenset({"issued", "revoked"})
 _STORED = {"text": "text", "bigint": "integer", "integer": "integer", "bytea": "blob"}
 """Type of a column -> what SQLite says of the values it should hold."""
 
@@ -52,7 +51,10 @@ def verify(path: Path, journal: Path | None, *, whole: bool = True, archives: Pa
             *agreement.records(connection),
             *agreement.certificates(connection),
             *_revocations(connection),
-            *_artefacts(connection),
+            *managed.rows(connection),
+            *managed.cas(connection),
+            *managed.adopted(connection),
+            *listed.lists(connection),
             *(_journal(connection, before, whole=whole) if before is not None else ()),
             *(_archives(connection, archives) if archives else ()),
         ]
@@ -164,14 +166,6 @@ def _revocations(connection: sqlite3.Connection) -> Iterator[str]:
     yield from (f"certificate {row[0]} ({row[1]}): its key is block-listed" for row in connection.execute(anew))
 
 
-def _artefacts(connection: sqlite3.Connection) -> Iterator[str]:
-    for kind, name, scope, sha256, content in connection.execute(
-        "SELECT kind, name, scope, sha256, der FROM artefacts"
-    ):
-        if hashlib.sha256(content).hexdigest() != sha256:
-            yield f"{kind} {name} {scope}".rstrip() + ": its bytes are not those that were stored"
-
-
 def _journal(connection: sqlite3.Connection, before: Journalled, *, whole: bool) -> Iterator[str]:
     """Every certificate we signed stands in both places; imports were signed elsewhere."""
     after = Journal(before.path).read()
@@ -185,7 +179,7 @@ def _journal(connection: sqlite3.Connection, before: Journalled, *, whole: bool)
             continue
         missing.discard(tbs)
         if sha256:
-            if whole and status in _SIGNED and reason != "imported" and tbs not in after:
+            if whole and status in agreement.SIGNED and reason != "imported" and tbs not in after:
                 yield f"certificate {serial} ({address}): the journal does not know it"
         elif tbs in before and status == "intent":
             yield f"certificate {serial} ({address}): signed, but still an intent; `pkicode apply` finishes it"

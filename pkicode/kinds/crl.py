@@ -18,11 +18,11 @@ from pkicode.kinds import crl_lists as lists
 from pkicode.kinds import offline
 from pkicode.kinds.authority import Authority
 from pkicode.kinds.ca import by_depth
-from pkicode.kinds.rows import after, block_of, columns, derived, forgotten, template_number
+from pkicode.kinds.rows import after, block_of, columns, derived, forgotten, since, template_number
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode, Stage
 from pkicode.model.faults import FaultPoint
-from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.instants import NO_EXPIRY, duration
 from pkicode.model.problem import PkicodeError, Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.applier import write
@@ -135,7 +135,7 @@ def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, differe
     if held.values != row.values:
         return Reason(ReasonCode.CRL_CONTENT, "certificates were revoked")
     if held.due <= outlook.now:
-        return Reason(ReasonCode.CRL_DUE, f"due {rfc3339(held.due)}")
+        return Reason(ReasonCode.CRL_DUE, since(held))
     if difference:
         return Reason(ReasonCode.SPEC_CHANGED, "`crl` changed")
     return None

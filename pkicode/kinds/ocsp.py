@@ -15,10 +15,10 @@ from pkicode.kinds import authority as authorities
 from pkicode.kinds import delegate_away, offline
 from pkicode.kinds.ca import by_depth
 from pkicode.kinds.ocsp_due import LIFE, next_due, tallied
-from pkicode.kinds.rows import columns, derived, forgotten
+from pkicode.kinds.rows import columns, derived, forgotten, since
 from pkicode.model.address import Address
 from pkicode.model.change import Action, Change, Readiness, Reason, ReasonCode
-from pkicode.model.instants import NO_EXPIRY, duration, rfc3339
+from pkicode.model.instants import NO_EXPIRY, duration
 from pkicode.model.problem import Problem
 from pkicode.model.row import Block, Held, Row
 from pkicode.plan.kind import Difference, FieldClass, Kind, Outlook, Run
@@ -132,7 +132,7 @@ def _reason(block: Block, row: Row, held: Held | None, outlook: Outlook, differe
     if held.values != row.values:
         return Reason(ReasonCode.OCSP_MISSING, "certificates were issued or revoked")
     if held.due <= outlook.now:
-        return Reason(ReasonCode.OCSP_DUE, f"due {rfc3339(held.due)}")
+        return Reason(ReasonCode.OCSP_DUE, since(held))
     if difference:
         return Reason(ReasonCode.SPEC_CHANGED, "`ocsp` changed")
     return None

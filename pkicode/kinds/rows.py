@@ -2,9 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from attrs import evolve
 
 from pkicode.model.change import Action, Change, Reason, ReasonCode
+from pkicode.model.instants import rfc3339
 from pkicode.model.row import Block, Held, Source
 from pkicode.plan.applier import write
 from pkicode.plan.kind import Run
@@ -26,6 +29,30 @@ def columns(values: str) -> list[object]:
     except (ValueError, RecursionError):
         return []
     return found if isinstance(found, list) else []
+
+
+def believed(held: Iterable[Held], templates: Mapping[int, str], latest: int) -> list[Held]:
+    """Rows, of which lists that are due later than any apply until `latest` can have set are due at once.
+
+    Whoever can write the database could put a list off until clients refuse it, and no plan would tell.
+    """
+    return [evolve(one, due=0) if _is_put_off(one, templates, latest) else one for one in held]
+
+
+def _is_put_off(held: Held, templates: Mapping[int, str], latest: int) -> bool:
+    # Delegates of offline CAs, which have keys, are due when they end.
+    if held.kind not in ("crl", "ocsp") or held.is_forgotten or (held.kind == "ocsp" and held.key):
+        return False
+    try:
+        refresh = int(json.loads(templates[held.template])["spec"]["refresh"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False  # an altered template is told where it is compared
+    return held.due > latest + refresh
+
+
+def since(held: Held) -> str:
+    """Since when a row is due, as a reason says it."""
+    return f"due {rfc3339(held.due)}" if held.due else "the state has it due later than any apply can have set"
 
 
 def block_of(change: Change) -> Block:

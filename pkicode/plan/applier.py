@@ -83,7 +83,15 @@ async def _as_they_are(block: Sequence[Change], run: Run) -> list[Change]:
     """With the rows of now: another process may have signed or published since the plan was made."""
     first = block[0].address
     there = {one.address: one for one in await run.world.store.held(first.kind, first.name)}
-    return [evolve(one, held=there.get(one.address)) for one in block]
+
+    def now(change: Change) -> Held | None:
+        held, found = change.held, there.get(change.address)
+        # What nobody wrote meanwhile is what the plan took it for: it does not believe every date.
+        return (
+            held if held and found and (held.generation, held.version) == (found.generation, found.version) else found
+        )
+
+    return [evolve(one, held=now(one)) for one in block]
 
 
 def _busy(change: Change, error: LeaseHeld) -> Problem:

@@ -23,6 +23,7 @@ from pkicode.config.wrong import WrongForm
 from pkicode.kinds.authority import several
 from pkicode.kinds.crl_lists import CLOCK_TOLERANCE
 from pkicode.kinds.doomed import current, marked
+from pkicode.kinds.rows import believed
 from pkicode.kinds.selecting import select
 from pkicode.model.change import ReasonCode
 from pkicode.model.instants import rfc3339
@@ -294,16 +295,19 @@ class State:
         found = await store.certificates(Want(statuses=wrong, or_reason=ReasonCode.ADOPTED, with_der=False))
         lost = [one for one in found if one.status in wrong]
         blocked = await store.blocked()
+        about, templates = await store.about(), await store.templates()
+        now = self.clock() if at is None else at
+        held = believed(await store.held(), templates, max(now, about.newest) + CLOCK_TOLERANCE)
         snapshot = Snapshot(
-            about=await store.about(),
-            held=marked(await store.held(), lost, blocked),
-            templates=await store.templates(),
+            about=about,
+            held=marked(held, lost, blocked),
+            templates=templates,
             authorities=await store.authorities(),
             artefacts=await store.artefacts(),
             revoked=await store.revoked(),
             lost=_highest(lost, self.config),
             adopted=_highest([one for one in found if one.reason == ReasonCode.ADOPTED], self.config),
-            selected=await select(self.config, store, self.clock() if at is None else at),
+            selected=await select(self.config, store, now),
             entries=await store.entries(),
             blocked=blocked,
         )

@@ -294,6 +294,8 @@ class _Look:
         due = min(one.this_update + spec.refresh, one.next_update - spec.validity + spec.refresh)
         level = lateness(due, one.next_update, self.now)
         told = "was refused from" if one.next_update < self.now else "is good until"
+        if one.this_update > max(self.now, self.facts.snapshot.about.newest) + CLOCK_TOLERANCE:
+            level, told = Level.CRITICAL, "which was not yet (`pkicode state verify`), and is said to be good until"
         self._tell("list", subject, level, f"signed {rfc3339(one.this_update)}, {told} {rfc3339(one.next_update)}")
         if one.scope:
             return

@@ -1,9 +1,14 @@
 """Rows to put into a store."""
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from attrs import evolve
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from pkicode.adapters.sql import NewState
 from pkicode.model.row import Held
@@ -52,7 +57,8 @@ def certificate(number: int, **changes: Any) -> Certificate:
 
 
 def draft(number: int, *, key: bytes = b"\1", **changes: Any) -> Certificate:
-    """One with as much of a TBSCertificate as the inventory repeats."""
+    """One with as much of a TBSCertificate as the inventory repeats, of a CA that the state does not have."""
+    changes = {"ca": "", "ca_generation": 0, **changes}
     row, (header, size) = certificate(number, **changes), keys.spki_form("ed25519")
     spki, name = header + key.ljust(size - len(header), b"\1"), b"\x30\x02\x05\x00"
     sans = san_list.read(row.sans)
@@ -86,7 +92,13 @@ def revocation(serial: str, **changes: Any) -> Revocation:
 
 
 def crl(number: str, **changes: Any) -> Artefact:
-    der = b"crl " + number.encode()
+    """As cryptography makes it, of a CA that the state does not have; the same bytes for the same number."""
+    since = datetime.fromtimestamp(NOW, UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuing")])
+    builder = x509.CertificateRevocationListBuilder(name, since, since + timedelta(seconds=100))
+    builder = builder.add_extension(x509.CRLNumber(int(number, 16)), critical=False)
+    builder = builder.add_extension(x509.AuthorityKeyIdentifier(b"id", None, None), critical=False)
+    der = builder.sign(ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32)), None).public_bytes(Encoding.DER)
     return evolve(Artefact("crl", "issuing-g1", "", number, NOW, NOW + 100, sha(der), der), **changes)
 
 

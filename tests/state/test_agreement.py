@@ -66,8 +66,9 @@ def test_names_of_every_type_are_as_issuance_wrote_them(named: Site) -> None:
     ],
 )
 def test_a_row_that_differs_from_its_certificate_is_told(named: Site, change: str, what: str) -> None:
-    (wrong,) = tamper(named, f"UPDATE certificates SET {change} WHERE address = 'cert.named'")
+    wrong, *more = tamper(named, f"UPDATE certificates SET {change} WHERE address = 'cert.named'")
     assert wrong.endswith(f"(cert.named): its {what} is not the one in its bytes")
+    assert set(more) <= {"cert.named@1: its record differs from the inventory"}
 
 
 def test_the_record_of_a_ca_is_held_against_what_it_signed(named: Site) -> None:

@@ -65,6 +65,8 @@ def row(number: int, whole: bytes) -> Certificate:
         not_after=int(said.not_valid_after_utc.timestamp()),
         spki=hashlib.sha256(parts[6]).hexdigest(),
         der=tbs,
+        ca="",
+        ca_generation=0,
     )
 
 
