@@ -28,6 +28,9 @@ _USAGES = {
 _NO_REV_AVAIL = x509.ObjectIdentifier("2.5.29.56")
 
 
+_UNREADABLE = (x509.InvalidVersion, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+
+
 def chain_pem(leaf: bytes, issuers: Sequence[bytes]) -> bytes:
     """PEM of DER certificates: the leaf, then its issuers, nearest first; the caller leaves the root out."""
     return b"".join(pem.encode("CERTIFICATE", certificate) for certificate in (leaf, *issuers))
@@ -39,8 +42,11 @@ def verify_issued(certificate: bytes, issuer_certificate: bytes) -> None:
     Raises:
         ValueError: with everything that is wrong.
     """
-    issued, issuer = _load(certificate), _load(issuer_certificate)
-    wrong = [*_signature(issued, issuer), *_issuer_may(issued, issuer), *_identifiers(issued, issuer)]
+    try:
+        issued, issuer = _load(certificate), _load(issuer_certificate)
+        wrong = [*_signature(issued, issuer), *_issuer_may(issued, issuer), *_identifiers(issued, issuer)]
+    except _UNREADABLE as error:
+        raise ValueError(f"the certificate, or its issuer's, cannot be read: {error}") from error
     if wrong:
         raise ValueError("the certificate just issued is wrong: " + "; ".join(wrong))
 

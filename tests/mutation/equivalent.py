@@ -18,6 +18,5 @@ EQUIVALENT: dict[str, dict[str, str]] = {
     },
     "issuing/batch": {
         "sign: True -> False": _CHECKED_ALL_THE_SAME,
-        "module: False -> True": "escaped or not, JSON reads the same",
     },
 }

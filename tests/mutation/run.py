@@ -110,8 +110,9 @@ def _is_killed(folder: Path, module: str, mutant: Mutant) -> bool:
         return True
     finally:
         path.write_bytes(original)
-    # 0: all passed, 1: one failed, 2: it could not even be imported.  All else is no verdict.
-    if done.returncode not in (0, 1, 2):
+    # 0: all passed, 1: one failed, 2: it could not even be imported, or 4, by a conftest.  All else is no verdict.
+    unimportable = b"ImportError while loading conftest" in done.stdout + done.stderr
+    if done.returncode not in (0, 1, 2) and not (done.returncode == 4 and unimportable):
         raise RuntimeError(done.stdout.decode() + done.stderr.decode())
     return done.returncode != 0
 

@@ -86,6 +86,14 @@ def test_whatever_is_altered_the_pack_is_refused(drawn: st.DataObject) -> None:
         pack.read(bytes(altered))
 
 
+def test_a_pack_whose_ca_says_a_thing_twice_is_refused() -> None:
+    """One octet makes another extension of one; the signature above it is nobody's to check."""
+    altered = bytearray(ca().packed(ca().due()))
+    altered[339] ^= 1
+    with pytest.raises(ValueError, match="Duplicate"):
+        pack.read(bytes(altered))
+
+
 def test_a_pack_that_is_cut_short_or_longer_is_refused(data: bytes) -> None:
     draw = random.Random(2)
     for end in [0, 10, 20, 23, 24, len(data) - 1, *(draw.randrange(len(data)) for _ in range(200))]:

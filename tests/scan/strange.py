@@ -82,9 +82,11 @@ def says(said: bytes, *, again: bool = False, then_stays: bool = False) -> Serve
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await hello_of(reader)
         writer.write(said)
+        # Many at once: a line is full sooner, and whoever writes waits.
+        many = said * (65536 // len(said) + 1)
         while again:
             await writer.drain()
-            writer.write(said)
+            writer.write(many)
         if then_stays:
             await tarpit(reader, writer)
         await writer.drain()

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,11 @@ def test_a_responder_from_a_pack_opens_nothing_to_write(tmp_path: Path) -> None:
     path = put(tmp_path, ca().packed(ca().due()))
     with serving(tmp_path, "--pack", path) as server:
         assert answer(server) == "good"
-        files = [os.readlink(one) for one in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+        files = []
+        for one in Path(f"/proc/{server.process.pid}/fd").iterdir():
+            # The connection of the question may just be closing.
+            with suppress(FileNotFoundError):
+                files.append(os.readlink(one))
         assert not [one for one in files if str(tmp_path) in one]
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()
         assert "pkcs11" not in maps
