@@ -118,7 +118,9 @@ def show(years: Years, day: int, ask: Ask | None) -> None:
             assert_agreed(is_good, leaf.der, chain=above, roots=bundle, crls=seen.crls, at=day, ask=ask)
 
 
-@pytest.mark.parametrize(("name", "made"), [("rotating", (1, 3)), ("cross-signed", (3, 3))])
+@pytest.mark.parametrize(
+    ("name", "made"), [("rotating", (1, 3)), pytest.param("cross-signed", (3, 3), marks=pytest.mark.heavy)]
+)
 def test_on_every_day_of_fast_rollovers_each_good_leaf_is_accepted_and_each_revoked_one_refused(
     name: str, made: tuple[int, int], quick_path: Path
 ) -> None:
