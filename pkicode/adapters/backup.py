@@ -4,7 +4,6 @@ Keys are not in the state and not in its copies: the keystore is backed up besid
 """
 
 import asyncio
-import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing, suppress
@@ -15,7 +14,7 @@ from tempfile import TemporaryDirectory
 from attrs import frozen
 
 from pkicode.adapters import copying, statefile
-from pkicode.adapters.durable import put_new, sweep, sync
+from pkicode.adapters.durable import draft_of, put_new, sweep, sync
 from pkicode.adapters.sql import NewState
 from pkicode.adapters.sqlite import SqliteDatabase
 from pkicode.adapters.statefile import Damaged
@@ -117,7 +116,7 @@ async def restore(source: Path, place: Place, *, whose: NewState, now: int, acto
     statefile.make_folder(place.folder)
     for name in ("restore", ".restore"):  # the draft, and the draft of that
         sweep(place.folder / name)
-    draft = place.folder / f".restore.{os.getpid()}"
+    draft = draft_of(place.folder / "restore")
     draft.unlink(missing_ok=True)
     try:
         await asyncio.to_thread(backup, source, draft)
@@ -137,7 +136,7 @@ async def as_file(store: StateStore, folder: Path) -> AsyncIterator[Path]:
         return
     statefile.make_folder(folder)
     sweep(folder / "copy")
-    with TemporaryDirectory(prefix=f".copy.{os.getpid()}.", dir=folder) as temporary:
+    with TemporaryDirectory(prefix=f"{draft_of(folder / 'copy').name}.", dir=folder) as temporary:
         copy = Path(temporary) / "state.db"
         await copying.to_file(store.database, copy)
         yield copy

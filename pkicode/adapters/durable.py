@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pkicode.adapters.holder import is_gone
 
-# No process of Linux has a number of eight digits, and a thread's is longer: .state.db.20261130 and
-# .state.db.2026.11.30 are somebody's own.
-_DRAFT = re.compile(r"([1-9]\d{0,6})(?:(?:\.\1)?\.\d{8,})?(?:-journal|-wal|-shm)?")
+# Without a word of ours .keys.db.261130 would be one, which is somebody's copy with a date.
+_WORD = "draft"
+# The process, its thread, and for what is made of a draft its own draft; what SQLite puts beside.
+_DRAFT = re.compile(rf"([1-9]\d{{0,6}})(?:(?:\.{_WORD}\.\1)?\.\d{{8,}})?(?:-journal|-wal|-shm)?")
 _FOLDER = re.compile(r"([1-9]\d{0,6})\.\w{8}")
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)
 """What link(2) says on FAT and exFAT, which sticks have."""
@@ -91,20 +92,26 @@ def keep_aside(path: Path, aside: Path) -> None:
         write_new(aside, path.read_bytes(), 0o600)
 
 
+def draft_of(path: Path) -> Path:
+    """The name beside a file under which this process makes it, `.NAME.draft.PROCESS`."""
+    return path.with_name(f".{path.name}.{_WORD}.{os.getpid()}")
+
+
 def sweep(path: Path) -> None:
-    """Remove the drafts of a file, `.NAME.PROCESS` and longer, whose makers were killed; folders among them too.
+    """Remove the drafts of a file, named as by draft_of and longer, whose makers were killed; folders among them too.
 
     Nobody loses a file: one whose draft goes although it lives, elsewhere, is told.
     """
-    from shutil import rmtree  # it brings every compressor, and a plan leaves nothing
-
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+    opening = f".{path.name}.{_WORD}."
+    for left in path.parent.glob(f"{glob.escape(opening)}*"):
         is_folder = left.is_dir() and not left.is_symlink()
-        maker = (_FOLDER if is_folder else _DRAFT).fullmatch(left.name.removeprefix(f".{path.name}."))
+        maker = (_FOLDER if is_folder else _DRAFT).fullmatch(left.name.removeprefix(opening))
         if maker and is_gone(int(maker[1])):
             # Another user's stays where only its owner may remove it; whoever else sweeps may be there first.
             with suppress(OSError):
                 if is_folder:
+                    from shutil import rmtree  # it brings every compressor
+
                     rmtree(left)
                 else:
                     left.unlink(missing_ok=True)

@@ -28,7 +28,7 @@ def draft(path: Path) -> Iterator[Path]:
     """
     if not path.name:
         raise KeyStoreError(f"{path} is a folder", help="name a file in it")
-    made = path.with_name(f".{path.name}.{os.getpid()}")
+    made = durable.draft_of(path)
     try:
         # In a container every process may have the same number.
         made.unlink(missing_ok=True)

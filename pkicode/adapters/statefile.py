@@ -62,7 +62,8 @@ def placed(path: Path) -> Iterator[sqlite3.Connection]:
     """
     if not path.name or path.is_dir():
         raise StateError(f"{path} is a folder", help="name a file in it that does not exist yet")
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    draft = durable.draft_of(path)
+    draft = draft.with_name(f"{draft.name}.{threading.get_ident()}")
     draft.unlink(missing_ok=True)
     try:
         durable.sweep(path)

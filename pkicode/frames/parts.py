@@ -10,7 +10,6 @@ hurried, and every target belongs to exactly one part.
 
 import errno
 import json
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from attrs import asdict, frozen
 
-from pkicode.adapters.durable import make_folder, sync, write_new
+from pkicode.adapters.durable import draft_of, make_folder, sync, write_new
 from pkicode.frames.scan import TABLES, Scan, Tables, scan_frames, scan_tables, schema
 from pkicode.model.problem import PkicodeError
 from pkicode.scanner.finding import Endpoint
@@ -216,7 +215,7 @@ def _sound(manifest: Manifest) -> Manifest:
 
 def _put(path: Path, data: bytes) -> None:
     """Whole or not at all.  The draft has the process in its name: two may be making the same part."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = draft_of(path)
     try:
         draft.unlink(missing_ok=True)
         write_new(draft, data, _MODE)

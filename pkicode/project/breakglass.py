@@ -1,7 +1,6 @@
 """`pkicode revoke`: what a selector of the command line means, and the entry written back into pki.toml."""
 
 import asyncio
-import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
@@ -211,8 +210,10 @@ def write_back(config: Config, entry: Revoke, reach: Reach) -> Path:
     aim = path.resolve()
     data = files.read_bytes(aim, name, files.LARGEST)
     made = append.appended(name, data.decode(), entry)
-    draft = aim.with_name(f".{aim.name}.{os.getpid()}")
+    draft = durable.draft_of(aim)
     try:
+        draft.unlink(missing_ok=True)
+        durable.sweep(aim)
         durable.write_new(draft, made.encode(), stat.S_IMODE(aim.stat().st_mode))
         reach(FaultPoint.ENTRY_STAGED)
         if files.read_bytes(aim, name, files.LARGEST) != data:

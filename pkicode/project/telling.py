@@ -1,7 +1,6 @@
 """What faces ask of a project besides plan and apply: explanations, exports, and plan files."""
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -183,7 +182,10 @@ def save(plan: Plan, path: Path) -> str:
     if path.exists() and not (path.is_file() and _is_plan(path)):
         raise PkicodeError(f"{path} is there already, and is no plan file", help="remove it, or give another name")
     plan_id, data = planfile.encode(plan)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft = durable.draft_of(path)
+    # In a container every process may have the same number.
+    draft.unlink(missing_ok=True)
+    durable.sweep(path)
     durable.write_new(draft, data, 0o600)
     draft.replace(path)
     durable.sync(path.parent)

@@ -267,9 +267,11 @@ def test_what_a_killed_copy_left_goes_with_the_next_and_what_lives_stays(path: P
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
     target = tmp_path / "copy[1].db"
-    left = [f".{target.name}.{gone.pid}", f".{target.name}.{gone.pid}-journal"]
-    others = [f".{target.name}.{os.getppid()}", f".{target.name}.{gone.pid}.txt", f".copy1.db.{gone.pid}"]
-    for name in (*left, *others, f".{target.name}.{os.getpid()}"):
+    draft = f".{target.name}.draft"
+    left = [f"{draft}.{gone.pid}", f"{draft}.{gone.pid}-journal"]
+    dated = [f".{target.name}.{one}" for one in ("261130", "20261130", "2026.20261130", gone.pid, os.getpid())]
+    others = [*dated, f"{draft}.{os.getppid()}", f"{draft}.{gone.pid}.txt", f".copy1.db.draft.{gone.pid}"]
+    for name in (*left, *others, f"{draft}.{os.getpid()}"):
         (tmp_path / name).write_bytes(b"sealed")
     assert backup(path, target) == 2
     assert sorted(one.name for one in tmp_path.iterdir()) == sorted(["private", target.name, *others])

@@ -1,5 +1,7 @@
 """Files that somebody removed or would have overwritten: an error that says how to mend it, and nothing made anew."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,18 @@ def test_a_plan_is_saved_over_a_plan_only(site: Site, name: str) -> None:
     assert {path: path.read_bytes() for path in site.root.iterdir() if path.is_file()} == before
     project.save(plan, site.root / "plan.json")
     assert project.save(plan, site.root / "plan.json") == project.load(site.root / "plan.json").document["plan_id"]
+
+
+def test_what_a_killed_plan_left_goes_with_the_next_and_dated_copies_stay(site: Site) -> None:
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    # In a container the next process may have the number of the killed one.
+    left = [site.root / f".plan.json.draft.{number}" for number in (gone.pid, os.getpid())]
+    stays = [site.root / f".plan.json.{one}" for one in ("261130", "20261130", gone.pid)]
+    for one in (*left, *stays):
+        one.write_bytes(b"x")
+    site.open().save(site.plan(), site.root / "plan.json")
+    assert [one.exists() for one in (*left, *stays)] == [False, False, True, True, True]
 
 
 def test_who_applies_may_have_a_name_that_is_no_utf_8(tmp_path: Path) -> None:

@@ -98,11 +98,11 @@ def gone() -> int:
 
 def test_what_a_killed_backup_left_goes_with_the_next_and_what_is_anybody_elses_stays(store, path, tmp_path, gone):
     target = tmp_path / "copy[1].db"
-    draft = f".{target.name}.{gone}.140737353"
+    draft = f".{target.name}.draft.{gone}.140737353"
     left = [draft, f"{draft}-journal", f"{draft}-wal"]
-    others = [
-        f".{target.name}.{one}" for one in (f"{os.getppid()}.140737353", "20261130", f"{gone}.11.30", f"{gone}.txt")
-    ]
+    dated = ("261130", "20261130", "2026.20261130", f"{gone}", f"{gone}.11.30", f"{gone}.140737353")
+    drafts = (f"draft.{os.getppid()}.140737353", "draft.20261130", f"draft.{gone}.11.30", f"draft.{gone}.txt")
+    others = [f".{target.name}.{one}" for one in (*dated, *drafts)]
     for name in (*left, *others):
         (tmp_path / name).write_bytes(b"x")
     backup(path, target)
@@ -111,7 +111,8 @@ def test_what_a_killed_backup_left_goes_with_the_next_and_what_is_anybody_elses_
 
 def test_what_a_killed_restore_left_goes_with_the_next(store, path, copy, back, gone):
     backup(path, copy)
-    left = [f".restore.{gone}", f".restore.{gone}-journal", f"..restore.{gone}.{gone}.140737353"]
+    left = [f".restore.draft.{gone}", f".restore.draft.{gone}-journal"]
+    left.append(f"..restore.draft.{gone}.draft.{gone}.140737353")
     for name in left:
         (path.parent / name).write_bytes(b"x")
     back()

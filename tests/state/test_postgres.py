@@ -497,7 +497,7 @@ def test_no_table_of_a_state_is_left_out(run, place, postgres):
 def test_a_copy_that_a_killed_process_left_beside_the_state_goes_with_the_next(run, place, tmp_path):
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    left, stays = tmp_path / f".copy.{gone.pid}.abc_1234", tmp_path / f".copy.{os.getppid()}.abc_1234"
+    left, stays = (tmp_path / f".copy.draft.{one}.abc_1234" for one in (gone.pid, os.getppid()))
     for folder in (left, stays):
         folder.mkdir()
         (folder / "state.db").write_bytes(b"x")
