@@ -12,7 +12,7 @@ LARGEST = 64 * 1024
 
 
 class CsrError(PkicodeError):
-    """A CSR that may not or cannot be read."""
+    """A CSR that may not (E0112) or cannot be read (W0424)."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message, help="a CSR is a small file inside the project, and no link")
@@ -41,7 +41,11 @@ class CsrFiles:
         return self._bytes(f"{self._folders[parent]}/{name}", path)
 
     def digest(self, folder: str, file: str) -> str:
-        """sha256 hex of a CSR, "" where there is no file."""
+        """sha256 hex of a CSR, "" where there is no file.
+
+        Raises:
+            CsrError: as `read`.
+        """
         data = self.read(folder, file)
         return "" if data is None else hashlib.sha256(data).hexdigest()
 
@@ -59,13 +63,13 @@ class CsrFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise CsrError("E0328", f"the CSR `{shown}` is a link or cannot be read") from error
+            raise CsrError("W0424", f"the CSR `{shown}` is a link or cannot be read") from error
         try:
             data = os.read(descriptor, LARGEST + 1)
         except OSError as error:
-            raise CsrError("E0328", f"the CSR `{shown}` cannot be read") from error
+            raise CsrError("W0424", f"the CSR `{shown}` cannot be read") from error
         finally:
             os.close(descriptor)
         if len(data) > LARGEST:
-            raise CsrError("E0328", f"the CSR `{shown}` is larger than {LARGEST:,} bytes")
+            raise CsrError("W0424", f"the CSR `{shown}` is larger than {LARGEST:,} bytes")
         return data

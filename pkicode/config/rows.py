@@ -25,28 +25,32 @@ MOST_ROWS = 1_000_000
 LONGEST_KEY = 200
 
 
-def rows(config: Config, block: Block) -> Iterator[Row]:
+def rows(config: Config, block: Block, doubts: list[Problem] | None = None) -> Iterator[Row]:
     """The rows of a block: one with key "" where it is no fan-out.
 
     `Row.values` is a JSON list of the used columns' values, in CSR mode followed by the sha256 of the CSR file
-    ("" where the file is not there).  Sound rows are given as they are read, so a caller must read to the end before it
-    believes them.
+    ("" where no file is there that can be read).  Sound rows are given as they are read, so a caller must read to the
+    end before it believes them.
+
+    Args:
+        doubts: gets a warning for each CSR that cannot be read: that one's row waits, and no other.
 
     Raises:
         ConfigError: at the end, with every mistake in rows (the first hundred).
     """
     spec = block.spec
     csr = CsrFiles(config.root) if block.kind == "cert" and spec.csr else None
+    doubts = [] if doubts is None else doubts
     if block.kind != "cert" or spec.for_each is None:
         one = RowNotes(config.root, block.source.path)
         yield Row(
             "",
-            _text([_digest(csr, spec.csr.dir, spec.csr.file, one, block)] if csr else []),
+            _text([_digest(csr, spec.csr.dir, spec.csr.file, one, doubts, block)] if csr else []),
         )
         _raise(config, one)
         return
     notes = RowNotes(config.root, _source(spec.for_each) or block.source.path)
-    yield from _fanned(block, _records(config, block, notes), csr, notes)
+    yield from _fanned(block, _records(config, block, notes), csr, notes, doubts)
     _raise(config, notes)
 
 
@@ -91,7 +95,7 @@ def _paths(config: Config, block: Block) -> Iterator[tuple[Row, str]]:
     at = {name: index for index, name in enumerate(block.columns)}
     makes = [compiled(path, at) for path in written(block.spec)]
     notes = RowNotes(config.root, block.source.path)  # what is wrong with rows is told where they are read
-    for row in _fanned(block, _records(config, block, notes), None, notes):
+    for row in _fanned(block, _records(config, block, notes), None, notes, []):
         values = json.loads(row.values)
         yield from ((row, make(values)) for make in makes)
 
@@ -101,13 +105,26 @@ def _raise(config: Config, notes: RowNotes) -> None:
         raise ConfigError(config.located(notes.problems))
 
 
-def _digest(csr: CsrFiles, folder: str, file: str, notes: RowNotes, block: Block, key: str = "", line: int = 0) -> str:
+def _digest(
+    csr: CsrFiles,
+    folder: str,
+    file: str,
+    notes: RowNotes,
+    doubts: list[Problem],
+    block: Block,
+    key: str = "",
+    line: int = 0,
+) -> str:
     try:
         return csr.digest(folder, file)
     except CsrError as error:
-        if not notes.full():
-            place = Place(notes.path, (), line=line) if line else block.source.place("csr", "file")
-            notes.of_row(error.code, str(error), place, Address(block.kind, block.name, key), error.help)
+        place = Place(notes.path, (), line=line) if line else block.source.place("csr", "file")
+        address = Address(block.kind, block.name, key)
+        if error.code.startswith("W"):
+            message = f"{address}: {error}"
+            doubts.append(Problem(error.code, message, help=error.help, place=place, address=str(address)))
+        elif not notes.full():
+            notes.of_row(error.code, str(error), place, address, error.help)
         return ""
 
 
@@ -166,6 +183,7 @@ def _fanned(
     source: tuple[tuple[str, ...], Iterator[tuple[int, Record]]],
     csr: CsrFiles | None,
     notes: RowNotes,
+    doubts: list[Problem],
 ) -> Iterator[Row]:
     columns, records = source
     if notes.problems or not _has_columns(block, columns, notes):
@@ -198,7 +216,7 @@ def _fanned(
             continue
         values = values_of(record)
         if csr and files_of:
-            values = (*values, _digest(csr, files_of[0](record), files_of[1](record), notes, block, key, line))
+            values = (*values, _digest(csr, files_of[0](record), files_of[1](record), notes, doubts, block, key, line))
         if len(seen) > MOST_ROWS:
             notes.add("E0321", f"more than {MOST_ROWS:,} rows", place)
             return

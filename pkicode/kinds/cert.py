@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from attrs import evolve
 
-from pkicode.config.csr import CsrFiles
+from pkicode.config.csr import CsrError, CsrFiles
 from pkicode.config.language import CertSpec, CsrSpec, Deny, OnRemove, Rekey
 from pkicode.config.reader import Config
 from pkicode.config.rows import filler
@@ -55,7 +55,7 @@ def blocks(config: Config) -> list[Block]:
 
 
 def rows(block: Block, outlook: Outlook) -> Iterator[Row]:
-    return config_rows(outlook.config, block)
+    return config_rows(outlook.config, block, outlook.problems)
 
 
 def needs(block: Block, row: Row, outlook: Outlook) -> str:
@@ -319,7 +319,7 @@ def _brought(asked: CsrSpec, spec: CertSpec, sans: Sans, outlook: Outlook) -> tu
     try:
         request = csr(files.read(asked.dir, asked.file) or b"")
         return request.alg, sans + (request.sans if spec.copy else ())
-    except ValueError:
+    except (ValueError, CsrError):
         return "", sans  # issuance refuses it, and says why
 
 
@@ -328,7 +328,7 @@ def _brought_key(asked: CsrSpec, outlook: Outlook) -> str:
     files: CsrFiles = outlook.memo.setdefault("csr-files", CsrFiles(outlook.config.root))
     try:
         return sha256(csr(files.read(asked.dir, asked.file) or b"").spki).hexdigest()
-    except ValueError:
+    except (ValueError, CsrError):
         return ""  # issuance refuses it, and says why
 
 

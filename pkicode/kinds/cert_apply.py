@@ -7,10 +7,11 @@ batch can be made again (resume.py).
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from attrs import asdict, evolve
 
-from pkicode.config.csr import CsrFiles
+from pkicode.config.csr import CsrError, CsrFiles
 from pkicode.config.language import CertSpec, Renew
 from pkicode.issuing import Issued, Issuer, Order, Settle, Template, issue
 from pkicode.kinds import authority as authorities
@@ -138,7 +139,8 @@ def order_of(change: Change, spec: CertSpec, kept: Mapping[str, str], files: Csr
     """
     csr = None
     if spec.csr:
-        csr = files.read(spec.csr.dir, spec.csr.file)
+        with suppress(CsrError):
+            csr = files.read(spec.csr.dir, spec.csr.file)
         # The plan was made from these bytes; others under the same name are another plan.
         if csr is None or change.row is None or not change.row.values.endswith(f'"{hashlib.sha256(csr).hexdigest()}"]'):
             return Problem(

@@ -134,21 +134,16 @@ def test_a_row_ends_with_the_digest_of_its_csr(tmp_path: Path) -> None:
     assert [CsrFiles(config.root).read("csr", f"{row.key}.csr") for row in found] == [b"request", None]
 
 
-@pytest.mark.parametrize("where", ["file", "folder"])
-def test_a_csr_behind_a_link_out_of_the_project_is_refused(tmp_path: Path, where: str) -> None:
+def test_csrs_behind_a_link_out_of_the_project_are_refused(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     root.mkdir()
     outside.mkdir()
     (outside / "a.csr").write_bytes(b"secret")
     (root / "f.csv").write_text("host,fqdn\na,a.x\n")
-    if where == "folder":
-        (root / "csr").symlink_to(outside)
-    else:
-        (root / "csr").mkdir()
-        (root / "csr" / "a.csr").symlink_to(outside / "a.csr")
+    (root / "csr").symlink_to(outside)
     with pytest.raises(ConfigError) as caught:
         listed(root, CSV + 'csr = { dir = "csr", file = "${each.host}.csr" }\n')
-    assert {problem.code for problem in caught.value.problems} <= {"E0112", "E0328"}
+    assert [problem.code for problem in caught.value.problems] == ["E0112"]
 
 
 def test_a_csv_behind_a_link_out_of_the_project_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """CSRs that apply will refuse, as the plan before it tells of them: in the same words, and nothing else is stopped."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -113,6 +116,81 @@ def test_what_apply_refuses_is_told_by_the_plan_in_the_same_words(
         (told.message, told.help)
     ]
     site.verify('cert.host["good"]')
+
+
+@contextmanager
+def too_large(path: Path) -> Iterator[None]:
+    path.write_bytes(bytes(70_000))
+    yield
+
+
+@contextmanager
+def link(path: Path) -> Iterator[None]:
+    """To a request that would be good."""
+    path.symlink_to("good.csr")
+    yield
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[None]:
+    path.mkdir()
+    yield
+
+
+@contextmanager
+def pipe(path: Path) -> Iterator[None]:
+    """One that somebody holds open and writes nothing to."""
+    os.mkfifo(path)
+    held = os.open(path, os.O_RDWR)
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+@pytest.mark.parametrize(
+    ("lay", "says"),
+    [
+        (too_large, "is larger than 65,536 bytes"),
+        (link, "is a link or cannot be read"),
+        (folder, "cannot be read"),
+        (pipe, "cannot be read"),
+    ],
+)
+def test_what_lies_in_the_place_of_a_csr_holds_up_its_own_row_only(
+    site: Site, lay: Callable[[Path], AbstractContextManager[None]], says: str
+) -> None:
+    bad = site.root / "csr/bad.csr"
+    fleet(site, {"good": csr(new_key()), "bad": csr(new_key()), "more": csr(new_key())})
+    bad.unlink()
+    with lay(bad):
+        (told,) = site.open().validate()
+        assert (told.code, told.address) == ("W0424", 'cert.host["bad"]')
+        assert told.message == f'cert.host["bad"]: the CSR `csr/bad.csr` {says}'
+        assert told.span
+        assert (told.span.path, told.span.line) == ("hosts.csv", 3)
+        plan = site.plan()
+        assert plan.problems == (told,)
+        (waits,) = [one.waits for one in plan.changes if one.waits]
+        assert waits == "no CSR yet: csr/bad.csr"
+        site.apply()
+        assert certificates(site.plan()) == ['issue cert.host["bad"]@1 new']
+    for name in ("good", "more"):
+        site.verify(f'cert.host["{name}"]')
+
+
+def test_a_csr_that_was_good_once_holds_up_nobody_elses_renewal(site: Site) -> None:
+    fleet(site, {"good": csr(new_key()), "bad": csr(new_key())}).apply()
+    (site.root / "csr/bad.csr").write_bytes(bytes(70_000))
+    site.later(61)
+    plan = site.plan()
+    assert {str(one.address): str(one.readiness) for one in plan.changes if one.address.kind == "cert"} == {
+        'cert.host["good"]': "ready",
+        'cert.host["bad"]': "waiting",
+    }
+    assert "W0424" in [one.code for one in plan.problems]
+    site.apply()
+    assert certificates(site.plan()) == ['renew cert.host["bad"]@2 due']
 
 
 def test_a_certificate_may_have_all_its_names_from_its_request(site: Site) -> None:
