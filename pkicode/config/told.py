@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Hashable, Iterable
+from itertools import islice
 
 from attrs import evolve
 
 from pkicode.model.address import parse
 from pkicode.model.counted import counted
-from pkicode.model.problem import Problem
+from pkicode.model.problem import MOST_ROWS, Problem
 
 _NAMED = 10
 """So many rows are named beside the first; of more, only the number."""
@@ -45,10 +46,16 @@ def _first(same: list[Problem]) -> Problem:
     if not others:
         return first
     named = f": {', '.join(map(_row, others.values()))}" if len(others) <= _NAMED else ""
-    return evolve(first, message=f"{first.message} (and {counted(len(others), 'more row')} of {_block(first)}{named})")
+    message = f"{first.message} (and {counted(len(others), 'more row')} of {_block(first)}{named})"
+    listed = [first, *islice(others.values(), MOST_ROWS - 1)]
+    return evolve(first, message=message, rows=tuple((one.address, _line(one)) for one in listed))
+
+
+def _line(problem: Problem) -> int | None:
+    return problem.place.line if problem.place else None
 
 
 def _row(problem: Problem) -> str:
     """How people find it: by its line in a file, else by its key."""
-    line = problem.place.line if problem.place else None
+    line = _line(problem)
     return f"line {line}" if line else parse(problem.address)[0].key

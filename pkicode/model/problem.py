@@ -6,6 +6,9 @@ from attrs import field, frozen
 
 from pkicode.model.counted import counted
 
+MOST_ROWS = 1000
+"""So many rows of one problem are kept; how many there are is in its message."""
+
 
 class Severity(StrEnum):
     ERROR = "error"
@@ -73,6 +76,8 @@ class Problem:
     span: Span | None = None
     related: tuple[Related, ...] = ()
     address: str = ""
+    rows: tuple[tuple[str, int | None], ...] = ()
+    """Address and line of each row that has it, this one first, where several are told once (config/told.py)."""
     severity: Severity = field()
 
     @severity.default

@@ -232,13 +232,15 @@ def endpoint(seen: Seen) -> dict[str, Any]:
 
 
 def diagnostic(problem: Problem) -> dict[str, Any]:
-    """One problem as JSON, in plan files and in what `--format json` prints."""
+    """One problem as JSON, in plan files and in what `--format json` prints; `rows` where many rows have it."""
+    rows = [{"address": address, "line": line} for address, line in problem.rows]
     return {
         "code": problem.code,
         "severity": str(problem.severity),
         "message": problem.message,
         "help": problem.help,
         "span": _span(problem.span),
+        **({"rows": rows} if rows else {}),
     }
 
 

@@ -15,7 +15,7 @@ def diagnostics_json(problems: Iterable[Problem]) -> Document:
     found = tuple(problems)
     return {
         "format": "pkicode.diagnostics",
-        "version": "1.0",
+        "version": "1.1",
         "valid": all(problem.severity is not Severity.ERROR for problem in found),
         "diagnostics": [diagnostic(problem) for problem in found],
     }
@@ -60,6 +60,8 @@ def plan_schema() -> Document:
         "policy": _list(_object(rule=text, passed={"type": "boolean"}, message=text)),
         "diagnostics": _list(
             _object(
+                # Only where it was found in several rows of a fan-out: a thousand of them.
+                {"rows": _list(_object(address=text, line={"type": ["integer", "null"]}))},
                 code=text,
                 severity={"enum": [str(severity) for severity in Severity]},
                 message=text,

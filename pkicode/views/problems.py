@@ -1,10 +1,15 @@
 """Problems for people: the message, the line it is about, and how to mend it.  Finding problems is others' work."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 
-from pkicode.model.problem import Problem, Severity, Span
+from pkicode.model.address import parse
+from pkicode.model.problem import MOST_ROWS, Problem, Severity, Span
 from pkicode.views.text import printable
 
+_NAMED = 11
+"""So many rows the message names itself (config/told.py)."""
+_LISTED = 100
 _WIDEST = 160
 """Characters of a source line that are drawn; a CSV row or a long list is cut around the caret."""
 
@@ -28,9 +33,22 @@ def _problem(problem: Problem) -> str:
             lines += _drawn(span, mark, label, width, arrow="-->" if number == 0 else ":::")
     if not problem.span and problem.place:
         lines.append(f"  --> {printable(problem.place.path)}")
+    if len(problem.rows) > _NAMED:
+        lines.append(f"   = rows: {printable(_listed(problem.rows))}")
     if problem.help:
         lines.append(f"   = help: {printable(problem.help)}")
     return "\n".join(lines)
+
+
+def _listed(rows: Sequence[tuple[str, int | None]]) -> str:
+    """Rows by their lines, those that follow each other as one, or by their keys: a hundred of these."""
+    found = [parse(address)[0].key for address, line in rows if line is None]
+    lines = sorted(line for _, line in rows if line is not None)
+    for _, run in groupby(enumerate(lines), key=lambda pair: pair[1] - pair[0]):
+        at = [line for _, line in run]
+        found.append(f"line {at[0]}" if len(at) == 1 else f"lines {at[0]}-{at[-1]}")
+    more = ", and more" if len(rows) == MOST_ROWS else ""
+    return ", ".join(found[:_LISTED]) + (", and more: `--format json` lists them" if len(found) > _LISTED else more)
 
 
 def _drawn(span: Span, mark: str, label: str, width: int, *, arrow: str) -> list[str]:

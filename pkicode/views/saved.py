@@ -59,4 +59,5 @@ def _change(told: Mapping[str, Any]) -> Change:
 
 
 def _problem(told: Mapping[str, Any]) -> Problem:
-    return Problem(told["code"], told["message"], help=told["help"], severity=Severity(told["severity"]))
+    rows = tuple((one["address"], one["line"]) for one in told.get("rows", ()))
+    return Problem(told["code"], told["message"], help=told["help"], rows=rows, severity=Severity(told["severity"]))

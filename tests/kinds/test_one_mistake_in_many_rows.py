@@ -3,6 +3,8 @@
 import pytest
 
 from pkicode.model.problem import ConfigError, Problem
+from pkicode.views.json import diagnostics_json
+from pkicode.views.problems import human
 from tests.kinds.site import Site
 
 FLEET = """
@@ -34,6 +36,33 @@ def test_constraints_that_forbid_what_all_rows_ask_for_are_one_error(site: Site)
     assert problem.message.endswith("(and 299 more rows of cert.fleet)")
     assert problem.span is not None
     assert (problem.span.path, problem.span.line) == ("fleet.csv", 2)
+    (told,) = diagnostics_json([problem])["diagnostics"]
+    assert told["rows"] == [{"address": f'cert.fleet["{one}"]', "line": 2 + place} for place, one in enumerate(HOSTS)]
+    assert "\n   = rows: lines 2-301\n" in human([problem])
+
+
+def test_rows_that_fail_in_apply_can_be_found(site: Site) -> None:
+    """By key: apply does not look into the file again."""
+    rows(site)
+    (site.root / "csr").mkdir()
+    for one in HOSTS:
+        (site.root / f"csr/{one}.csr").write_bytes(b"none")
+    site.write(FLEET + 'dns = ["${each.host}.corp.example"]\ncsr = { dir = "csr", file = "${each.host}.csr" }\n')
+    failed = site.open().config.located(site.apply().problems)
+    assert [len(one.rows) for one in failed] == [300]
+    said = human(failed)
+    assert f"\n   = rows: {', '.join(HOSTS[:100])}, and more: `--format json` lists them\n" in said
+
+
+def test_of_very_many_rows_a_thousand_are_listed(site: Site) -> None:
+    keys = [f"k{number}" for number in range(1500)]
+    (site.root / "fleet.csv").write_text("\n".join(["host", *keys, ""]))
+    site.write(FLEET + 'dns = ["${each.host}.test"]\n')
+    (problem,) = refused(site)
+    assert problem.message.endswith("(and 1,499 more rows of cert.fleet)")
+    assert problem.rows[-1] == ('cert.fleet["k999"]', 1001)
+    assert len(problem.rows) == 1000
+    assert "\n   = rows: lines 2-1001, and more\n" in human([problem])
 
 
 def test_each_entry_and_each_reason_comes_by_itself_and_few_rows_are_named(site: Site) -> None:
@@ -88,7 +117,7 @@ def test_requests_that_cannot_be_read_are_all_counted(site: Site) -> None:
     for one in HOSTS:
         (site.root / f"csr/{one}.csr").symlink_to("../pki.toml")
     site.write(FLEET + 'dns = ["${each.host}.corp.example"]\ncsr = { dir = "csr", file = "${each.host}.csr" }\n')
-    (problem,) = refused(site)
+    (problem,) = site.plan().problems
     assert problem.message == (
         'cert.fleet["h0"]: the CSR `csr/h0.csr` is a link or cannot be read (and 299 more rows of cert.fleet)'
     )

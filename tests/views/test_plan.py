@@ -314,10 +314,18 @@ def test_diagnostics_carry_where_the_mistake_starts_and_ends():
     assert diagnostics_json([Problem("W0412", "odd")])["valid"] is True
 
 
+PROBLEMS = (
+    Problem("W0412", "odd", help="rename"),
+    Problem("W0415", "early", rows=tuple((f'cert.fleet["h{number}"]', number + 2) for number in range(12))),
+)
+
+
 @pytest.mark.parametrize("changes", [[], [crl()]], ids=["empty", "one"])
 def test_a_saved_plan_reads_back_as_what_was_planned(changes):
-    plan = plan_of(changes, scope=(("crl.*",), ("ca.*",)), problems=(Problem("W0412", "odd", help="rename"),))
-    again = plan_of_document(json.loads(json.dumps(document(plan))))
+    plan = plan_of(changes, scope=(("crl.*",), ("ca.*",)), problems=PROBLEMS)
+    told = json.loads(json.dumps(document(plan)))
+    jsonschema.validate(told, plan_schema())
+    again = plan_of_document(told)
     assert human(again) == human(plan)
     assert plan_id(again) == plan_id(plan)
 
