@@ -1,20 +1,24 @@
-"""What stands on something new that is only reserved, or not approved: it waits, and is not begun to fail halfway."""
+"""What stands on something new that is only reserved, not approved or left out: it waits, and does not fail halfway."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
 from pkicode.model.change import APPROVAL, Action, Change, Readiness
 
 
-def following(changes: Sequence[Change]) -> list[Change]:
-    """The changes, in which what has to follow a reservation of something new, or an approval, waits with it.
+def following(changes: Sequence[Change], left_out: Iterable[str]) -> list[Change]:
+    """The changes, in which what has to follow a reservation, an approval or a CA that is left out waits with it.
 
     What goes to relying parties goes without what is missing, unless all of it is.
+
+    Args:
+        left_out: addresses of CAs that are not there and not made by these changes.
     """
-    if not any(map(_holds, changes)):
+    # Of each address, what is said of everything behind it.
+    missing = {one: f"{one} comes before it, and is left out" for one in left_out}
+    if not missing and not any(map(_holds, changes)):
         return list(changes)
-    missing: dict[str, str] = {}
     found = []
     for planned in changes:
         change = planned
@@ -22,10 +26,10 @@ def following(changes: Sequence[Change]) -> list[Change]:
         if behind and change.action is Action.PUBLISH and len(behind) < len(change.depends_on):
             behind = []
         if behind and change.readiness is Readiness.READY:
-            change = evolve(change, readiness=Readiness.WAITING, waits=f"{behind[0]} comes first")
+            change = evolve(change, readiness=Readiness.WAITING, waits=behind[0])
         is_new = change.held is None or change.held.is_forgotten
         if is_new and (behind or _holds(change)):
-            missing[str(change.address)] = behind[0] if behind else str(change.address)
+            missing[str(change.address)] = behind[0] if behind else f"{change.address} comes first"
         found.append(change)
     return found
 

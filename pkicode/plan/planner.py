@@ -62,7 +62,7 @@ def plan(
         _plan_kinds(kinds, outlook, shelf, pending, scope)
         decided = [change for found in outlook.changes.values() for change in found]
         kept = [*scope.kept(moves), *(change for stage in Stage for change in decided if change.stage is stage)]
-        kept = following(kept)
+        kept = following(kept, _left_out(config, shelf, kept) if only or except_ else ())
         if not scope.hold_back(kept, by_kind):
             break
     outlook.problems.extend(scope.mistaken(snapshot))
@@ -346,6 +346,13 @@ class _Scope:
         if found:
             self.left_out.clear()
         return bool(found)
+
+
+def _left_out(config: Config, shelf: _Shelf, kept: Iterable[Change]) -> set[str]:
+    """The CAs that are not there and that nobody makes now: a plan of lists alone does not even look at them."""
+    coming = {str(one.address) for one in kept}
+    new = {f"ca.{one.name}" for one in config.blocks if one.kind == "ca" and not shelf.sizes.get(("ca", one.name))}
+    return new - coming
 
 
 def _refuse_errors(config: Config, problems: Iterable[Problem]) -> None:

@@ -345,6 +345,29 @@ def test_max_actions_denies_and_allow_lifts_it_for_one_run(site: Site) -> None:
     assert site.apply(allow={"issue": "3"}).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("only", "leaving", "waiting"),
+    [
+        (["cert.portal"], [], {"cert.portal": "ca.issuing"}),
+        (["cert.portal", "ca.issuing"], [], {"ca.issuing": "ca.root", "cert.portal": "ca.root"}),
+        (["crl.*"], [], {"crl.root": "ca.root", "crl.issuing": "ca.issuing"}),
+        ([], ["ca.issuing"], {"cert.portal": "ca.issuing", "crl.issuing": "ca.issuing"}),
+        ([], ["cert.*"], {}),
+    ],
+)
+def test_what_stands_on_a_ca_that_is_left_out_and_not_there_waits(
+    site: Site, only: list[str], leaving: list[str], waiting: dict[str, str]
+) -> None:
+    site.write('[cert.portal]\nprofile = "server"\ndns = ["portal.corp.example"]\n')
+    expected = {address: f"{ca} comes before it, and is left out" for address, ca in waiting.items()}
+    plan = site.plan(only=only, except_=leaving)
+    assert {str(one.address): one.waits for one in plan.changes if one.waits} == expected
+    applied = site.open().apply(only=only, except_=leaving)
+    assert (applied.exit_code, applied.problems) == (7 if waiting else 0, ())
+    site.apply()
+    assert not any(one.waits for one in site.plan(only=only, except_=leaving).changes)
+
+
 def test_only_leaves_the_rest_and_says_it_is_not_complete(site: Site) -> None:
     site.write(PORTAL + '[cert.other]\nprofile = "server"\ndns = ["other.corp.example"]\n')
     plan = site.plan(only=["ca.*", "cert.portal"])
