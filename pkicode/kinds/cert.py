@@ -87,13 +87,11 @@ def check(block: Block, outlook: Outlook) -> Iterator[Problem]:
         mend = "name another CA as the issuer of its profile"
         yield Problem("W0419", message, help=mend, place=place("issuer"), address=at)
     elif standing.authority and standing.not_after < outlook.now + spec.validity:
-        yield Problem(
-            "W0415",
-            f"ca.{standing.name} ends {rfc3339(standing.not_after)}, before a {at} issued now would",
-            place=place("validity"),
-            help="declare the CA that follows it and move the profile's issuer there",
-            address=at,
-        )
+        message = f"ca.{standing.name} ends {rfc3339(standing.not_after)}, before a {at} issued now would"
+        mend = "declare the CA that follows it and move the profile's issuer there"
+        if outlook.config.ca(spec.issuer).rotate:
+            mend = "apply makes its next generation, which is due by `rotate`; that issues once it was published"
+        yield Problem("W0415", message, help=mend, place=place("validity"), address=at)
 
 
 def audit_rows(block: Block, row: Row, outlook: Outlook) -> Iterator[Problem]:

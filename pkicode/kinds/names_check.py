@@ -20,6 +20,7 @@ from pkicode.model.row import Block, Row
 from pkicode.plan.kind import Outlook
 from pkicode.x509 import constraints, idn, names
 
+_NO_HOST = frozenset(((SanType.IP, "0.0.0.0"), (SanType.IP, "::")))  # noqa: S104 - nothing is bound
 _FIELDS = tuple((str(one), one) for one in SanType)
 
 
@@ -69,10 +70,17 @@ def check(block: Block, row: Row, spec: CertSpec, outlook: Outlook) -> Checked:
     try:
         subject, sans = subject_of(spec), names_of(spec)
         for name in sans:
-            idn.check(name)
+            _compared(name)
     except ValueError:
         return Checked((), (), tuple(_misspelt(block, row, spec)))
     return Checked(subject, sans, tuple(_refused(block, row, spec, subject, sans, outlook)))
+
+
+def _compared(name: San) -> None:
+    """Refuse what no client looks up, as lint would in the middle of an apply."""
+    idn.check(name)
+    if name in _NO_HOST:
+        raise ValueError(f"`{name[1]}` is the unspecified address, which names no host")
 
 
 def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
@@ -80,7 +88,7 @@ def _misspelt(block: Block, row: Row, spec: CertSpec) -> Iterator[Problem]:
     for field, kind in _FIELDS:
         for index, text in enumerate(getattr(spec, field)):
             try:
-                idn.check(names.san(kind, text))
+                _compared(names.san(kind, text))
             except ValueError as error:
                 yield _problem("E0401", str(error), block, row, (field, index))
     for place, pair in _attributes(spec):

@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 from pkicode.config.reader import Config
 from pkicode.model.address import Address, parse
 from pkicode.model.change import APPROVAL, Action, Change, Pending, Plan, Readiness, Reason, ReasonCode, Stage
+from pkicode.model.counted import counted
 from pkicode.model.instants import NO_EXPIRY, rfc3339
 from pkicode.model.problem import ConfigError, Problem, Severity
 from pkicode.model.row import Block, Held, Row
@@ -122,6 +123,8 @@ class _Shelf:
                 rows[held.key] = held
         self.sizes = {block: sum(not row.is_forgotten for row in rows.values()) for block, rows in self.blocks.items()}
         self.declared = 0
+        self.rows: dict[tuple[str, str], int] = {}
+        """How many rows each block has today."""
 
     def take(self, block: Block) -> dict[str, Held]:
         return self.blocks.setdefault((block.kind, block.name), {})
@@ -166,6 +169,7 @@ def _plan_block(kind: Kind, block: Block, outlook: Outlook, shelf: _Shelf, pendi
         if changed is not None:
             changes.append(changed)
     outlook.dues.append(earliest)
+    shelf.rows[block.kind, block.name] = count
     if block.kind == "cert":
         shelf.declared += count
     pending.extend(Pending(f"{block.kind}.{block.name}", number, fields) for fields, number in waiting_fields.items())
@@ -188,17 +192,17 @@ def _plan_removed(kind: Kind, block: Address, rows: Sequence[Held], outlook: Out
         elif change := kind.diff(None, None, held, outlook, _SAME):
             planned.append(change)
     news = [one for one in planned if Address("cert", one.address.name, one.address.key) not in shelf.gone]
-    if (
-        news
-        and not kind.tells
-        and (problem := _removal_brake(block, news, shelf.sizes.get((block.kind, block.name), 0), outlook))
-    ):
-        outlook.problems.append(problem)
+    if news and not kind.tells:
+        at = block.kind, block.name
+        problem = _removal_brake(block, news, shelf.sizes.get(at, 0), outlook, has_rows=shelf.rows.get(at, 0) > 0)
+        outlook.problems.extend([problem] if problem else [])
     shelf.gone.update(one.address for one in planned)
     changes.extend(planned)
 
 
-def _removal_brake(block: Address, gone: Sequence[Change], size: int, outlook: Outlook) -> Problem | None:
+def _removal_brake(
+    block: Address, gone: Sequence[Change], size: int, outlook: Outlook, *, has_rows: bool
+) -> Problem | None:
     """More than max(10, 5 %) of a fan-out's keys gone at once, or all of them, needs --allow remove=N."""
     is_fan_out = any(one.address.key for one in gone)
     if not is_fan_out or (len(gone) <= max(10, size * 5 // 100) and len(gone) < size):
@@ -206,8 +210,12 @@ def _removal_brake(block: Address, gone: Sequence[Change], size: int, outlook: O
     if int(outlook.allow.get("remove", "0")) >= len(gone):
         return None
     declared = outlook.config.block(block.kind, block.name)
-    what = "the source is empty" if declared and len(gone) == size else f"{len(gone)} of {size} keys are gone"
-    would = f"remove {len(gone)} certificates at once" if block.kind == "cert" else f"let go of {len(gone)} at once"
+    what = f"{len(gone)} of {size} keys are gone"
+    if declared and len(gone) == size:
+        what = f"none of the {counted(size, 'key')} it had is left" if has_rows else "the source is empty"
+    would = f"let go of {len(gone)} at once"
+    if block.kind == "cert":
+        would = f"remove {counted(len(gone), 'certificate')} at once"
     return Problem(
         "E0370",
         f"{block}: {what}, which would {would}",

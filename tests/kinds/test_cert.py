@@ -138,6 +138,35 @@ def test_one_that_would_outlive_its_issuer_soon_is_a_warning(site: Site) -> None
     (warning,) = site.later(20).plan().problems
     assert (warning.code, warning.address) == ("W0415", "cert.portal")
     assert "ca.issuing ends 2031-11-2" in warning.message
+    assert warning.help.startswith("declare the CA that follows it")
+
+
+def test_a_ca_that_rotates_makes_what_follows_it(site: Site) -> None:
+    rotating = '[ca.issuing]\nrotate = { every = "1500d", prepublish = "14d" }'
+    base = BASE.replace("[ca.issuing]", rotating).replace("Site Issuing", "Site Issuing ${generation}")
+    site.write(PORTAL, base=base).apply()
+    site.later(5 * 365 - 100).apply(except_=["ca.*"])
+    (warning,) = site.later(20).plan().problems
+    assert warning.code == "W0415"
+    assert warning.help.startswith("apply makes its next generation, which is due by `rotate`")
+
+
+def test_an_address_that_names_no_host_is_refused_in_every_row(site: Site) -> None:
+    """By lint it would be in the middle of an apply."""
+    site.write(
+        '[cert.fleet]\nprofile = "server"\nfor_each = { values = ["10.0.0.1", "0.0.0.0", "0::0"] }\n'
+        'ip = ["${each.value}"]\n',
+        base=BASE.replace('name_constraints = { permit_dns = ["corp.example"] }\n', ""),
+    )
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert [(one.code, one.message) for one in caught.value.problems] == [
+        (
+            "E0401",
+            'cert.fleet["0.0.0.0"]: `0.0.0.0` is the unspecified address, which names no host '
+            "(and 1 more row of cert.fleet: 0::0)",
+        )
+    ]
 
 
 def test_a_profile_that_lint_refuses_is_one_error_however_many_rows(site: Site) -> None:

@@ -75,6 +75,10 @@ def test_an_emptied_source_is_stopped_by_the_brake(site: Site) -> None:
         site.plan()
     assert [one.code for one in caught.value.problems] == ["E0370"]
     assert "the source is empty" in caught.value.problems[0].message
+    rows(site, [f"n{one}" for one in range(3)])
+    with pytest.raises(ConfigError) as caught:
+        site.plan()
+    assert "none of the 12 keys it had is left, which would remove 12 certificates" in caught.value.problems[0].message
     assert {one.action for one in site.plan(allow={"remove": "12"}).changes} >= {"revoke"}
 
 
