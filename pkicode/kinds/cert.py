@@ -131,6 +131,9 @@ def diff(
     if reason is not None:
         return _issued(block, row, held, spec, outlook, (reason,))
     metadata = difference.of(FieldClass.METADATA)
+    if spec.csr and not _handed_in(row.values) and columns(held.values)[:-1] == columns(row.values)[:-1]:
+        # A request that is away for a while is remembered: back again, it is no other one.
+        row = evolve(row, values=held.values)
     if metadata or held.values != row.values or held.needs != _stands_on(spec.issuer)[0]:
         fields = _ticked(metadata)
         said = Reason(ReasonCode.SPEC_CHANGED, f"{fields} changed, no signature" if fields else "no signature")

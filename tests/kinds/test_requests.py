@@ -193,6 +193,23 @@ def test_a_csr_that_was_good_once_holds_up_nobody_elses_renewal(site: Site) -> N
     assert certificates(site.plan()) == ['renew cert.host["bad"]@2 due']
 
 
+@pytest.mark.parametrize("also", ["", "note"])
+def test_a_csr_that_is_away_for_a_while_and_comes_back_is_no_other_one(site: Site, also: str) -> None:
+    fleet(site, {"a": csr(new_key()), "b": csr(new_key())}).apply()
+    files = {path: path.read_bytes() for path in (site.root / "csr").iterdir()}
+    for path in files:
+        path.unlink()
+    if also:
+        site.text = site.text.replace("for_each", 'note = "moved house"\nfor_each')
+        site.write(base=site.text)
+        assert [str(one.action) for one in site.plan().changes] == ["update", "update"]
+        assert site.apply().exit_code == 0
+    assert site.plan().changes == ()
+    for path, content in files.items():
+        path.write_bytes(content)
+    assert site.plan().changes == ()
+
+
 def test_a_certificate_may_have_all_its_names_from_its_request(site: Site) -> None:
     (site.root / "csr").mkdir()
     (site.root / "csr/a.csr").write_bytes(csr(new_key(), "a.corp.example"))
