@@ -210,7 +210,7 @@ def _removal_brake(
     if int(outlook.allow.get("remove", "0")) >= len(gone):
         return None
     declared = outlook.config.block(block.kind, block.name)
-    what = f"{len(gone)} of {size} keys are gone"
+    what = f"{len(gone):,} of {size:,} keys are gone"
     if declared and len(gone) == size:
         what = f"none of the {counted(size, 'key')} it had is left" if has_rows else "the source is empty"
     would = f"let go of {len(gone)} at once"
