@@ -8,10 +8,8 @@ from attrs import evolve
 
 from pkicode.model.address import parse
 from pkicode.model.counted import counted
-from pkicode.model.problem import MOST_ROWS, Problem
+from pkicode.model.problem import MOST_ROWS, NAMED_ROWS, Problem
 
-_NAMED = 10
-"""So many rows are named beside the first; of more, only the number."""
 _KEY = re.compile(r'\["(?:[^"\\]|\\.)*"\]')
 _QUOTED = re.compile(r"`[^`]*`")
 
@@ -45,7 +43,7 @@ def _first(same: list[Problem]) -> Problem:
     del others[first.address]
     if not others:
         return first
-    named = f": {', '.join(map(_row, others.values()))}" if len(others) <= _NAMED else ""
+    named = f": {', '.join(map(_row, others.values()))}" if len(others) <= NAMED_ROWS else ""
     message = f"{first.message} (and {counted(len(others), 'more row')} of {_block(first)}{named})"
     listed = [first, *islice(others.values(), MOST_ROWS - 1)]
     return evolve(first, message=message, rows=tuple((one.address, _line(one)) for one in listed))

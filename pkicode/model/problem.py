@@ -8,6 +8,8 @@ from pkicode.model.counted import counted
 
 MOST_ROWS = 1000
 """So many rows of one problem are kept; how many there are is in its message."""
+NAMED_ROWS = 10
+"""So many rows beside the first its message names; of more, only the number."""
 
 
 class Severity(StrEnum):

@@ -104,7 +104,7 @@ def unknown(journal: Journalled, sealed: Collection[str], cas: Sequence[IssuerFa
 def not_to_be_believed(journal: Journal, error: ValueError) -> StateError:
     """Of a line that says it is a CA's, and is not."""
     return StateError(
-        f"the journal {journal.path} holds what is not to be believed: {error}; nothing was recorded",
+        f"the journal {journal.path} holds what is not to be believed: {error}; nothing was done",
         help="compare it with a backup: it is only ever appended to, so an older copy is its beginning",
     )
 

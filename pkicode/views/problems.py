@@ -4,11 +4,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from pkicode.model.address import parse
-from pkicode.model.problem import MOST_ROWS, Problem, Severity, Span
+from pkicode.model.problem import MOST_ROWS, NAMED_ROWS, Problem, Severity, Span
 from pkicode.views.text import printable
 
-_NAMED = 11
-"""So many rows the message names itself (config/told.py)."""
 _LISTED = 100
 _WIDEST = 160
 """Characters of a source line that are drawn; a CSV row or a long list is cut around the caret."""
@@ -33,7 +31,7 @@ def _problem(problem: Problem) -> str:
             lines += _drawn(span, mark, label, width, arrow="-->" if number == 0 else ":::")
     if not problem.span and problem.place:
         lines.append(f"  --> {printable(problem.place.path)}")
-    if len(problem.rows) > _NAMED:
+    if len(problem.rows) > NAMED_ROWS + 1:
         lines.append(f"   = rows: {printable(_listed(problem.rows))}")
     if problem.help:
         lines.append(f"   = help: {printable(problem.help)}")

@@ -11,6 +11,7 @@ from pkicode.model.instants import DAY, rfc3339
 from pkicode.project import open_project
 from tests.cli.running import CONFIG
 from tests.kinds.site import NOW
+from tests.kinds.test_revocation import SECOND
 
 WAITING = """
 [cert.host]
@@ -258,22 +259,6 @@ def test_keystores_are_looked_into_when_asked_and_a_lost_one_is_critical(at, app
     assert ran.code == 2
     lost = "keystore soft: does not hold the key of ca.root@1, ca.issuing@1; until it does, nothing revokes"
     assert f"{lost} the 5 valid certificates that they signed" in ran.out
-
-
-SECOND = """
-[ca.second]
-issuer = "root"
-subject = { cn = "Second" }
-validity = "4y"
-path_len = 0
-publish = ["web"]
-[profile.second]
-issuer = "second"
-eku = ["serverAuth"]
-[cert.two]
-profile = "second"
-dns = ["two.corp.example"]
-"""
 
 
 def test_a_ca_that_was_let_go_of_is_named_while_what_it_signed_is_valid(at, applied, run):

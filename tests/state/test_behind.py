@@ -94,7 +94,7 @@ def test_a_line_that_no_key_of_ours_signed_stops_no_apply_and_is_never_adopted(s
     before = inventory(site)
     assert warned(site) == []
     assert site.apply().exit_code == 0
-    with pytest.raises(StateError, match="names a CA as its issuer whose key did not sign it; nothing was recorded"):
+    with pytest.raises(StateError, match="names a CA as its issuer whose key did not sign it; nothing was done"):
         site.open().upkeep.adopt()
     assert inventory(site) == before
     assert "is not to be believed" in site.open().upkeep.verify()[0]
@@ -105,7 +105,7 @@ def test_a_line_of_a_version_that_is_none_is_as_one_that_nobody_signed(site: Sit
     loop.run(Journal(site.root / ".pkicode/journal.log").append([strange]))
     assert warned(site) == []
     assert site.apply().exit_code == 0
-    with pytest.raises(StateError, match="is of a version that is none; nothing was recorded"):
+    with pytest.raises(StateError, match="is of a version that is none; nothing was done"):
         site.open().upkeep.adopt()
     assert "is not to be believed" in site.open().upkeep.verify()[0]
 
